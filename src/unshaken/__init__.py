@@ -1,0 +1,71 @@
+"""Unshaken: how robust is a classifier whose prediction is random?
+
+Public names, in the order of the pipeline. They are imported when first used, so that `unshaken --help` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Data": "data",
+    "load": "data",
+    "mlp": "networks",
+    "small_cnn": "networks",
+    "Draws": "models",
+    "StochasticClassifier": "models",
+    "Deterministic": "models",
+    "MeanField": "models",
+    "SeededModule": "models",
+    "load_draws": "models",
+    "predict": "predict",
+    "input_gradient": "attacks",
+    "fgm": "attacks",
+    "fgsm": "attacks",
+    "ifgsm": "attacks",
+    "mean": "attacks",
+    "pgd": "attacks",
+    "train": "training",
+    "evaluate": "evaluate",
+    "accuracy": "statistics",
+    "difference": "statistics",
+    "Interval": "statistics",
+    "check": "checks",
+    "run": "experiment",
+    "report": "report",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'unshaken' has no attribute {name!r}")
+    return getattr(import_module(f"unshaken.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if TYPE_CHECKING:
+    from unshaken.attacks import fgm, fgsm, ifgsm, input_gradient, mean, pgd
+    from unshaken.checks import check
+    from unshaken.data import Data, load
+    from unshaken.evaluate import evaluate
+    from unshaken.experiment import run
+    from unshaken.models import (
+        Deterministic,
+        Draws,
+        MeanField,
+        SeededModule,
+        StochasticClassifier,
+        load_draws,
+    )
+    from unshaken.networks import mlp, small_cnn
+    from unshaken.predict import predict
+    from unshaken.report import report
+    from unshaken.statistics import Interval, accuracy, difference
+    from unshaken.training import train

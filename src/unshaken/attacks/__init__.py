@@ -1,0 +1,19 @@
+"""Attacks: plain functions attack(model, x, y, *, eps, ...) -> x_adv, by name."""
+
+from collections.abc import Callable
+
+from unshaken.attacks.gradient import input_gradient
+from unshaken.attacks.losses import LOSSES
+from unshaken.attacks.norms import NORMS, Norm
+from unshaken.attacks.pgd import fgm, fgsm, ifgsm, mean, pgd
+from unshaken.types import Inputs
+
+ATTACKS: dict[str, Callable[..., Inputs]] = {
+    "fgm": fgm,
+    "fgsm": fgsm,
+    "ifgsm": ifgsm,
+    "mean": mean,
+    "pgd": pgd,
+}
+
+__all__ = ["ATTACKS", "LOSSES", "NORMS", "Norm", "fgm", "fgsm", "ifgsm", "input_gradient", "mean", "pgd"]

@@ -1,0 +1,103 @@
+"""What an attack climbs: losses of the logits of all draws, (S, B, K) and labels (B,) to (B,).
+
+With z_s the logits of draw s, p_s = softmax(z_s) and u_s = logsumexp over c≠y of z_sc, minus z_sy:
+−log p_sy = softplus(u_s) and log(1 − p_sy) = logsigmoid(u_s), exact where p_sy rounds to 1 in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid, softplus
+
+from unshaken.types import Labels, Logits
+
+
+def _index(scores: Tensor, y: Labels) -> Tensor:
+    return y.expand(scores.shape[:-1]).unsqueeze(-1)
+
+
+def _label(scores: Tensor, y: Labels) -> Tensor:
+    """The score of the label: (..., B, K) -> (..., B)."""
+    return scores.gather(-1, _index(scores, y)).squeeze(-1)
+
+
+def _others(scores: Tensor, y: Labels) -> Tensor:
+    """Scores with the label's own set to −inf."""
+    return scores.scatter(-1, _index(scores, y), -math.inf)
+
+
+def _odds(logits: Logits, y: Labels) -> Tensor:
+    """u (S, B): the log-odds against the label, log((1 − p_y) / p_y)."""
+    return _others(logits, y).logsumexp(-1) - _label(logits, y)
+
+
+def _log_mean_exp(terms: Tensor) -> Tensor:
+    """log (1/S) Σ_s exp(terms_s): (S, B) -> (B,)."""
+    return terms.logsumexp(0) - math.log(len(terms)) if len(terms) > 1 else terms[0]
+
+
+def cross_entropy(logits: Logits, y: Labels) -> Tensor:
+    """−log of the mean probability: −log (1/S) Σ_s p_sy. The cross-entropy of the Bayesian prediction."""
+    return -_log_mean_exp(logsigmoid(-_odds(logits, y)))
+
+
+def mean_cross_entropy(logits: Logits, y: Labels) -> Tensor:
+    """Mean of the cross-entropies: (1/S) Σ_s −log p_sy."""
+    return softplus(_odds(logits, y)).mean(0)
+
+
+def log_error(logits: Logits, y: Labels) -> Tensor:
+    """Log of the mean error probability: log (1/S) Σ_s (1 − p_sy).
+
+    Its gradient has the direction of the gradient of `cross_entropy` (both ascend the mean of 1 − p_y) and never
+    vanishes, however confident the draws are: the default of sign and normalised steps.
+    """
+    return _log_mean_exp(logsigmoid(_odds(logits, y)))
+
+
+def margin(logits: Logits, y: Labels) -> Tensor:
+    """Margin of the mean probabilities, negated: max over c≠y of p̄_c, minus p̄_y. It vanishes on saturated logits."""
+    mean = logits.softmax(-1).mean(0)
+    return _others(mean, y).amax(-1) - _label(mean, y)
+
+
+def cw(logits: Logits, y: Labels) -> Tensor:
+    """Margin of the mean logits, negated: max over c≠y of z̄_c, minus z̄_y, unclamped.
+
+    Source: Carlini & Wagner, "Towards evaluating the robustness of neural networks" (2017), their f6 with the sign
+    of an ascent; used on averaged logits by Däubener et al. (2020).
+    """
+    mean = logits.mean(0)
+    return _others(mean, y).amax(-1) - _label(mean, y)
+
+
+def naive_cross_entropy(logits: Logits, y: Labels) -> Tensor:
+    """`cross_entropy` as the papers compute it: softmax, mean, log, in the precision of the logits.
+
+    In float32, p_y rounds to 1 on confident networks and the gradient is lost: kept to study that very effect.
+    """
+    tiny = torch.finfo(logits.dtype).tiny
+    return -_label(logits.softmax(-1).mean(0), y).clamp_min(tiny).log()
+
+
+LOSSES: dict[str, Callable[[Logits, Labels], Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "mean_cross_entropy": mean_cross_entropy,
+    "log_error": log_error,
+    "margin": margin,
+    "cw": cw,
+    "naive_cross_entropy": naive_cross_entropy,
+}
+
+# Losses that are sign · log mean exp(sign · t_s), or a plain mean (sign 0), of one term t_s per draw. Their gradient is
+# the mean of the gradients of chunks, weighted by exp(sign · loss of the chunk): one pass over draws, one live graph.
+STREAMING: dict[Callable[[Logits, Labels], Tensor], int] = {
+    cross_entropy: -1,
+    naive_cross_entropy: -1,
+    mean_cross_entropy: 0,
+    log_error: 1,
+}

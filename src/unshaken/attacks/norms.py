@@ -1,0 +1,70 @@
+"""Balls of perturbations: how a norm measures, projects, steps and starts. Perturbations are (..., B, C, H, W)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Norm(NamedTuple):
+    """Four functions; sizes are (N,), perturbations (N, ...)."""
+
+    size: Callable[[Tensor], Tensor]  # ‖d‖, (N,)
+    project: Callable[[Tensor, Tensor], Tensor]  # (d, eps): the nearest point of the ball
+    direction: Callable[[Tensor], Tensor]  # g: the d with ‖d‖ <= 1 that maximises <g, d>
+    start: Callable[[Tensor, str, torch.Generator], Tensor]  # (like, kind, rng): a start in the unit ball
+
+
+def _wide(values: Tensor, like: Tensor) -> Tensor:
+    """(N,) values, to be multiplied with (N, ...)."""
+    return values.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def _linf_start(like: Tensor, kind: str, rng: torch.Generator) -> Tensor:
+    if kind == "uniform":
+        return torch.rand(like.shape, generator=rng, dtype=like.dtype, device=like.device) * 2 - 1
+    noise = torch.randn(like.shape, generator=rng, dtype=like.dtype, device=like.device)
+    return (noise / 2).clamp(-1, 1)
+
+
+def _l2_size(d: Tensor) -> Tensor:
+    return d.flatten(1).norm(dim=1)
+
+
+def _l2_project(d: Tensor, eps: Tensor) -> Tensor:
+    size = _l2_size(d)
+    return d * _wide(torch.where(size > eps, eps / size.clamp_min(torch.finfo(d.dtype).tiny), 1.0), d)
+
+
+def _l2_direction(g: Tensor) -> Tensor:
+    # scaled by its largest entry first: squares of small gradients would underflow
+    g = g / _wide(g.flatten(1).abs().amax(1).clamp_min(torch.finfo(g.dtype).tiny), g)
+    size = _l2_size(g)
+    return g / _wide(torch.where(size > 0, size, 1.0), g)
+
+
+def _l2_start(like: Tensor, kind: str, rng: torch.Generator) -> Tensor:
+    noise = torch.randn(like.shape, generator=rng, dtype=like.dtype, device=like.device)
+    dimensions = like[0].numel()
+    if kind == "uniform":
+        radius = torch.rand(len(like), generator=rng, dtype=like.dtype, device=like.device) ** (1 / dimensions)
+        return _l2_direction(noise) * _wide(radius, like)
+    return _l2_project(noise / (2 * math.sqrt(dimensions)), torch.ones_like(_l2_size(noise)))
+
+
+NORMS: dict[str, Norm] = {
+    "linf": Norm(
+        size=lambda d: d.flatten(1).abs().amax(1),
+        project=lambda d, eps: d.maximum(-_wide(eps, d)).minimum(_wide(eps, d)),  # faster than clamp by tensors
+        direction=torch.sign,
+        start=_linf_start,
+    ),
+    "l2": Norm(size=_l2_size, project=_l2_project, direction=_l2_direction, start=_l2_start),
+}
+
+STARTS = ("none", "uniform", "gaussian")
+"""Where an iterative attack starts: at x; uniformly in the ball; Gaussian with half the ball's size, projected."""

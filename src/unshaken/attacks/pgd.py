@@ -1,0 +1,170 @@
+"""Projected gradient ascent on a stochastic classifier: one loop, of which the named attacks are settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import repeat
+
+import torch
+from torch import Tensor
+
+from unshaken.attacks.gradient import input_gradient
+from unshaken.attacks.losses import LOSSES
+from unshaken.attacks.norms import NORMS, STARTS, Norm
+from unshaken.errors import lookup, nearest, unknown
+from unshaken.models import Draws, StochasticClassifier, derive
+from unshaken.models.draws import Provenance, remember
+from unshaken.types import Eps, Inputs, Labels, Loss
+from unshaken.validate import check_count, check_eps, check_inputs, check_positive
+
+Watch = Callable[[int, Tensor], None]
+
+
+def pgd(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    eps: Eps,
+    norm: str | Norm = "linf",
+    loss: str | Loss = "log_error",
+    draws: int | str | Draws = 10,
+    steps: int = 10,
+    step_size: float | None = None,
+    start: str = "none",
+    redraw: bool = True,
+    update: str = "steepest",
+    seed: int = 0,
+    batch_size: int = 256,
+    watch: Watch | None = None,
+) -> Inputs:
+    """PGD-k: x ← clip(x0 + project(x − x0 + ν·direction(∇_x loss))), `steps` times, with k draws per gradient.
+
+    Args:
+        model, x, y: the classifier; inputs (B, ...) in [0, 1]; labels (B,).
+        eps: size of the ball: a number, a tensor (B,) with one for each input, or a list of E of these. All sizes of a
+            list share their draws, and the gradient at x.
+        norm, loss: keys of NORMS and LOSSES, or functions of the same form; the loss is ascended.
+        draws: k new draws, "mean" for the network at the mean weights, or a Draws object, used at every step.
+        steps: number of gradient steps.
+        step_size: ν in the scale of x; by default 2·eps/steps (seed 002's eps/5 for ten steps), and eps for one.
+        start: "none", "uniform" in the ball, or "gaussian".
+        redraw: k fresh draws at every step, or the same ones throughout.
+        update: "steepest", the norm's own steepest step of length ν, or "adam" with learning rate ν.
+        seed: of draws and start. Draws for inference never come from the same seed path.
+        batch_size: inputs in one pass through the network; it changes memory and speed, not the result.
+        watch: called with (step, gradient) before each step; the gradient is (N, ...), N being B or E·B.
+
+    Returns:
+        x_adv (B, ...), or (E, B, ...) where eps is a list. Source: Madry et al. (2018); for Bayesian networks
+        Däubener et al. (2020), section 2.
+    """
+    check_inputs(x, y)
+    check_eps(eps, len(x))
+    check_count("steps", steps)
+    check_count("batch_size", batch_size)
+    if step_size is not None:
+        check_positive("step_size", step_size)
+    if start not in STARTS:
+        raise unknown("start", start, STARTS)
+    objective, ball, rule = lookup("loss", loss, LOSSES), lookup("norm", norm, NORMS), lookup("update", update, UPDATES)
+    sizes = _sizes(eps, x)  # (E, B)
+    radius = sizes.flatten()
+    nu = radius * min(1.0, 2 / steps) if step_size is None else torch.full_like(radius, step_size)
+    climb = rule(ball)
+    wide = (-1, *[1] * (x.dim() - 1))
+    origin = x.detach()
+    used: list[Provenance] = []
+    x_adv = origin
+    if start != "none":
+        rng = torch.Generator(x.device).manual_seed(derive(seed, "start"))
+        noise = ball.start(origin, start, rng)
+        origin, noise, y = (_copies(t, len(sizes)) for t in (origin, noise, y))
+        x_adv = (origin + noise * radius.view(wide)).clamp(0, 1)
+    for now in _draws_of_steps(model, draws, steps, redraw, seed):
+        gradient = input_gradient(model, x_adv, y, now, objective, batch_size=batch_size)
+        if watch is not None:
+            watch(len(used), gradient)
+        used.append(now.provenance)
+        if len(gradient) < len(radius):  # all sizes are still at x: its gradient serves them all
+            origin, x_adv, gradient, y = (_copies(t, len(sizes)) for t in (origin, x_adv, gradient, y))
+        moved = climb(gradient).mul_(nu.view(wide))
+        if x_adv is not origin:
+            moved.add_(x_adv).sub_(origin)
+        if not (x_adv is origin and step_size is None and rule is _steepest):  # such a step ends in the ball
+            moved = ball.project(moved, radius)
+        x_adv = moved.add_(origin).clamp_(0, 1)
+    x_adv = x_adv.view(*sizes.shape, *x.shape[1:]) if isinstance(eps, list | tuple) else x_adv
+    return remember(x_adv, used)
+
+
+def _sizes(eps: Eps, x: Inputs) -> Tensor:
+    """(E, B): one row for each entry of the list (E = 1 for a single size)."""
+    entries = eps if isinstance(eps, list | tuple) else [eps]
+    return torch.stack([torch.as_tensor(e, dtype=x.dtype, device=x.device).expand(len(x)) for e in entries])
+
+
+def _copies(tensor: Tensor, n: int) -> Tensor:
+    """(B, ...) -> (n·B, ...)"""
+    return tensor.repeat(n, *[1] * (tensor.dim() - 1)) if n > 1 else tensor
+
+
+def _draws_of_steps(
+    model: StochasticClassifier, draws: int | str | Draws, steps: int, redraw: bool, seed: int
+) -> Iterator[Draws]:
+    """The draws of each step: new ones from (seed, step), or the same at all steps, kept in memory."""
+    if isinstance(draws, int) and redraw:
+        return (model.draw(draws, seed=derive(seed, "attack", step)) for step in range(steps))
+    if isinstance(draws, str):
+        if draws != "mean":
+            raise ValueError(
+                f"draws must be a number, a Draws object or 'mean'; got {draws!r}: {nearest(draws, ['mean'])}"
+            )
+        fixed = model.mean()
+    else:
+        fixed = draws if isinstance(draws, Draws) else model.draw(draws, seed=derive(seed, "attack", 0))
+    return repeat(fixed.keep() if steps > 1 else fixed, steps)
+
+
+def _steepest(norm: Norm) -> Callable[[Tensor], Tensor]:
+    return norm.direction
+
+
+def _adam(norm: Norm) -> Callable[[Tensor], Tensor]:
+    """Adam's step with β = (0.9, 0.999), for learning rate 1. Source: Kingma & Ba (2015), algorithm 1."""
+    first, second, step = torch.zeros(()), torch.zeros(()), 0
+
+    def climb(gradient: Tensor) -> Tensor:
+        nonlocal first, second, step
+        step += 1
+        first = 0.9 * first.to(gradient) + 0.1 * gradient
+        second = 0.999 * second.to(gradient) + 0.001 * gradient.square()
+        return (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-9)
+
+    return climb
+
+
+UPDATES: dict[str, Callable[[Norm], Callable[[Tensor], Tensor]]] = {"steepest": _steepest, "adam": _adam}
+
+
+def _setting(doc: str, **fixed: object) -> Callable[..., Inputs]:
+    """`pgd` with some arguments fixed, and its own line of documentation."""
+    attack = partial(pgd, **fixed)  # type: ignore[arg-type]
+    attack.__doc__ = doc
+    return attack
+
+
+fgsm = _setting(
+    "FGSM-k: x + eps·sign(∇_x loss), one gradient for all sizes. Goodfellow et al. (2015).",
+    norm="linf",
+    steps=1,
+)
+fgm = _setting("FGM-k: x + eps·g/‖g‖₂ with g = ∇_x loss, the L2 form of FGSM.", norm="l2", steps=1)
+ifgsm = _setting("IFGSM-k: FGSM in small steps from x, projected. Kurakin et al. (2017).", norm="linf", start="none")
+mean = _setting(
+    "MEAN: FGSM on the network at the mean weights. Däubener et al. (2020), eq. 6.",
+    norm="linf",
+    steps=1,
+    draws="mean",
+)

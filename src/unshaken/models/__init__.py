@@ -1,0 +1,28 @@
+"""What is random: every kind of stochastic classifier, by name."""
+
+from collections.abc import Callable
+
+from unshaken.models.base import Cost, StochasticClassifier
+from unshaken.models.deterministic import Deterministic
+from unshaken.models.draws import Draws, derive, load_draws, shared_draws
+from unshaken.models.mean_field import MeanField
+from unshaken.models.module import SeededModule
+
+MODELS: dict[str, Callable[..., StochasticClassifier]] = {
+    "deterministic": Deterministic,
+    "mean_field": MeanField,
+    "module": SeededModule,
+}
+
+__all__ = [
+    "MODELS",
+    "Cost",
+    "Deterministic",
+    "Draws",
+    "MeanField",
+    "SeededModule",
+    "StochasticClassifier",
+    "derive",
+    "load_draws",
+    "shared_draws",
+]

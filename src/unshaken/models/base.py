@@ -1,0 +1,140 @@
+"""What every stochastic classifier can do: give draws, and the logits of inputs under draws."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from unshaken.models.draws import Draws, read_tensors
+from unshaken.types import Inputs, Logits, State
+from unshaken.validate import check_count
+
+SMALL_BATCH = 16  # up to here vmap over draws beats a loop on a CPU (measured in benchmarks/)
+
+
+@dataclass
+class Cost:
+    """What was computed, counted in inputs x draws: forward passes, and gradients with respect to inputs."""
+
+    forwards: int = 0
+    gradients: int = 0
+
+
+def own_copy(net: nn.Module) -> nn.Module:
+    """A copy of the modules, in eval mode, that shares every tensor: the user's flags and hooks stay as they are."""
+    tensors = [*net.parameters(), *net.buffers()]
+    return copy.deepcopy(net, {id(tensor): tensor for tensor in tensors}).eval()
+
+
+class StochasticClassifier(ABC):
+    """A distribution over networks. All randomness is in the draws; `logits` draws nothing.
+
+    A subclass says how a draw is made (`sampler`) and what it keeps (`tensors`); the rest is the same for all.
+    """
+
+    kind: str
+    vectorises = True  # whether vmap over draws is possible at all
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+        self.cost = Cost()
+        self.fixed: State = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+        self.tied = len(list(net.named_parameters(remove_duplicate=False))) > len(list(net.parameters()))
+
+    @abstractmethod
+    def sampler(self) -> Callable[[int, int], State]:
+        """A function (seed, index) -> state, differentiable in the parameters; does shared work once."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that is learnt or stored, by name: what `save` writes and `load` fills in place."""
+
+    def parameters(self) -> list[Tensor]:
+        """The tensors that training changes."""
+        return [tensor for tensor in self.tensors().values() if tensor.requires_grad]
+
+    def divergence(self) -> Tensor:
+        """KL(posterior ‖ prior) in nats, summed over all weights; 0 where there is no posterior."""
+        return torch.zeros((), device=self.device)
+
+    @property
+    def device(self) -> torch.device:
+        return next((t.device for t in self.tensors().values()), torch.device("cpu"))
+
+    def draw(self, n: int, *, seed: int) -> Draws:
+        """`n` draws. Draw s depends on (seed, s) alone: the same draws come first whatever `n` is."""
+        check_count("draws", n)
+        with torch.no_grad():
+            sample = torch.no_grad()(self.sampler())
+        return Draws(lambda s: sample(seed, s), tuple(range(n)), int(seed), self.kind)
+
+    def mean(self) -> Draws:
+        """The network at the mean of the weights, as one draw (the MEAN scheme)."""
+        raise ValueError(f"a {self.kind!r} model has no mean network: attack it with a number of draws instead.")
+
+    def logits(self, x: Inputs, draws: Draws) -> Logits:
+        """Logits (S, B, K) of `x` (B, ...) under each of the S draws, differentiable in x."""
+        if len(draws) > 1 and self.vmap_wins(x):
+            try:
+                return self.logits_by_vmap(x, draws)
+            except RuntimeError:  # such as control flow on values; if it is an error of x, the loop raises it again
+                self.vectorises = False
+        return self.logits_by_loop(x, draws)
+
+    def vmap_wins(self, x: Inputs) -> bool:
+        """Whether one vectorised pass over draws is faster than a loop: on accelerators and for small batches."""
+        return self.vectorises and (x.device.type != "cpu" or len(x) <= SMALL_BATCH)
+
+    def logits_by_loop(self, x: Inputs, draws: Draws) -> Logits:
+        each = [self.forward(x, state) for state in draws]
+        return torch.stack(each) if len(each) > 1 else each[0].unsqueeze(0)
+
+    def logits_by_vmap(self, x: Inputs, draws: Draws) -> Logits:
+        self.cost.forwards += (len(draws) - 1) * len(x)
+        stacked = draws.stack()
+        if not stacked:  # nothing is random: every draw is the same network
+            return self.forward(x, {}).expand(len(draws), -1, -1)
+        return vmap(lambda state: self.forward(x, state))(stacked)
+
+    def forward(self, x: Inputs, state: State) -> Tensor:
+        """Logits (B, K) of one draw. Tensors that are not random are the network's own, detached."""
+        if not state.keys() <= self.fixed.keys():  # functional_call's own check walks the whole network each time
+            raise ValueError(f"a draw of another network: it has {sorted(state.keys() - self.fixed.keys())[0]!r}.")
+        self.cost.forwards += len(x)
+        tensors = {name: state[name] if name in state else own.detach() for name, own in self.fixed.items()}
+        logits: Tensor = functional_call(self.net, tensors, (x,), tie_weights=self.tied)
+        return logits
+
+    def save(self, path: str | Path) -> None:
+        """Write `tensors()` as safetensors."""
+        from safetensors.torch import save_file
+
+        kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors().items()}
+        save_file(kept, path, {"kind": self.kind})
+
+    def load(self, path: str | Path) -> None:
+        """Fill this model with what `save` wrote; `ValueError` where the file is of another model or network."""
+        told, found = read_tensors(path)
+        self.fill(found, told.get("kind", "?"), str(path))
+
+    def fill(self, found: dict[str, Tensor], kind: str, where: str) -> None:
+        """Copy `found` into `tensors()`, name by name, after checking every name and shape."""
+        wanted = self.tensors()
+        if kind != self.kind:
+            raise ValueError(f"{where} holds a {kind!r} model; this one is {self.kind!r}.")
+        for name in [*wanted, *found]:
+            here, there = (tuple(t[name].shape) if name in t else "nothing" for t in (wanted, found))
+            if here != there:
+                raise ValueError(
+                    f"{where} is a checkpoint of another architecture: {name} is {there} there, {here} here."
+                )
+        with torch.no_grad():
+            for name, tensor in wanted.items():
+                tensor.copy_(found[name])

@@ -1,0 +1,36 @@
+"""A plain network: nothing is random, every draw is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from unshaken.models.base import StochasticClassifier, own_copy
+from unshaken.models.draws import Draws
+from unshaken.types import State
+
+
+class Deterministic(StochasticClassifier):
+    """Any network as a stochastic classifier whose draws are all alike.
+
+    The network's tensors are shared (training this trains it); its modes, hooks and gradients are left alone, and
+    it is always used in eval mode.
+    """
+
+    kind = "deterministic"
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__(own_copy(net))
+
+    def sampler(self) -> Callable[[int, int], State]:
+        return lambda seed, index: {}
+
+    def draw(self, n: int, *, seed: int = 0) -> Draws:
+        return Draws(lambda s: {}, super().draw(n, seed=seed).ids, None, self.kind)
+
+    def mean(self) -> Draws:
+        return self.draw(1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.fixed

@@ -1,0 +1,120 @@
+"""Draws: realisations of the random part of a classifier, as an object that can be named, kept and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unshaken.types import State
+
+Provenance = tuple[str, int | None, tuple[int, ...]]  # what the draws are draws of, their seed, their numbers
+KEPT_BYTES = 256 * 2**20  # draws above this size are realised anew at each use: same values, bounded memory
+
+
+def derive(seed: int, *path: object) -> int:
+    """A seed of its own for every path: `derive(1, "attack", 3)` never meets `derive(1, "inference", 3)`."""
+    digest = hashlib.blake2b(repr((int(seed), *path)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generator(seed: int, index: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """The random numbers of draw `index`: a function of (seed, index) and the device type alone."""
+    return torch.Generator(device).manual_seed(derive(seed, index))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """A set of draws of one distribution, realised when they are used.
+
+    Draw s depends on (seed, s) alone, so 5 draws are the first 5 of 9, in any chunks. `realise(s)` gives the
+    random tensors of draw s by name. `seed` is None where nothing is random (a mean network). A Draws object is
+    a snapshot: training the model further does not change it.
+    """
+
+    realise: Callable[[int], State]
+    ids: tuple[int, ...]
+    seed: int | None
+    source: str
+    states: tuple[State, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[State]:
+        return iter(self.states) if self.states is not None else (self.realise(s) for s in self.ids)
+
+    def __getitem__(self, part: slice) -> Draws:
+        states = None if self.states is None else self.states[part]
+        return replace(self, ids=self.ids[part], states=states)
+
+    def chunks(self, size: int) -> Iterator[Draws]:
+        """The same draws, `size` at a time."""
+        return (self[i : i + size] for i in range(0, len(self), size))
+
+    def keep(self, limit: int = KEPT_BYTES) -> Draws:
+        """The same draws with their tensors held in memory, unless that takes more than `limit` bytes."""
+        if self.states is not None:
+            return self
+        first = self.realise(self.ids[0])
+        if len(self) * sum(tensor.nbytes for tensor in first.values()) > limit:
+            return self
+        return replace(self, states=(first, *(self.realise(s) for s in self.ids[1:])))
+
+    def stack(self) -> State:
+        """All draws in one state with a leading axis S."""
+        states = list(self)
+        return {name: torch.stack([state[name] for state in states]) for name in states[0]}
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where these draws came from: what they are draws of, the seed, the numbers."""
+        return self.source, self.seed, self.ids
+
+    def save(self, path: str | Path) -> None:
+        """Write the realised tensors and their provenance as safetensors."""
+        from safetensors.torch import save_file
+
+        told = {"source": self.source, "seed": json.dumps(self.seed), "ids": json.dumps(self.ids)}
+        save_file({name: tensor.contiguous() for name, tensor in self.stack().items()}, path, told)
+
+
+def load_draws(path: str | Path) -> Draws:
+    """Draws written by `Draws.save`, with the provenance they had."""
+    told, stacked = read_tensors(path)
+    states = tuple({name: tensor[i] for name, tensor in stacked.items()} for i in range(len(json.loads(told["ids"]))))
+    ids = tuple(json.loads(told["ids"]))
+    by_id = dict(zip(ids, states, strict=True))
+    return Draws(by_id.__getitem__, ids, json.loads(told["seed"]), told["source"], states)
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """(metadata, tensors) of a safetensors file; `ValueError` where the file is cut or of another format."""
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} does not exist.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is truncated or not a safetensors file ({error}).") from error
+
+
+def remember(x_adv: Tensor, used: list[Provenance]) -> Tensor:
+    """Note on a perturbed batch where the draws that made it came from, for `shared_draws` to find."""
+    x_adv.made_with = used  # type: ignore[attr-defined]
+    return x_adv
+
+
+def shared_draws(x_adv: Tensor, draws: Draws) -> int:
+    """How many of `draws` also made `x_adv`; 0 where nothing is random or nothing is known."""
+    source, seed, ids = draws.provenance
+    made_with = getattr(x_adv, "made_with", [])
+    used = {i for other, s, numbers in made_with if (other, s) == (source, seed) for i in numbers}
+    return len(used.intersection(ids)) if seed is not None else 0

@@ -1,0 +1,77 @@
+"""A Bayesian network with an independent Gaussian for every weight."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from unshaken.models.base import StochasticClassifier
+from unshaken.models.draws import Draws, generator
+from unshaken.types import State
+from unshaken.validate import check_positive
+
+
+class MeanField(StochasticClassifier):
+    """θ ~ N(m, s²) for every parameter of any network, s = softplus(ρ); prior N(0, prior_scale²).
+
+    Means start at the network's own initial weights and standard deviations at `initial_scale`, so that the first
+    gradient steps see signal, not noise. The network is copied; buffers (BatchNorm statistics) are shared by all draws.
+    m and ρ are one vector each: a draw is one Gaussian vector, cut into views.
+
+    Source: Graves, "Practical variational inference for neural networks" (2011); Blundell et al., "Weight
+    uncertainty in neural networks" (2015).
+    """
+
+    kind = "mean_field"
+
+    def __init__(self, net: nn.Module, *, prior_scale: float = 1.0, initial_scale: float = 0.02) -> None:
+        check_positive("prior_scale", prior_scale)
+        check_positive("initial_scale", initial_scale)
+        super().__init__(copy.deepcopy(net).eval())
+        self.shapes = {name: tensor.shape for name, tensor in self.net.named_parameters()}
+        if not self.shapes:
+            raise ValueError("mean_field needs a network with parameters; this one has none.")
+        self.prior_scale = prior_scale
+        flat = torch.cat([tensor.detach().flatten() for tensor in self.net.parameters()])
+        self.mean_vector = flat.requires_grad_()
+        self.rho_vector = torch.full_like(flat, math.log(math.expm1(initial_scale))).requires_grad_()
+
+    def sampler(self) -> Callable[[int, int], State]:
+        # a snapshot while drawing (nothing needs a gradient); the live parameters while training
+        mean = self.mean_vector if torch.is_grad_enabled() else self.mean_vector.clone()
+        scale = softplus(self.rho_vector)
+
+        def sample(seed: int, index: int) -> State:
+            rng = generator(seed, index, mean.device)
+            noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
+            return self.views(torch.addcmul(mean, scale, noise))
+
+        return sample
+
+    def views(self, vector: Tensor) -> State:
+        """One vector over all weights, cut into the network's tensors."""
+        parts = vector.split([shape.numel() for shape in self.shapes.values()])
+        return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+
+    def mean(self) -> Draws:
+        state = self.views(self.mean_vector.detach().clone())
+        return Draws(lambda s: state, (0,), None, self.kind, (state,))
+
+    def divergence(self) -> Tensor:
+        """KL(N(m, s²) ‖ N(0, σ²)) = Σ log(σ/s) + (s² + m²) / (2σ²) − ½."""
+        scale = softplus(self.rho_vector)
+        squares = (scale.square() + self.mean_vector.square()).sum() / (2 * self.prior_scale**2)
+        return squares - scale.log().sum() + len(scale) * (math.log(self.prior_scale) - 0.5)
+
+    def parameters(self) -> list[Tensor]:
+        return [self.mean_vector, self.rho_vector]
+
+    def tensors(self) -> dict[str, Tensor]:
+        learnt = {"mean": self.views(self.mean_vector), "rho": self.views(self.rho_vector)}
+        named = {f"{kind}.{name}": tensor for kind, part in learnt.items() for name, tensor in part.items()}
+        return named | {f"buffer.{name}": tensor for name, tensor in self.net.named_buffers()}

@@ -1,0 +1,48 @@
+"""Somebody else's stochastic network, made into draws by seeding each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from unshaken.models.base import StochasticClassifier
+from unshaken.models.draws import derive
+from unshaken.types import Inputs, State
+
+
+class SeededModule(StochasticClassifier):
+    """A network that draws inside its forward pass (MC dropout switched on by hand, layers that resample weights).
+
+    Draw s is that forward pass with torch's global random numbers seeded from (seed, s), then put back. The modes
+    are the ones the module is in: switch dropout on and BatchNorm to eval before wrapping. Buffers are copied for
+    every pass, so nothing that the pass writes stays; plain attributes that a layer sets on itself do.
+
+    What batching costs: a layer that draws weights gives a function of x, the same in every batch. A layer that draws
+    one number per activation (nn.Dropout) gives each input a mask by its place in the batch, so such a draw is a
+    function of the batch, not of x: results depend on the batch size, and draws cannot be vectorised. Randomness that
+    does not come from torch (NumPy, `random`) is not seeded. There is no mean network.
+    """
+
+    kind = "module"
+    vectorises = False
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__(net)
+
+    def sampler(self) -> Callable[[int, int], State]:
+        return lambda seed, index: {"seed": torch.tensor(derive(seed, index))}
+
+    def forward(self, x: Inputs, state: State) -> Tensor:
+        self.cost.forwards += len(x)
+        tensors = {name: t.detach() if t.requires_grad else t.clone() for name, t in self.fixed.items()}
+        devices = [x.device] if x.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(int(state["seed"]))
+            logits: Tensor = functional_call(self.net, tensors, (x,), tie_weights=self.tied)
+        return logits
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.fixed

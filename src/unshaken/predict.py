@@ -1,0 +1,57 @@
+"""From the logits of many draws (S, B, K) to one score per class (B, K): mean probability, mean logit, vote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from unshaken.errors import lookup
+from unshaken.models import Draws, StochasticClassifier
+from unshaken.types import Inputs, Logits
+
+
+def probability(logits: Logits) -> Tensor:
+    """softmax(z): its mean over draws is the predictive probability of a Bayesian network."""
+    return logits.softmax(-1)
+
+
+def logit(logits: Logits) -> Tensor:
+    """z itself."""
+    return logits
+
+
+def vote(logits: Logits) -> Tensor:
+    """1 for the class with the largest logit, 0 for the others: its mean is the share of draws that say so."""
+    return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
+
+
+RULES: dict[str, Callable[[Logits], Tensor]] = {"probability": probability, "logit": logit, "vote": vote}
+
+
+@torch.no_grad()
+def predict(
+    model: StochasticClassifier,
+    x: Inputs,
+    draws: Draws,
+    *,
+    rule: str = "probability",
+    batch_size: int = 256,
+    each: Callable[[slice, Logits], None] | None = None,
+) -> Tensor:
+    """Mean over draws of `RULES[rule](logits)`, (B, K), in memory that does not grow with the number of draws.
+
+    `each(rows, logits)` is shown the logits (s, b, K) of every chunk of draws and inputs as they pass by.
+    """
+    score = lookup("prediction rule", rule, RULES)
+    rows = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
+    total: list[Tensor | float] = [0.0] * len(rows)
+    for chunk in draws.chunks(8 if model.vectorises else 1):
+        kept = chunk.keep()
+        for i, part in enumerate(rows):
+            logits = model.logits(x[part], kept)
+            total[i] = total[i] + score(logits).sum(0)
+            if each is not None:
+                each(part, logits)
+    return torch.cat([part / len(draws) for part in total if isinstance(part, Tensor)])

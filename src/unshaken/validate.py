@@ -1,0 +1,64 @@
+"""Checks of what a user passes in, made before any work: each error is one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_inputs(x: Tensor, y: Tensor) -> None:
+    """`x` (B, ...) floating point, finite and in [0, 1]; `y` (B,) int64, not negative; B at least 1."""
+    if x.dim() < 2:
+        raise ValueError(f"x must have a batch axis and an input axis, such as (B, C, H, W); got {tuple(x.shape)}.")
+    if not x.is_floating_point():
+        raise ValueError(f"x must be floating point in [0, 1]; got {x.dtype}: divide 8-bit images by 255.")
+    if len(x) == 0:
+        raise ValueError("x is empty: at least one input is needed.")
+    low, high = (float(v) for v in torch.aminmax(x.detach()))
+    if math.isnan(low) or math.isinf(low) or math.isinf(high):
+        raise ValueError("x contains NaN or infinite values; inputs must be finite and in [0, 1].")
+    if low < 0 or high > 1:
+        raise ValueError(f"x must lie in [0, 1] (normalise inside the network); got values in [{low:g}, {high:g}].")
+    if y.dtype != torch.int64:
+        raise ValueError(f"y must be int64 class indices; got {y.dtype}: use y.long().")
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"x and y must be of the same length; got {len(x)} inputs and labels {tuple(y.shape)}.")
+    if int(y.min()) < 0:
+        raise ValueError(f"labels must be 0 or more; got {int(y.min())}.")
+
+
+def check_labels(y: Tensor, classes: int) -> None:
+    """Every label is below the number of classes of the logits, and there are two classes at least."""
+    if classes < 2:
+        raise ValueError(f"a classifier needs 2 logits at least; this network gives {classes}.")
+    if int(y.max()) >= classes:
+        raise ValueError(f"labels must be below {classes}, the number of logits; got {int(y.max())}.")
+
+
+def check_count(name: str, value: int) -> None:
+    """A number of things, at least one."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}.")
+
+
+def check_positive(name: str, value: float) -> None:
+    """A finite number above zero."""
+    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a number above 0; got {value!r}.")
+
+
+def check_eps(eps: float | Tensor | Sequence[float | Tensor], inputs: int) -> None:
+    """Perturbation sizes: finite, 0 or more; a tensor has one size for each of the inputs."""
+    sizes: list[Any] = list(eps) if isinstance(eps, list | tuple) else [eps]
+    if not sizes:
+        raise ValueError("eps is an empty list: at least one perturbation size is needed.")
+    for size in sizes:
+        if isinstance(size, Tensor) and size.dim() > 0 and size.shape != (inputs,):
+            raise ValueError(f"eps must have one size per input, shape ({inputs},); got {tuple(size.shape)}.")
+        low, high = map(float, torch.aminmax(size)) if isinstance(size, Tensor) else (float(size), float(size))
+        if not (low >= 0 and math.isfinite(high)):
+            raise ValueError(f"eps must be finite and 0 or more; got {size}.")
