@@ -54,7 +54,7 @@ def write(path: Path, images: list, labels: list, column="image", label="label",
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    cells = [{"bytes": i if isinstance(i, bytes) else png(i), "path": None} for i in images]
+    cells = [{"bytes": png(i) if isinstance(i, Image.Image) else i, "path": None} for i in images]
     struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     table = pa.table({column: pa.array(cells, struct), label: pa.array(labels)})
     if classes is not None:
@@ -237,6 +237,14 @@ def test_sixteen_bits_keep_their_range(tmp_path):
     assert torch.allclose(x, torch.tensor([0, 1 / 255, 1]).reshape(1, 1, 1, 3))
 
 
+def test_a_photograph_stands_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    write(tmp_path / "test.parquet", [png(picture(0), exif=exif)], [0])
+    upright = np.rot90(np.asarray(picture(0), np.float32) / 255, -1)
+    assert torch.equal(load(str(tmp_path)).x[0, 0], torch.from_numpy(upright.copy()))
+
+
 def test_size_brings_images_of_many_sizes_together(tmp_path):
     images = [picture(0), picture(1, 7, 5)]
     write(tmp_path / "test.parquet", images, [0, 1])
@@ -266,10 +274,9 @@ def test_a_class_has_one_number_in_every_split(tmp_path):
 
 
 def test_files_that_are_not_images_are_passed_over(tmp_path):
-    folder_set(
-        tmp_path, {"test/00000/0.ppm": picture(0, mode="RGB"), "test/00001/1.ppm": picture(1, mode="RGB")}
-    )
-    (tmp_path / "test" / "00000" / "GT-00000.csv").write_text("Filename;ClassId\n0.ppm;0\n")
+    folder_set(tmp_path, {"test/00000/0.ppm": picture(0, mode="RGB"), "test/00001/1.ppm": picture(1, mode="RGB")})
+    for name in ("GT-00000.csv", "metadata.csv"):
+        (tmp_path / "test" / "00000" / name).write_text("file_name,ClassId\n0.ppm,1\n")
     assert load(str(tmp_path)).y.tolist() == [0, 1]
 
 
@@ -374,6 +381,17 @@ def test_a_wrong_image_or_label_is_named(tmp_path, images, labels, message):
     assert message in str(error.value)
 
 
+def test_an_image_without_bytes_or_of_floats_is_named(tmp_path):
+    stream = BytesIO()
+    Image.new("F", (3, 3)).save(stream, "TIFF")
+    write(tmp_path / "test.parquet", [stream.getvalue(), None], [0, 1])
+    with pytest.raises(ValueError, match=r"image 0 of .* decoded: its pixels are floats of unknown range\.$"):
+        load(str(tmp_path), limit=1)
+    write(tmp_path / "train.parquet", [picture(0), None], [0, 1])
+    with pytest.raises(ValueError, match=r"image 1 of .* cannot be decoded: it is missing\.$"):
+        load(str(tmp_path), split="train")
+
+
 def test_a_broken_image_matters_only_where_it_is_loaded(tmp_path):
     write(tmp_path / "test.parquet", [picture(0), b"nothing"], [0, 1])
     assert load(str(tmp_path), limit=1).x.shape == (1, 1, 6, 4)
@@ -396,9 +414,7 @@ def test_a_label_without_a_class_is_named(tmp_path, label):
 
 def test_missing_columns_are_named(tmp_path):
     write(tmp_path / "test.parquet", [picture(0)], [0], label="kind")
-    with pytest.raises(
-        ValueError, match=r"has no labels: expected a ClassLabel column or .*, got image, kind\."
-    ):
+    with pytest.raises(ValueError, match=r"has no labels: expected a ClassLabel column or .*, got image, kind\."):
         load(str(tmp_path))
     import datasets
 
@@ -426,9 +442,7 @@ def test_a_truncated_parquet_file_is_named(tmp_path):
 def test_a_missing_split_names_the_others(tmp_path):
     write(tmp_path / "mnist" / "train.parquet", [picture(0)], [0])
     folder_set(tmp_path / "mnist", {"extra/0/0.png": picture(0)})
-    with pytest.raises(
-        ValueError, match=r"has no split 'test': choose one of extra, train; `hf download ylecun/mnist"
-    ):
+    with pytest.raises(ValueError, match=r"has no split 'test': choose one of extra, train; `hf download ylecun/mnist"):
         load("mnist", data_root=tmp_path)
 
 
@@ -437,9 +451,7 @@ def test_a_missing_file_is_named_with_the_command_that_gets_it(tmp_path):
     command = rf"`hf download ylecun/mnist --repo-type dataset --local-dir {tmp_path / 'mnist'}`"
     with pytest.raises(FileNotFoundError, match=rf"no {tmp_path / 'mnist' / 'test'}\.parquet .*{command}"):
         load("mnist", data_root=tmp_path)
-    with pytest.raises(
-        FileNotFoundError, match=rf"no {tmp_path / 'mnist' / 'test'}\.parquet .* put one of them"
-    ):
+    with pytest.raises(FileNotFoundError, match=rf"no {tmp_path / 'mnist' / 'test'}\.parquet .* put one of them"):
         load(str(tmp_path / "mnist"))
     with pytest.raises(FileNotFoundError, match=r"nowhere' is not a folder: expected one with test\.parquet"):
         load(str(tmp_path / "nowhere"))
@@ -452,9 +464,7 @@ def test_an_unreachable_hub_is_said_with_the_way_out(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         load("cifar10")
     assert "cannot get 'uoft-cs/cifar10' from the Hugging Face Hub (" in str(error.value)
-    assert "`hf download uoft-cs/cifar10 --repo-type dataset --local-dir DATA_ROOT/cifar10`" in str(
-        error.value
-    )
+    assert "`hf download uoft-cs/cifar10 --repo-type dataset --local-dir DATA_ROOT/cifar10`" in str(error.value)
     assert "--data-root DATA_ROOT" in str(error.value)
     assert isinstance(error.value.__cause__, OSError)
 
@@ -468,9 +478,7 @@ def test_real_mnist():
     assert found.x.shape == (500, 1, 28, 28)
     assert found.y[:5].tolist() == [7, 2, 1, 0, 4]
     assert (found.classes, found.labels) == (10, tuple(WORDS))
-    assert same(
-        load("mnist", data_root=REAL, limit=20, seed=4), load("mnist", data_root=REAL, limit=20, seed=4)
-    )
+    assert same(load("mnist", data_root=REAL, limit=20, seed=4), load("mnist", data_root=REAL, limit=20, seed=4))
 
 
 @pytest.mark.skipif(not (REAL / "cifar10").is_dir(), reason="no real CIFAR-10 here")

@@ -236,7 +236,7 @@ def _from_folder(folders: dict[str, Path], split: str) -> Dataset:
         data_files={split: [f"{_literal(path)}/*" for path in sorted(_subfolders(folders[split]))]},
         features=Features({"image": Image(), "label": ClassLabel(names=names)}),
         drop_labels=False,
-        drop_metadata=True,
+        metadata_filenames=["-"],  # a metadata.csv would take the place of the classes
     )
     return _prepare(builder, split)
 
@@ -369,7 +369,7 @@ def _pixels(image: Image, grey: bool, shape: tuple[int, int] | None) -> np.ndarr
         image = image.convert("RGB")
     elif image.mode != "F":
         image = image.convert("L")
-    if shape is not None and image.size != shape[::-1]:
+    if shape is not None:
         image = image.resize(shape[::-1], Image.Resampling.BILINEAR)
     values = np.asarray(image, np.float32) / 255
     return values[None] if grey else values.transpose(2, 0, 1)

@@ -23,7 +23,7 @@ def unknown(what: str, word: object, choices: Iterable[str]) -> ValueError:
 
 
 def lookup(what: str, word: str | Part, table: Mapping[str, Part]) -> Part:
-    """The entry of `table` that `word` names; "package.module:function" names one outside the package; a part is itself.
+    """The entry of `table` that `word` names, or "package.module:function" outside the package; a part is itself.
 
     Raises `ValueError` with the nearest choice for an unknown word.
     """

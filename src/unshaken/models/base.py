@@ -103,12 +103,13 @@ class StochasticClassifier(ABC):
             return self.forward(x, {}).expand(len(draws), -1, -1)
         return vmap(lambda state: self.forward(x, state))(stacked)
 
-    def forward(self, x: Inputs, state: State) -> Tensor:
-        """Logits (B, K) of one draw. Tensors that are not random are the network's own, detached."""
+    def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
+        """Logits (B, K) of one draw; tensors that are not random are the network's own, detached unless training."""
         if not state.keys() <= self.fixed.keys():  # functional_call's own check walks the whole network each time
             raise ValueError(f"a draw of another network: it has {sorted(state.keys() - self.fixed.keys())[0]!r}.")
         self.cost.forwards += len(x)
-        tensors = {name: state[name] if name in state else own.detach() for name, own in self.fixed.items()}
+        own = self.fixed if training else {name: tensor.detach() for name, tensor in self.fixed.items()}
+        tensors = {**own, **state}
         logits: Tensor = functional_call(self.net, tensors, (x,), tie_weights=self.tied)
         return logits
 

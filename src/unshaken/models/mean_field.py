@@ -29,7 +29,7 @@ class MeanField(StochasticClassifier):
 
     kind = "mean_field"
 
-    def __init__(self, net: nn.Module, *, prior_scale: float = 1.0, initial_scale: float = 0.02) -> None:
+    def __init__(self, net: nn.Module, *, prior_scale: float = 1.0, initial_scale: float = 0.05) -> None:
         check_positive("prior_scale", prior_scale)
         check_positive("initial_scale", initial_scale)
         super().__init__(copy.deepcopy(net).eval())

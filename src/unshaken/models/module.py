@@ -35,9 +35,11 @@ class SeededModule(StochasticClassifier):
     def sampler(self) -> Callable[[int, int], State]:
         return lambda seed, index: {"seed": torch.tensor(derive(seed, index))}
 
-    def forward(self, x: Inputs, state: State) -> Tensor:
+    def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
         self.cost.forwards += len(x)
-        tensors = {name: t.detach() if t.requires_grad else t.clone() for name, t in self.fixed.items()}
+        buffers = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
+        own = {name: tensor if training else tensor.detach() for name, tensor in self.fixed.items()}
+        tensors = own if training else {**own, **buffers}
         devices = [x.device] if x.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(int(state["seed"]))

@@ -1,0 +1,512 @@
+"""What an attack costs: Unshaken, a plain Python loop and three attack libraries, side by side in one process.
+
+    python benchmarks/attack_cost.py                  # both networks, about ten minutes on one CPU core
+    python benchmarks/attack_cost.py --quick          # the MLP alone, few rounds
+    python benchmarks/attack_cost.py --device cuda    # needs a GPU
+
+Every attack ascends a mean of cross-entropies over draws of the same mean-field network (foolbox: the cross-entropy of
+the mean logits, the only one it has). Unshaken's default loss has a column of its own. The others see the module that a
+user would write, which draws its weights anew at every forward pass; its parameters are frozen, which spares foolbox
+and ART the gradients of the weights, and their objects are built before the clock starts. Contenders take turns within
+a round; a ratio is taken within each round and then its median over rounds, so a busy machine slows both sides of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unshaken.attacks import pgd
+from unshaken.models import MeanField
+from unshaken.networks import mlp, small_cnn
+
+EPS = 0.1
+SWEEP = (0.05, 0.07, 0.09, 0.11, 0.13, 0.17, 0.25)
+SHORTEST = 0.02  # seconds: a quicker attack is repeated within a round until it takes this long
+PEERS = {"foolbox": "foolbox", "torchattacks": "torchattacks", "ART": "adversarial-robustness-toolbox"}
+OURS, LOOP = "ours", "plain loop"
+
+Attack = Callable[[], object]
+Times = dict[str, list[float]]  # contender -> milliseconds of each round
+
+
+class Row(NamedTuple):
+    """One attack: draws per gradient (0: the mean network), steps, sizes, and whether ours keeps its draws."""
+
+    name: str
+    draws: int
+    steps: int = 1
+    eps: tuple[float, ...] = (EPS,)
+    redraw: bool = True
+
+    @property
+    def step_size(self) -> float:
+        """The step of an attack of one size: Unshaken's default."""
+        return self.eps[0] * min(1.0, 2 / self.steps)
+
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row("FGSM-1", 1),
+        Row("FGSM-10", 10),
+        Row("FGSM-100", 100),
+        Row("PGD 10 steps, 1 draw", 1, 10),
+        Row("PGD 10 steps, 1 draw kept", 1, 10, redraw=False),
+        Row("PGD 10 steps, 10 draws", 10, 10),
+        Row("PGD 10 steps, 10 draws kept", 10, 10, redraw=False),
+        Row("MEAN", 0),
+        Row("FGSM-10, seven eps", 10, eps=SWEEP),
+    )
+}
+MEMORY_ROWS = {"FGSM-10": ROWS["FGSM-10"], "FGSM-100": ROWS["FGSM-100"], "FGSM-1000": Row("FGSM-1000", 1000)}
+
+
+# The networks, and the module that a user would write for the other libraries
+
+
+class Redrawn(nn.Module):
+    """A dense or convolutional layer with Gaussian weights, drawn anew at every forward pass."""
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d, found: dict[str, Tensor], prefix: str) -> None:
+        super().__init__()
+        self.apply_weights = F.linear if isinstance(layer, nn.Linear) else F.conv2d
+        for part in ("weight", "bias"):
+            for kind in ("mean", "rho"):
+                value = found[f"{kind}.{prefix}.{part}"].detach().clone()
+                self.register_parameter(f"{kind}_{part}", nn.Parameter(value, requires_grad=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.mean_weight + F.softplus(self.rho_weight) * torch.randn_like(self.mean_weight)
+        bias = self.mean_bias + F.softplus(self.rho_bias) * torch.randn_like(self.mean_bias)
+        return self.apply_weights(x, weight, bias)
+
+
+class Setup(NamedTuple):
+    """A mean-field classifier, the same as two plain modules, and a batch."""
+
+    model: MeanField
+    redrawn: nn.Module
+    at_mean: nn.Module
+    x: Tensor
+    y: Tensor
+
+
+NETS: dict[str, tuple[Callable[[], nn.Sequential], int]] = {
+    "mlp": (lambda: mlp((1, 28, 28), 10, widths=(128, 128)), 100),
+    "cnn": (lambda: small_cnn((1, 28, 28), 10, widths=(32, 64)), 20),
+}
+TITLES = {"mlp": "784-128-128-10, 100 inputs", "cnn": "small_cnn(widths=(32, 64)), 20 inputs of 28 x 28"}
+
+
+@cache
+def build(name: str, device: str, batch: int | None = None) -> Setup:
+    """The classifiers and the batch of one network; equal values in every process."""
+    torch.manual_seed(0)
+    make, size = NETS[name]
+    net = make().to(device).eval().requires_grad_(False)
+    x, y = torch.rand(batch or size, 1, 28, 28), torch.randint(10, (batch or size,))
+    model = MeanField(net)
+    found = model.tensors()
+    parts = [
+        Redrawn(layer, found, str(i)) if isinstance(layer, nn.Linear | nn.Conv2d) else layer
+        for i, layer in enumerate(net)
+    ]
+    return Setup(model, nn.Sequential(*parts).eval(), net, x.to(device), y.to(device))
+
+
+# Contenders: (setup, row) -> a call that runs the attack of that row
+
+
+def ours(setup: Setup, row: Row, loss: str = "mean_cross_entropy") -> Attack:
+    model, x, y = setup.model, setup.x, setup.y
+    eps: Any = list(row.eps) if len(row.eps) > 1 else row.eps[0]
+    draws = row.draws or "mean"
+    return lambda: pgd(model, x, y, eps=eps, draws=draws, steps=row.steps, redraw=row.redraw, loss=loss)
+
+
+def ours_by_default(setup: Setup, row: Row) -> Attack:
+    return ours(setup, row, "log_error")
+
+
+def fgsm_by_hand(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+    at = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(net(at), y, reduction="sum"), at)
+    return (x + eps * gradient.sign()).clamp(0, 1)
+
+
+def pgd_by_hand(net: nn.Module, x: Tensor, y: Tensor, row: Row, eps: float) -> Tensor:
+    x_adv, nu = x, eps * min(1.0, 2 / row.steps)
+    for _ in range(row.steps):
+        at = x_adv.clone().requires_grad_()
+        total = torch.zeros_like(x)
+        for _ in range(row.draws):
+            total += torch.autograd.grad(F.cross_entropy(net(at), y, reduction="sum"), at)[0]
+        x_adv = (x + (x_adv + nu * total.sign() - x).clamp(-eps, eps)).clamp(0, 1)
+    return x_adv
+
+
+def plain_loop(setup: Setup, row: Row) -> Attack:
+    if not row.draws:
+        return lambda: fgsm_by_hand(setup.at_mean, setup.x, setup.y, row.eps[0])
+    return lambda: [pgd_by_hand(setup.redrawn, setup.x, setup.y, row, eps) for eps in row.eps]
+
+
+def by_foolbox(setup: Setup, row: Row) -> Attack:
+    """`run` rather than the call itself, which would also test whether the result is adversarial."""
+    import foolbox
+
+    net = setup.redrawn if row.draws else setup.at_mean
+    model: Any = foolbox.PyTorchModel(net, bounds=(0, 1), device=setup.x.device)
+    if row.draws > 1:
+        model = foolbox.models.ExpectationOverTransformationWrapper(model, n_steps=row.draws)
+    attack: Any = foolbox.attacks.FGSM()
+    if row.steps > 1:
+        attack = foolbox.attacks.LinfPGD(abs_stepsize=row.step_size, steps=row.steps, random_start=False)
+    return lambda: [attack.run(model, setup.x, setup.y, epsilon=eps) for eps in row.eps]
+
+
+def by_torchattacks(setup: Setup, row: Row) -> Attack:
+    import torchattacks
+
+    net = setup.redrawn if row.draws else setup.at_mean
+    settings = {"steps": row.steps, "eot_iter": max(row.draws, 1), "random_start": False}
+    if not row.draws:
+        attacks = [torchattacks.FGSM(net, eps=eps) for eps in row.eps]
+    else:
+        alphas = [eps * min(1.0, 2 / row.steps) for eps in row.eps]
+        attacks = [torchattacks.EOTPGD(net, eps=e, alpha=a, **settings) for e, a in zip(row.eps, alphas, strict=True)]
+    return lambda: [attack(setup.x, setup.y) for attack in attacks]
+
+
+def by_art(setup: Setup, row: Row) -> Attack:
+    """A subclass that averages `loss_gradient` over draws: ART has no such wrapper of its own."""
+    from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
+    from art.estimators.classification import PyTorchClassifier
+
+    class Averaged(PyTorchClassifier):
+        def loss_gradient(self, *args: Any, **kwargs: Any) -> Any:
+            total = super().loss_gradient(*args, **kwargs)
+            for _ in range(row.draws - 1):
+                total = total + super().loss_gradient(*args, **kwargs)
+            return total / max(row.draws, 1)
+
+    device = "gpu" if setup.x.is_cuda else "cpu"
+    net = setup.redrawn if row.draws else setup.at_mean
+    model = Averaged(net, nn.CrossEntropyLoss(), tuple(setup.x.shape[1:]), 10, clip_values=(0, 1), device_type=device)
+    common = {"batch_size": len(setup.x)}
+    if row.steps > 1:
+        common |= {"eps_step": row.step_size, "max_iter": row.steps, "verbose": False}
+    method = ProjectedGradientDescent if row.steps > 1 else FastGradientMethod
+    attacks = [method(model, eps=eps, **common) for eps in row.eps]
+    x, y = setup.x.cpu().numpy(), setup.y.cpu().numpy()
+    return lambda: [attack.generate(x, y) for attack in attacks]
+
+
+CONTENDERS: dict[str, Callable[[Setup, Row], Attack]] = {
+    OURS: ours,
+    "ours, log_error": ours_by_default,
+    LOOP: plain_loop,
+    "foolbox": by_foolbox,
+    "torchattacks": by_torchattacks,
+    "ART": by_art,
+}
+
+
+def version(contender: str) -> str | None:
+    """The version of a peer; None where it is not installed."""
+    try:
+        return importlib.metadata.version(PEERS[contender])
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def installed() -> list[str]:
+    return [name for name in CONTENDERS if name not in PEERS or version(name)]
+
+
+def last(result: object) -> Tensor:
+    """The perturbed batch of the last size, of whatever a contender returned."""
+    if isinstance(result, list):
+        return torch.as_tensor(result[-1]).cpu()
+    assert isinstance(result, Tensor)
+    return result.cpu()[-1] if result.dim() == 5 else result.cpu()
+
+
+def check_result(setup: Setup, row: Row, result: object) -> None:
+    """Whatever ran, it was this attack: in [0, 1], within eps, and reaching eps."""
+    x_adv, x = last(result), setup.x.cpu()
+    size = float((x_adv - x).abs().max())
+    if not (x_adv.shape == x.shape and abs(size - row.eps[-1]) < 1e-5 and 0 <= x_adv.min() <= x_adv.max() <= 1):
+        raise AssertionError(f"{row.name}: a perturbation of {size:g} where {row.eps[-1]:g} was asked for.")
+
+
+# Time
+
+
+def seconds(attack: Attack, times: int, device: str) -> tuple[float, float]:
+    """(process, wall) seconds of one call, over `times` calls. On a GPU, until it has finished."""
+    gc.collect()
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    wait()
+    wall, process = time.perf_counter(), time.process_time()
+    for _ in range(times):
+        attack()
+    wait()
+    return (time.process_time() - process) / times, (time.perf_counter() - wall) / times
+
+
+def interleaved(attacks: dict[str, Attack], rounds: int, device: str, wall: bool) -> Times:
+    """Milliseconds of every contender in every round, after a warm-up that also sets the number of calls."""
+    calls = {}
+    for name, attack in attacks.items():
+        attack()
+        calls[name] = max(1, round(SHORTEST / max(seconds(attack, 1, device)[1], 1e-6)))
+    found: Times = {name: [] for name in attacks}
+    for _ in range(rounds):
+        for name, attack in attacks.items():
+            found[name].append(1000 * seconds(attack, calls[name], device)[wall])
+    return found
+
+
+def time_rows(net: str, rows: Sequence[Row], rounds: int, device: str, wall: bool) -> dict[str, Times]:
+    setup, found = build(net, device), {}
+    for row in rows:
+        attacks = {name: CONTENDERS[name](setup, row) for name in installed()}
+        for attack in attacks.values():
+            check_result(setup, row, attack())
+        found[row.name] = interleaved(attacks, rounds, device, wall)
+        print(
+            f"  {net}  {row.name}: " + ", ".join(f"{k} {statistics.median(v):.2f}" for k, v in found[row.name].items())
+        )
+    return found
+
+
+def time_vmap(net: str, batches: Sequence[int], rounds: int, device: str, wall: bool) -> dict[str, Times]:
+    """FGSM-10 by a loop over draws and by one vectorised pass, for several batch sizes."""
+    found = {}
+    for batch in batches:
+        setup = build(net, device, batch)
+        attacks = {}
+        for name, wins in (("loop", False), ("vmap", True)):
+            model = MeanField(setup.at_mean)
+            model.vmap_wins = lambda x, wins=wins: wins  # type: ignore[method-assign]
+            attacks[name] = ours(setup._replace(model=model), ROWS["FGSM-10"])
+        found[f"{net}, {batch} inputs"] = interleaved(attacks, rounds, device, wall)
+    return found
+
+
+def ratio(times: Times, name: str, to: str = OURS) -> float:
+    """How many times as long as `to` a contender takes: the median of the ratios within rounds."""
+    return statistics.median(a / b for a, b in zip(times[name], times[to], strict=True))
+
+
+# Memory
+
+
+def peak(device: str) -> float:
+    """The most memory in use so far, MiB."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (20 if sys.platform == "darwin" else 10)
+
+
+def memory_here(net: str, row: str, contender: str, device: str, threads: int) -> float:
+    """MiB that an attack adds to the peak of this process, after one draw of one input has set everything up."""
+    torch.set_num_threads(threads)
+    setup, wanted = build(net, device), MEMORY_ROWS[row]
+    one = setup._replace(x=setup.x[:1], y=setup.y[:1])
+    CONTENDERS[contender](one, Row("one", 1))()
+    before = peak(device)
+    CONTENDERS[contender](setup, wanted)()
+    return peak(device) - before
+
+
+def memory(net: str, row: str, contender: str, device: str, threads: int) -> float:
+    """`memory_here`, in a process of its own."""
+    cell = json.dumps([net, row, contender, device, threads])
+    done = subprocess.run([sys.executable, __file__, "--cell", cell], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def memory_rows(net: str, device: str, threads: int, quick: bool) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for row in MEMORY_ROWS:
+        names = [OURS] if quick or row == "FGSM-1000" else [n for n in installed() if n != "ours, log_error"]
+        found[row] = {name: memory(net, row, name, device, threads) for name in names}
+        print(f"  {net}  memory of {row}: " + ", ".join(f"{k} {v:.1f}" for k, v in found[row].items()))
+    return found
+
+
+# Numbers to reach
+
+
+class Target(NamedTuple):
+    text: str
+    figure: float | None  # None: not measured
+    limit: float
+
+    @property
+    def line(self) -> str:
+        if self.figure is None:
+            return f"not measured: {self.text}"
+        verdict = "reached" if self.figure <= self.limit else "NOT REACHED"
+        return f"{verdict}: {self.text}: {self.figure:.2f} (at most {self.limit:g})"
+
+
+def to_fastest(times: Times | None) -> float | None:
+    """Our time over that of the fastest library."""
+    peers = [name for name in times or {} if name in PEERS]
+    return 1 / min(ratio(times, name) for name in peers) if times and peers else None
+
+
+def targets(times: dict[str, Times], used: dict[str, dict[str, float]]) -> list[Target]:
+    mean = times.get("MEAN")
+    few, many = (used.get(row, {}).get(OURS) for row in ("FGSM-10", "FGSM-1000"))
+    more = max(many, 1.0) / max(few, 1.0) if few is not None and many is not None else None  # 1 MiB: what can be told
+    kept = times.get("PGD 10 steps, 10 draws kept")
+    return [
+        Target("FGSM-10 at seven eps / fastest peer", to_fastest(times.get("FGSM-10, seven eps")), 0.2),
+        Target("FGSM-100 / fastest peer", to_fastest(times.get("FGSM-100")), 1.0),
+        Target("PGD 10 steps, 10 draws kept / fastest peer", to_fastest(kept), 0.6),
+        Target("MEAN / FGSM by hand on the mean network", 1 / ratio(mean, LOOP) if mean else None, 1.2),
+        Target("peak memory of FGSM-1000 / of FGSM-10", more, 1.2),
+    ]
+
+
+# Report
+
+
+def cell(times: Times, name: str) -> str:
+    """`median (least-most) ratio`, or why there is none."""
+    if name not in times:
+        return "not installed"
+    ms = times[name]
+    spread = f"{statistics.median(ms):.3g} ({min(ms):.3g}-{max(ms):.3g})"
+    return spread if name == OURS else f"{spread} ×{ratio(times, name):.2f}"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def time_table(times: dict[str, Times]) -> str:
+    return markdown(
+        ["", *CONTENDERS], [[row, *(cell(found, name) for name in CONTENDERS)] for row, found in times.items()]
+    )
+
+
+def vmap_table(times: dict[str, Times]) -> str:
+    rows = [[row, cell(t, "loop").split(" ×")[0], f"{ratio(t, 'vmap', 'loop'):.2f}"] for row, t in times.items()]
+    return markdown(["FGSM-10", "loop, ms", "vmap / loop"], rows)
+
+
+def memory_table(used: dict[str, dict[str, float]]) -> str:
+    names = [name for name in CONTENDERS if name != "ours, log_error"]
+    rows = [[row, *(f"{found[n]:.1f}" if n in found else "-" for n in names)] for row, found in used.items()]
+    return markdown(["", *names], rows)
+
+
+def machine(args: argparse.Namespace) -> dict[str, Any]:
+    cpuinfo = Path("/proc/cpuinfo")
+    models = (
+        [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        if cpuinfo.exists()
+        else []
+    )
+    return {
+        "date": date.today().isoformat(),
+        "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": args.threads,
+        "gpu": torch.cuda.get_device_name() if args.device == "cuda" else None,
+        "clock": "wall" if args.wall else "process CPU time",
+        "rounds": args.repeats,
+        "torch": torch.__version__,
+        "unshaken": importlib.metadata.version("unshaken"),
+        **{name: version(name) or "not installed" for name in PEERS},
+    }
+
+
+def report(found: dict[str, Any]) -> str:
+    parts = ["# What an attack costs", "", ", ".join(f"{k} {v}" for k, v in found["machine"].items() if v), ""]
+    parts += ["Milliseconds: median (least-most) over rounds, and ×: how many times as long as ours.", ""]
+    for net, part in found["nets"].items():
+        parts += [f"## {TITLES[net]}", "", time_table(part["ms"]), ""]
+        if part["memory_mib"]:
+            parts += ["Peak memory above that of one draw of one input, MiB:", "", memory_table(part["memory_mib"]), ""]
+        parts += [f"* {line}" for line in part["targets"]] + [""]
+    if found["vmap_ms"]:
+        parts += ["## A loop over draws, or one vectorised pass", "", vmap_table(found["vmap_ms"]), ""]
+    return "\n".join(parts)
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    found: dict[str, Any] = {"machine": machine(args), "nets": {}, "vmap_ms": {}}
+    for net in args.nets:
+        rows = [ROWS[name] for name in args.rows if args.slow or (net, name) != ("cnn", "FGSM-100")]
+        times = time_rows(net, rows, args.repeats, args.device, args.wall)
+        used = memory_rows(net, args.device, args.threads, args.quick) if args.memory else {}
+        told = [target.line for target in targets(times, used)] if net == "mlp" else []
+        found["nets"][net] = {"ms": times, "memory_mib": used, "targets": told}
+        if args.vmap:
+            found["vmap_ms"] |= time_vmap(net, (1, 4, 16, 64), args.repeats, args.device, args.wall)
+    return found
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="the MLP alone, 5 rounds, memory of ours alone, no vmap")
+    parser.add_argument("--repeats", type=int, help="rounds of every row (default 15)")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--nets", nargs="+", choices=NETS, help="networks to measure (default: both)")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="attacks to measure (default: all)")
+    parser.add_argument("--slow", action="store_true", help="FGSM-100 on the CNN too")
+    parser.add_argument("--wall", action="store_true", help="wall clock instead of process CPU time; always on a GPU")
+    parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out the memory of each attack")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--cell", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.nets = args.nets or (["mlp"] if args.quick else list(NETS))
+    args.repeats = args.repeats or (5 if args.quick else 15)
+    args.wall = args.wall or args.device == "cuda" or args.threads > 1
+    args.vmap = not args.quick
+    return args
+
+
+def main() -> None:
+    args = arguments()
+    if args.cell:
+        print(memory_here(*json.loads(args.cell)))
+        return
+    torch.set_num_threads(args.threads)
+    found = measure(args)
+    args.out.mkdir(parents=True, exist_ok=True)
+    text = report(found)
+    (args.out / f"attack_cost-{args.device}.md").write_text(text)
+    (args.out / f"attack_cost-{args.device}.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(f"\n{text}")
+
+
+if __name__ == "__main__":
+    main()

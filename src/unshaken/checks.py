@@ -1,0 +1,164 @@
+"""When not to believe a number: each check looks at rows and answers with a sentence and the figure behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from unshaken.statistics import Interval, accuracy, difference
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+ATTACK = ["model", "attack", "norm", "loss", "attack_draws", "steps"]
+"""The columns that name one attack on one model."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found. `passed` is None where the rows cannot tell."""
+
+    check: str
+    passed: bool | None
+    sentence: str
+    value: float | None = None
+
+
+def check(rows: DataFrame) -> list[Finding]:
+    """Every check of CHECKS on the rows of a run, doubts first."""
+    findings = [run(rows) for run in CHECKS.values()]
+    return sorted(findings, key=lambda finding: (finding.passed is not False, finding.passed is not None))
+
+
+def attack_name(attack: str, draws: str, steps: int = 1) -> str:
+    """FGSM-10, PGD-5, MEAN: the name people use."""
+    if attack in ("none", "mean"):
+        return {"none": "clean", "mean": "MEAN"}[attack]
+    return f"{attack.upper()}-{draws.upper()}"
+
+
+def zero_size(rows: DataFrame) -> Finding:
+    """A perturbation of size zero changes nothing: accuracy is the clean accuracy, on the same draws."""
+    worst: tuple[str, Interval] | None = None
+    for name, attacked, part in _attacks(rows):
+        null, clean = attacked[attacked.eps == 0], _clean(part)
+        if len(null) and len(clean):
+            change = difference(null, clean)
+            if worst is None or abs(change.value) > abs(worst[1].value):
+                worst = name, change
+    if worst is None:
+        return Finding("zero size", None, "No attack was run with a zero-size perturbation.")
+    name, change = worst
+    passed = change.low <= 0 <= change.high
+    told = "equals" if passed else "differs from"
+    return Finding(
+        "zero size",
+        passed,
+        f"Accuracy under a zero-size attack {told} clean accuracy: the largest change is {change.value:+.3f} ({name}).",
+        change.value,
+    )
+
+
+def larger_eps(rows: DataFrame) -> Finding:
+    """A larger ball contains the smaller one: accuracy must not rise with eps."""
+    pairs = [
+        (f"{name} from eps {a:g} to {b:g}", attacked[attacked.eps == b], attacked[attacked.eps == a])
+        for name, attacked, _ in _attacks(rows[rows.role == "sweep"])
+        for a, b in pairwise(sorted(attacked.eps.unique()))
+    ]
+    return _no_rise("larger eps", "Accuracy does not rise with eps", "Accuracy rises with eps", pairs)
+
+
+def more_draws(rows: DataFrame) -> Finding:
+    """More draws give a better gradient: accuracy must not rise with the number of attack draws."""
+    sampled = rows[(rows.role == "sweep") & rows.attack_draws.str.isdigit()]
+    pairs = []
+    for _, family in sampled.groupby([c for c in ATTACK if c != "attack_draws"] + ["eps"], sort=False):
+        counts = sorted(family.attack_draws.unique(), key=int)
+        for a, b in pairwise(counts):
+            few, many = family[family.attack_draws == a], family[family.attack_draws == b]
+            kind, eps = family.attack.iloc[0].upper(), family.eps.iloc[0]
+            pairs.append((f"{kind} from {a} to {b} draws at eps {eps:g}", many, few))
+    return _no_rise("more draws", "Accuracy does not rise with attack draws", "Accuracy rises with attack draws", pairs)
+
+
+def huge_eps(rows: DataFrame) -> Finding:
+    """With the whole box to move in, an attack that works brings accuracy to chance or below."""
+    found = []
+    for name, attacked, _ in _attacks(rows[rows.role == "check"]):
+        huge = attacked[attacked.eps == attacked.eps.max()]
+        if attacked.eps.max() > 0:
+            chance = float(huge.drop_duplicates("index").label.value_counts(normalize=True).max())
+            found.append((accuracy(huge), chance, name))
+    if not found:
+        return Finding("huge eps", None, "No attack was run with a perturbation as large as the whole input box.")
+    worst, chance, name = max(found)
+    passed = worst.low <= chance
+    told = f"Every attack with the whole input box brings accuracy to chance ({chance:.3f}) or below"
+    if not passed:
+        told = (
+            f"An attack with the whole input box leaves accuracy above chance ({chance:.3f}): it is not strong enough"
+        )
+    return Finding("huge eps", passed, f"{told}; the highest is {worst} ({name}).", worst.value)
+
+
+def zero_gradient(rows: DataFrame) -> Finding:
+    """An input whose gradient is exactly zero was not attacked at all."""
+    shares = [
+        (float(attacked.drop_duplicates(["index", "repeat"]).zero_gradient.mean()), name)
+        for name, attacked, _ in _attacks(rows)
+    ]
+    if not shares:
+        return Finding("zero gradient", None, "No attack was run.")
+    share, name = max(shares)
+    passed = share <= 0.01
+    told = f"{share:.1%} of the inputs had an exactly zero gradient ({name}, the highest)"
+    return Finding(
+        "zero gradient", passed, told + ("." if passed else ": they were not attacked, so they count as robust."), share
+    )
+
+
+def disjoint_draws(rows: DataFrame) -> Finding:
+    """Scoring a perturbation on the draws that made it overstates the attack."""
+    shared = int(rows.shared_draws.max())
+    told = "Attack and inference draws are disjoint" if shared == 0 else "Attack and inference share draws"
+    return Finding("disjoint draws", shared == 0, f"{told}: {shared} of {rows.inference_draws.max()} shared.", shared)
+
+
+CHECKS: dict[str, Callable[[DataFrame], Finding]] = {
+    "zero size": zero_size,
+    "larger eps": larger_eps,
+    "more draws": more_draws,
+    "huge eps": huge_eps,
+    "zero gradient": zero_gradient,
+    "disjoint draws": disjoint_draws,
+}
+
+
+def _attacks(rows: DataFrame) -> Iterator[tuple[str, DataFrame, DataFrame]]:
+    """(name, rows of one attack on one model, all rows of that model)."""
+    several = rows.model.nunique() > 1
+    for key, attacked in rows[rows.attack != "none"].groupby(ATTACK, sort=False):
+        model, attack, _, _, draws, steps = key
+        name = attack_name(attack, draws, steps)
+        yield (f"{model}, {name}" if several else name), attacked, rows[rows.model == model]
+
+
+def _clean(rows: DataFrame) -> DataFrame:
+    return rows[rows.attack == "none"]
+
+
+def _no_rise(name: str, holds: str, fails: str, pairs: list[tuple[str, DataFrame, DataFrame]]) -> Finding:
+    """No `after` is more accurate than its `before`, each judged at a level shared out over all comparisons."""
+    if not pairs:
+        return Finding(name, None, "There is nothing to compare: one value only.")
+    level = 1 - 0.05 / len(pairs)
+    changes = [(difference(after, before, level=level), what) for what, after, before in pairs]
+    worst, what = max(changes, key=lambda change: change[0].low)
+    rises = worst.low > 0
+    largest, where = max(changes, key=lambda change: change[0].value)
+    value, where = (worst.value, what) if rises else (largest.value, where)
+    told = fails if rises else f"{holds} beyond the interval"
+    return Finding(name, not rises, f"{told}: the largest rise is {value:+.3f} ({where}).", value)

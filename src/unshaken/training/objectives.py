@@ -1,0 +1,49 @@
+"""What training minimises: functions (model, x, y, *, examples, seed, ...) -> scalar, per example, in nats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from unshaken.attacks.losses import mean_cross_entropy
+from unshaken.models import StochasticClassifier
+from unshaken.types import Inputs, Labels, Logits
+from unshaken.validate import check_count
+
+
+def training_logits(model: StochasticClassifier, x: Inputs, draws: int, seed: int) -> Logits:
+    """Logits (S, B, K) of `draws` new draws, differentiable in the model's parameters."""
+    check_count("draws", draws)
+    sample = model.sampler()
+    return torch.stack([model.forward(x, sample(seed, s), training=True) for s in range(draws)])
+
+
+def cross_entropy(
+    model: StochasticClassifier, x: Inputs, y: Labels, *, examples: int, seed: int, draws: int = 1
+) -> Tensor:
+    """Empirical risk: the mean over batch and draws of −log p_s(y|x)."""
+    return mean_cross_entropy(training_logits(model, x, draws, seed), y).mean()
+
+
+def elbo(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    examples: int,
+    seed: int,
+    draws: int = 1,
+    kl_scale: float = 1.0,
+) -> Tensor:
+    """Negative evidence lower bound per example: mean −log p_s(y|x) + kl_scale · KL(q ‖ p) / N.
+
+    N = `examples` is the size of the training set: one pass over the minibatches counts the KL once. Source: Graves
+    (2011); Blundell et al. (2015), eq. 2.
+    """
+    fit = cross_entropy(model, x, y, examples=examples, seed=seed, draws=draws)
+    return fit + kl_scale * model.divergence() / examples
+
+
+OBJECTIVES: dict[str, Callable[..., Tensor]] = {"cross_entropy": cross_entropy, "elbo": elbo}
