@@ -323,10 +323,13 @@ def ratio(times: Times, name: str, to: str = OURS) -> float:
 
 
 def peak(device: str) -> float:
-    """The most memory in use so far, MiB."""
+    """The most memory in use so far, MiB: on Linux of this program alone (ru_maxrss begins at that of its parent)."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (20 if sys.platform == "darwin" else 10)
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def memory_here(net: str, row: str, contender: str, device: str, threads: int) -> float:
@@ -395,13 +398,15 @@ def targets(times: dict[str, Times], used: dict[str, dict[str, float]]) -> list[
 # Report
 
 
+def spread(ms: Sequence[float]) -> str:
+    return f"{statistics.median(ms):.3g} ({min(ms):.3g}-{max(ms):.3g})"
+
+
 def cell(times: Times, name: str) -> str:
-    """`median (least-most) ratio`, or why there is none."""
+    """`median (least-most) ×ratio`, or why there is none."""
     if name not in times:
         return "not installed"
-    ms = times[name]
-    spread = f"{statistics.median(ms):.3g} ({min(ms):.3g}-{max(ms):.3g})"
-    return spread if name == OURS else f"{spread} ×{ratio(times, name):.2f}"
+    return spread(times[name]) + ("" if name == OURS else f" ×{ratio(times, name):.2f}")
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -416,7 +421,7 @@ def time_table(times: dict[str, Times]) -> str:
 
 
 def vmap_table(times: dict[str, Times]) -> str:
-    rows = [[row, cell(t, "loop").split(" ×")[0], f"{ratio(t, 'vmap', 'loop'):.2f}"] for row, t in times.items()]
+    rows = [[row, spread(t["loop"]), f"{ratio(t, 'vmap', 'loop'):.2f}"] for row, t in times.items()]
     return markdown(["FGSM-10", "loop, ms", "vmap / loop"], rows)
 
 
@@ -484,13 +489,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--slow", action="store_true", help="FGSM-100 on the CNN too")
     parser.add_argument("--wall", action="store_true", help="wall clock instead of process CPU time; always on a GPU")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out the memory of each attack")
+    parser.add_argument("--no-vmap", dest="vmap", action="store_false", help="leave out loop against vmap")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.nets = args.nets or (["mlp"] if args.quick else list(NETS))
     args.repeats = args.repeats or (5 if args.quick else 15)
     args.wall = args.wall or args.device == "cuda" or args.threads > 1
-    args.vmap = not args.quick
+    args.vmap = args.vmap and not args.quick
     return args
 
 

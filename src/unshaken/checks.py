@@ -156,9 +156,9 @@ def _no_rise(name: str, holds: str, fails: str, pairs: list[tuple[str, DataFrame
         return Finding(name, None, "There is nothing to compare: one value only.")
     level = 1 - 0.05 / len(pairs)
     changes = [(difference(after, before, level=level), what) for what, after, before in pairs]
-    worst, what = max(changes, key=lambda change: change[0].low)
-    rises = worst.low > 0
-    largest, where = max(changes, key=lambda change: change[0].value)
-    value, where = (worst.value, what) if rises else (largest.value, where)
-    told = fails if rises else f"{holds} beyond the interval"
-    return Finding(name, not rises, f"{told}: the largest rise is {value:+.3f} ({where}).", value)
+    rise, where = max(changes, key=lambda change: change[0].low)
+    if rise.low > 0:
+        return Finding(name, False, f"{fails}, beyond the interval: by {rise.value:.3f} ({where}).", rise.value)
+    rise, where = max(changes, key=lambda change: change[0].value)
+    least = f"the largest rise is {rise.value:.3f}" if rise.value > 0 else f"the smallest fall is {-rise.value:.3f}"
+    return Finding(name, True, f"{holds}: {least} ({where}).", rise.value)

@@ -69,11 +69,14 @@ def crossed(rows: DataFrame) -> np.ndarray:
     """`correct` as a table of inputs x repeats; `ValueError` where a row is missing or double."""
     if len(rows) == 0:
         raise ValueError("there are no rows.")
-    table = rows.pivot_table(index="index", columns="repeat", values="correct", aggfunc=["count", "first"])
-    counts, values = table["count"].to_numpy(), table["first"].to_numpy()
-    if not (counts == 1).all():
+    inputs, i = np.unique(rows["index"], return_inverse=True)
+    repeats, r = np.unique(rows["repeat"], return_inverse=True)
+    cells = i * len(repeats) + r
+    if len(rows) != len(inputs) * len(repeats) or len(np.unique(cells)) != len(rows):
         raise ValueError("rows must have every input once in every repeat: choose one model, attack and eps.")
-    return values.astype(float)
+    table = np.empty(len(rows))
+    table[cells] = rows["correct"]
+    return table.reshape(len(inputs), len(repeats))
 
 
 def two_level_variance(table: np.ndarray) -> tuple[float, float]:

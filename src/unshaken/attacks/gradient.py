@@ -16,6 +16,7 @@ VMAP_CHUNK = 32  # draws in one vectorised pass
 GRAPHS = 16  # live graphs, at most, of a loss that needs all draws before its gradient
 
 
+@torch.enable_grad()
 def input_gradient(
     model: StochasticClassifier,
     x: Inputs,
@@ -33,6 +34,8 @@ def input_gradient(
     chunks' losses, kept relative to the largest so far. Others take a forward pass over all draws, the gradient at
     the logits, and a second pass. Memory does not grow with the number of draws either way (but for the logits).
     """
+    if torch.is_inference_mode_enabled():
+        raise ValueError("an attack needs gradients, which torch.inference_mode() forbids: call it outside.")
     rows = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
     size = chunk or (VMAP_CHUNK if model.vmap_wins(x[rows[0]]) else 1)
     model.cost.gradients += len(draws) * len(x)

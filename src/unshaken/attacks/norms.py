@@ -13,6 +13,7 @@ from torch import Tensor
 class Norm(NamedTuple):
     """Four functions; sizes are (N,), perturbations (N, ...)."""
 
+    told: str  # in words
     size: Callable[[Tensor], Tensor]  # ‖d‖, (N,)
     project: Callable[[Tensor, Tensor], Tensor]  # (d, eps): the nearest point of the ball
     direction: Callable[[Tensor], Tensor]  # g: the d with ‖d‖ <= 1 that maximises <g, d>
@@ -58,13 +59,24 @@ def _l2_start(like: Tensor, kind: str, rng: torch.Generator) -> Tensor:
 
 NORMS: dict[str, Norm] = {
     "linf": Norm(
+        told="the largest change of any one number of the input",
         size=lambda d: d.flatten(1).abs().amax(1),
         project=lambda d, eps: d.maximum(-_wide(eps, d)).minimum(_wide(eps, d)),  # faster than clamp by tensors
         direction=torch.sign,
         start=_linf_start,
     ),
-    "l2": Norm(size=_l2_size, project=_l2_project, direction=_l2_direction, start=_l2_start),
+    "l2": Norm(
+        told="the Euclidean length of the change",
+        size=_l2_size,
+        project=_l2_project,
+        direction=_l2_direction,
+        start=_l2_start,
+    ),
 }
 
-STARTS = ("none", "uniform", "gaussian")
-"""Where an iterative attack starts: at x; uniformly in the ball; Gaussian with half the ball's size, projected."""
+# where an iterative attack starts
+STARTS = {
+    "none": "at the input itself",
+    "uniform": "uniformly in the ball",
+    "gaussian": "Gaussian with half the size of the ball, projected",
+}

@@ -128,6 +128,7 @@ def _draws_of_steps(
 
 
 def _steepest(norm: Norm) -> Callable[[Tensor], Tensor]:
+    """The norm's steepest step: the sign of the gradient, or the gradient at length one."""
     return norm.direction
 
 
@@ -155,16 +156,16 @@ def _setting(doc: str, **fixed: object) -> Callable[..., Inputs]:
     return attack
 
 
+ONE_STEP = {"steps": 1, "step_size": None, "start": "none", "redraw": True, "update": "steepest"}
+
 fgsm = _setting(
-    "FGSM-k: x + eps·sign(∇_x loss), one gradient for all sizes. Goodfellow et al. (2015).",
-    norm="linf",
-    steps=1,
+    "FGSM-k: x + eps·sign(∇_x loss), one gradient for all sizes. Goodfellow et al. (2015).", norm="linf", **ONE_STEP
 )
-fgm = _setting("FGM-k: x + eps·g/‖g‖₂ with g = ∇_x loss, the L2 form of FGSM.", norm="l2", steps=1)
+fgm = _setting("FGM-k: x + eps·g/‖g‖₂ with g = ∇_x loss, the L2 form of FGSM.", norm="l2", **ONE_STEP)
 ifgsm = _setting("IFGSM-k: FGSM in small steps from x, projected. Kurakin et al. (2017).", norm="linf", start="none")
 mean = _setting(
     "MEAN: FGSM on the network at the mean weights. Däubener et al. (2020), eq. 6.",
     norm="linf",
-    steps=1,
     draws="mean",
+    **ONE_STEP,
 )

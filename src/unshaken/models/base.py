@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from unshaken.models.draws import Draws, read_tensors
+from unshaken.store import write_tensors
 from unshaken.types import Inputs, Logits, State
 from unshaken.validate import check_count
 
@@ -81,11 +82,15 @@ class StochasticClassifier(ABC):
 
     def logits(self, x: Inputs, draws: Draws) -> Logits:
         """Logits (S, B, K) of `x` (B, ...) under each of the S draws, differentiable in x."""
+        if draws.source != self.kind:
+            raise ValueError(f"draws of a {draws.source!r} model cannot be used with a {self.kind!r} model.")
         if len(draws) > 1 and self.vmap_wins(x):
             try:
                 return self.logits_by_vmap(x, draws)
             except RuntimeError:  # such as control flow on values; if it is an error of x, the loop raises it again
+                logits = self.logits_by_loop(x, draws)
                 self.vectorises = False
+                return logits
         return self.logits_by_loop(x, draws)
 
     def vmap_wins(self, x: Inputs) -> bool:
@@ -115,10 +120,7 @@ class StochasticClassifier(ABC):
 
     def save(self, path: str | Path) -> None:
         """Write `tensors()` as safetensors."""
-        from safetensors.torch import save_file
-
-        kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors().items()}
-        save_file(kept, path, {"kind": self.kind})
+        write_tensors(Path(path), self.tensors(), {"kind": self.kind})
 
     def load(self, path: str | Path) -> None:
         """Fill this model with what `save` wrote; `ValueError` where the file is of another model or network."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unshaken.store import write_tensors
 from unshaken.types import State
 
 Provenance = tuple[str, int | None, tuple[int, ...]]  # what the draws are draws of, their seed, their numbers
@@ -50,6 +51,8 @@ class Draws:
         return iter(self.states) if self.states is not None else (self.realise(s) for s in self.ids)
 
     def __getitem__(self, part: slice) -> Draws:
+        if not isinstance(part, slice) or not self.ids[part]:
+            raise ValueError(f"draws are taken by a slice that holds one at least, such as draws[2:3]; got {part}.")
         states = None if self.states is None else self.states[part]
         return replace(self, ids=self.ids[part], states=states)
 
@@ -78,17 +81,17 @@ class Draws:
 
     def save(self, path: str | Path) -> None:
         """Write the realised tensors and their provenance as safetensors."""
-        from safetensors.torch import save_file
-
         told = {"source": self.source, "seed": json.dumps(self.seed), "ids": json.dumps(self.ids)}
-        save_file({name: tensor.contiguous() for name, tensor in self.stack().items()}, path, told)
+        write_tensors(Path(path), self.stack(), told)
 
 
 def load_draws(path: str | Path) -> Draws:
     """Draws written by `Draws.save`, with the provenance they had."""
     told, stacked = read_tensors(path)
-    states = tuple({name: tensor[i] for name, tensor in stacked.items()} for i in range(len(json.loads(told["ids"]))))
+    if "ids" not in told:
+        raise ValueError(f"{path} holds no draws: it was not written by Draws.save.")
     ids = tuple(json.loads(told["ids"]))
+    states = tuple({name: tensor[i] for name, tensor in stacked.items()} for i in range(len(ids)))
     by_id = dict(zip(ids, states, strict=True))
     return Draws(by_id.__getitem__, ids, json.loads(told["seed"]), told["source"], states)
 

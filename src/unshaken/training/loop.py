@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from torch.optim import Optimizer
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.draws import read_tensors
 from unshaken.predict import predict
+from unshaken.store import write_tensors
 from unshaken.training.inputs import clean
 from unshaken.training.objectives import elbo
 from unshaken.types import Inputs, Labels
@@ -108,20 +108,12 @@ def _check_loss(loss: float, epoch: int, step: int) -> None:
 
 def _save(model: StochasticClassifier, rule: Optimizer, history: list[Epoch], path: Path) -> None:
     """Model, optimizer state and history as one safetensors file, in place at once or not at all."""
-    from safetensors.torch import save_file
-
     kept: dict[str, Tensor] = {f"model.{name}": tensor for name, tensor in model.tensors().items()}
     for i, state in rule.state_dict()["state"].items():
         for name, value in state.items():
             if value is not None:
                 kept[f"optimizer.{i}.{name}"] = torch.as_tensor(value)
-    written = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in kept.items()},
-        written,
-        {"kind": model.kind, "history": json.dumps([asdict(epoch) for epoch in history])},
-    )
-    written.replace(path)
+    write_tensors(path, kept, {"kind": model.kind, "history": json.dumps([asdict(epoch) for epoch in history])})
 
 
 def _resume(model: StochasticClassifier, rule: Optimizer, path: str | Path) -> list[Epoch]:

@@ -1,0 +1,143 @@
+"""The command line: run a recipe, report on runs, list what there is, show a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from unshaken.experiment import Progress, Say
+
+app = typer.Typer(
+    help="How robust is a classifier whose prediction is random?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipeName = Annotated[str, typer.Argument(help="A recipe: a name from `unshaken list recipes`, or a TOML file.")]
+Preset = Annotated[
+    str | None, typer.Option(help="Override settings as the recipe's preset says: smoke, laptop, paper.")
+]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Override one setting, such as attacks.steps=20.")]
+
+
+@app.command()
+def run(
+    recipe: RecipeName,
+    preset: Preset = None,
+    set_: Settings = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of image sets: <name>/train.parquet and so on.", envvar="UNSHAKEN_DATA")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Train, attack, evaluate and report as a recipe says; continues a run that was cut off."""
+    with sentences():
+        from unshaken import experiment
+        from unshaken.recipe import read_recipe
+        from unshaken.report import report, verdict
+
+        plan = read_recipe(recipe, preset=preset, settings=set_ or ())
+        with bar() as (progress, say):
+            folder = experiment.run(plan, out=out, data_root=data_root, device=device, progress=progress, say=say)
+        failed = experiment.failed_units(folder)
+        page = report(folder)
+        typer.echo("\n".join(verdict(folder)))
+        typer.echo(f"\nThe page: {page}")
+        for unit in failed:
+            typer.echo(f"{unit['label']}: {unit['status']}: {unit['error']}", err=True)
+        if failed:
+            raise typer.Exit(1)
+
+
+@app.command("report")
+def report_command(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")]) -> None:
+    """Make tables, figures and the page of finished runs again, from their rows."""
+    with sentences():
+        from unshaken.report import report
+
+        for folder in runs:
+            typer.echo(report(folder))
+
+
+@app.command("list")
+def list_command(
+    what: Annotated[str | None, typer.Argument(help="One kind of part; all kinds if left out.")] = None,
+) -> None:
+    """What there is: recipes, datasets, networks, models, attacks, losses, norms, ..."""
+    with sentences():
+        from unshaken.catalogue import catalogue
+        from unshaken.errors import lookup
+
+        found = catalogue()
+        kinds = {what: lookup("kind of part", what, found)} if what else found
+        _print_table(kinds)
+
+
+@app.command()
+def show(recipe: RecipeName, preset: Preset = None, set_: Settings = None) -> None:
+    """A recipe with every setting, also the ones it leaves at their defaults, and what it would compute."""
+    with sentences():
+        from unshaken.catalogue import describe
+        from unshaken.recipe import read_recipe
+
+        typer.echo(describe(read_recipe(recipe, preset=preset, settings=set_ or ())))
+
+
+def _print_table(kinds: dict[str, dict[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for kind, entries in kinds.items():
+        table.add_row(f"[bold]{kind}[/bold]", "")
+        for name, told in entries.items():
+            table.add_row(f"  {name}", told)
+        table.add_row("", "")
+    Console().print(table)
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """What a user can cause is answered by one sentence and exit code 2, not by a traceback."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        typer.echo(f"unshaken: {error}", err=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt:
+        typer.echo("\nunshaken: stopped; the same command goes on from here.", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def bar() -> Iterator[tuple[Progress, Say]]:
+    """One progress bar on a terminal, nothing elsewhere; and a way to print above it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns: list[Any] = [BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn()]
+    with Progress(
+        *columns, TextColumn("{task.description}"), console=console, disable=not console.is_terminal
+    ) as shown:
+        task = shown.add_task("", total=None)
+
+        def progress(done: float, total: float, note: str) -> None:
+            shown.update(task, completed=done, total=total, description=note)
+
+        yield progress, lambda text: console.print(text, markup=False, highlight=False)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

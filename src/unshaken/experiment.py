@@ -1,0 +1,240 @@
+"""From a recipe to rows: compute what is missing, store it whole, go on after anything that went wrong."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import unshaken
+from unshaken.attacks import ATTACKS
+from unshaken.errors import unknown
+from unshaken.models import Cost, Draws, StochasticClassifier
+from unshaken.models.draws import read_tensors
+from unshaken.parts import Table, full
+from unshaken.recipe import Recipe
+from unshaken.store import (
+    Damaged,
+    checksum,
+    claimed,
+    digest,
+    read_json,
+    read_rows,
+    write_json,
+    write_rows,
+    write_tensors,
+    write_whole,
+)
+from unshaken.units import Unit, attack_unit, inference_draws, load_data, new_model, plan, train_unit
+
+# what a unit may fail with, so that the other units go on; anything else is a defect of the program and stops it
+FAILURES = (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError, OSError, MemoryError)
+
+Progress = Callable[[float, float, str], None]  # (units done, units in all, note)
+Say = Callable[[str], None]
+
+
+def run(
+    recipe: Recipe,
+    *,
+    out: str | Path = "runs",
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    progress: Progress = lambda done, total, note: None,
+    say: Say = print,
+) -> Path:
+    """Compute what is missing of a recipe and return the folder of the run.
+
+    A run that was cut off is continued by the same call and repeats nothing finished; a damaged file is named and
+    computed again; two processes at once share the work. A unit that fails is recorded and the others go on:
+    `failed_units` tells. What is wrong with the recipe, the data or the model is found before any work.
+    """
+    work = Work(recipe, Path(out), data_root, choose_device(device), say)
+    work.rehearse()
+    units = plan(recipe)
+    for done, unit in enumerate(units):
+        note = f"{unit.label}{work.last}"
+        progress(done, len(units), note)
+        work.do(unit, lambda step, steps, told, at=done: progress(at + step / steps, len(units), f"training: {told}"))
+        work.record(units)
+    progress(len(units), len(units), work.last)
+    return work.folder
+
+
+def choose_device(device: str) -> torch.device:
+    """auto is a GPU where there is one."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise unknown("device", device, ("auto", "cpu", "cuda"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but torch finds no GPU: use --device cpu.")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def failed_units(folder: Path) -> list[Table]:
+    """The units of a run that failed, or could not start because their model failed."""
+    return [unit for unit in read_json(folder / "run.json")["units"] if unit["status"] != "done"]
+
+
+class Work:
+    """One process at work on a run: what it has loaded, where it writes, how each unit went."""
+
+    def __init__(self, recipe: Recipe, out: Path, data_root: str | Path | None, device: torch.device, say: Say) -> None:
+        self.recipe, self.device, self.say = recipe, device, say
+        self.folder = out / f"{recipe.name}-{digest(recipe.config)}"
+        self.data = load_data(recipe.config, data_root, device)
+        self.models: dict[str, StochasticClassifier] = {}
+        self.inference: tuple[tuple[str, int], Draws] | None = None
+        self.status: dict[str, Table] = {}
+        self.last = ""
+
+    def rehearse(self) -> None:
+        """Build every model, make a draw, look at every attack: what cannot work is said before any work."""
+        config = self.recipe.config
+        for spec in config["models"]:
+            model = new_model(spec, config["seed"], self.data["test"])
+            model.logits(self.data["test"].x[:1], model.draw(1, seed=0))
+            if any(full(attack, ATTACKS).get("draws") == "mean" for attack in config["attacks"]):
+                model.mean()
+
+    def do(self, unit: Unit, progress: Callable[..., None]) -> None:
+        """Compute one unit unless it is there, while no other process does; note how it went."""
+        if unit.kind == "attack" and unit.model not in self.models:
+            self.status[unit.name] = {"status": "skipped", "error": f"the model {unit.model!r} failed"}
+            return
+        path = self.path(unit)
+        try:
+            with claimed(path):
+                told = self.known(unit) or self.compute(unit, progress)
+            self.status[unit.name] = {**told, "status": "done"}
+            self.last = f", last accuracy {told['accuracy']:.3f}" if told.get("accuracy") is not None else ""
+        except FAILURES as error:
+            self.say(f"{unit.label} failed: {error}")
+            self.status[unit.name] = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+
+    def path(self, unit: Unit) -> Path:
+        """The file whose presence means that the unit is finished."""
+        return self.folder / (f"models/{unit.name}.json" if unit.kind == "train" else f"rows/{unit.name}.parquet")
+
+    def known(self, unit: Unit) -> Table | None:
+        """What is on disk of a finished unit; None where it must be computed, with a word if a file is damaged."""
+        path = self.path(unit)
+        if not path.exists():
+            return None
+        try:
+            return read_rows(path)[1] if unit.kind == "attack" else self.load_model(unit)
+        except Damaged as error:
+            self.say(f"{error} Computing it again.")
+            return None
+
+    def load_model(self, unit: Unit) -> Table:
+        path = self.path(unit)
+        told: Table = read_json(path)
+        weights = path.with_suffix(".safetensors")
+        if not weights.exists() or checksum(weights) != told.get("sha256"):
+            raise Damaged(f"{weights} is damaged or gone.")
+        model = new_model(unit.config, unit.config["seed"], self.data["test"])
+        model.load(weights)
+        self.models[unit.model] = model
+        return told
+
+    def compute(self, unit: Unit, progress: Callable[..., None]) -> Table:
+        """Do the work of a unit and write it; returns what it cost."""
+        return self.train(unit, progress) if unit.kind == "train" else self.attack(unit)
+
+    def train(self, unit: Unit, progress: Callable[..., None]) -> Table:
+        started, path = time.perf_counter(), self.path(unit)
+        checkpoint = path.with_suffix(".checkpoint")
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        self.check_checkpoint(checkpoint)
+        model, history = train_unit(unit, self.data, checkpoint, progress)
+        weights = path.with_suffix(".safetensors")
+        write_whole(weights, model.save)
+        self.models[unit.model] = model
+        cost = _cost(started, model, Cost())
+        told = {"unit": unit.name, "model": unit.model, "history": history, "sha256": checksum(weights), **cost}
+        write_json(path, told)
+        checkpoint.unlink(missing_ok=True)
+        return told
+
+    def check_checkpoint(self, path: Path) -> None:
+        """A checkpoint that cannot be read is named and dropped."""
+        if path.exists():
+            try:
+                read_tensors(path)
+            except ValueError as error:
+                self.say(f"{error} Training from the start.")
+                path.unlink()
+
+    def attack(self, unit: Unit) -> Table:
+        started, model = time.perf_counter(), self.models[unit.model]
+        before = replace(model.cost)
+        key = (unit.model, unit.config["repeat"])
+        if self.inference is None or self.inference[0] != key:
+            self.inference = (key, inference_draws(unit, model))
+        rows, examples = attack_unit(unit, model, self.data["test"], self.inference[1])
+        accuracy = float(rows[rows.role == "sweep"].correct.mean())
+        told = {"unit": unit.name, "accuracy": accuracy, **_cost(started, model, before)}
+        if unit.config["repeat"] == 0 and unit.config["attack"]["kind"] != "none":
+            named = {
+                "label": unit.config["attack"]["label"],
+                "model": unit.model,
+                "eps": str(unit.config["attack"]["eps"]),
+            }
+            write_tensors(self.folder / "examples" / f"{unit.name}.safetensors", examples, named)
+        write_rows(self.path(unit), rows, told)
+        return told
+
+    def record(self, units: list[Unit]) -> None:
+        """Write run.json: what was asked, on what, and how each unit went."""
+        config, test = self.recipe.config, self.data["test"]
+        sizes = {split: len(data.y) for split, data in self.data.items()}
+        told = {
+            "name": self.recipe.name,
+            "title": config["title"],
+            "about": config["about"],
+            "preset": self.recipe.preset,
+            "hash": digest(config),
+            "command": " ".join(["unshaken", *sys.argv[1:]]),
+            "seed": config["seed"],
+            "data": {"name": test.name, "classes": test.classes, "labels": list(test.labels), **sizes},
+            "versions": versions(),
+            "machine": machine(self.device),
+            "units": [_unit_record(unit, self.status.get(unit.name, {})) for unit in units],
+            "paper": config["paper"],
+            "recipe": config,
+        }
+        write_json(self.folder / "run.json", told)
+
+
+def _unit_record(unit: Unit, status: Table) -> Table:
+    words = {"status": "waiting", "error": None, "seconds": None, "forwards": None, "gradients": None}
+    named = {"name": unit.name, "kind": unit.kind, "label": unit.label, "model": unit.model}
+    return named | {word: status.get(word, default) for word, default in words.items()}
+
+
+def _cost(started: float, model: StochasticClassifier, before: Cost) -> Table:
+    return {
+        "seconds": round(time.perf_counter() - started, 3),
+        "forwards": model.cost.forwards - before.forwards,
+        "gradients": model.cost.gradients - before.gradients,
+    }
+
+
+def versions() -> Table:
+    return {"unshaken": unshaken.__version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def machine(device: torch.device) -> Table:
+    """Where a run was made."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else []
+    cpu = names[0] if names else platform.processor() or platform.machine()
+    gpu = {"gpu": torch.cuda.get_device_name()} if device.type == "cuda" else {}
+    return {"device": device.type, "cpu": cpu, "cores": os.cpu_count(), "platform": platform.platform(), **gpu}

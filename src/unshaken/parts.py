@@ -1,0 +1,141 @@
+"""Parts: a table `{ kind = "...", ... }` is a function with arguments; its signature is the schema."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from unshaken.attacks import LOSSES, NORMS
+from unshaken.attacks.norms import STARTS
+from unshaken.attacks.pgd import UPDATES
+from unshaken.errors import lookup, nearest, unknown
+from unshaken.predict import RULES
+from unshaken.training import INPUTS, OBJECTIVES, OPTIMIZERS
+from unshaken.validate import check_count, check_positive
+
+Table = dict[str, Any]
+
+# what the pipeline passes to every part, so that a recipe cannot
+SUPPLIED = (
+    "model",
+    "x",
+    "y",
+    "net",
+    "shape",
+    "classes",
+    "params",
+    "eps",
+    "seed",
+    "examples",
+    "progress",
+    "checkpoint",
+    "watch",
+)
+PARTS: dict[str, Mapping[str, Any]] = {"inputs": INPUTS, "objective": OBJECTIVES, "optimizer": OPTIMIZERS}
+WORDS: dict[str, Collection[str]] = {"loss": LOSSES, "norm": NORMS, "start": STARTS, "update": UPDATES, "rule": RULES}
+COUNTS = ("draws", "steps", "epochs", "batch_size", "repeats", "train_limit", "test_limit")
+POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale")
+
+
+def part(where: str, table: Mapping[str, Any], given: Table) -> Table:
+    """A part with its kind and every argument filled in and checked; `where` is for the error."""
+    if not isinstance(given, dict) or "kind" not in given:
+        raise ValueError(f"{where}: expected a part {{ kind = ... }}, got {given!r}: {nearest('', table)}")
+    try:
+        function = lookup("kind", given["kind"], table)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    rest = {word: value for word, value in given.items() if word != "kind"}
+    return {"kind": given["kind"], **arguments(where, function, rest)}
+
+
+def arguments(where: str, function: Callable[..., Any], given: Table, supplied: Collection[str] = SUPPLIED) -> Table:
+    """Every argument of `function` that a recipe may set: what is given, checked, and the defaults of the rest."""
+    words = settable(function, supplied)
+    for word in given:
+        if word not in words:
+            raise ValueError(f"{where}: {unknown('setting', word, words)}")
+    missing = [word for word, p in words.items() if p.default is p.empty and word not in given]
+    if missing:
+        raise ValueError(f"{where}: {missing[0]!r} is missing.")
+    plain = getattr(function, "func", function)
+    hints = get_type_hints(plain.__init__ if inspect.isclass(plain) else plain)
+    return {
+        word: _value(f"{where}: {word}", word, given[word], hints.get(word, Any))
+        if word in given
+        else _default(word, p)
+        for word, p in words.items()
+    }
+
+
+def settable(function: Callable[..., Any], supplied: Collection[str] = SUPPLIED) -> dict[str, inspect.Parameter]:
+    """The named arguments of a function, but for what the pipeline supplies and what its kind fixes."""
+    out = {*supplied, *getattr(function, "keywords", {})}
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(function).parameters
+    return {name: p for name, p in parameters.items() if name not in out and p.kind in named}
+
+
+def build(table: Mapping[str, Any], given: Table) -> Callable[..., Any]:
+    """The function that a resolved part names, with its arguments."""
+    return partial(lookup("kind", given["kind"], table), **bound(given))
+
+
+def bound(given: Table) -> Table:
+    """The arguments of a resolved part, its own parts built."""
+    rest = {word: value for word, value in given.items() if word != "kind"}
+    return rest | {word: build(PARTS[word], rest[word]) for word in PARTS.keys() & rest.keys()}
+
+
+def full(attack: Table, table: Mapping[str, Any]) -> Table:
+    """A resolved part together with what its kind fixes, such as the single step of FGSM."""
+    return {**getattr(lookup("kind", attack["kind"], table), "keywords", {}), **attack}
+
+
+def _default(word: str, parameter: inspect.Parameter) -> Any:
+    """The default of an argument, as a recipe would write it."""
+    if word in PARTS:
+        kind = next(kind for kind, function in PARTS[word].items() if function is parameter.default)
+        return part(word, PARTS[word], {"kind": kind})
+    return list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+
+
+def _value(where: str, word: str, value: Any, hint: Any) -> Any:
+    """A given value, checked against its type, its vocabulary and its range."""
+    from pydantic import TypeAdapter, ValidationError
+
+    if word in PARTS:
+        return part(where, PARTS[word], value)
+    if word in WORDS and isinstance(value, str) and ":" not in value and value not in WORDS[word]:
+        raise ValueError(f"{where}: {unknown(word, value, WORDS[word])}")
+    try:
+        value = TypeAdapter(_plain(hint)).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{where}: {error.errors()[0]['msg'].lower()}; got {value!r}.") from error
+    try:
+        if word in COUNTS and isinstance(value, int):
+            check_count(word, value)
+        if word in POSITIVE and isinstance(value, int | float):
+            check_positive(word, value)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    if word == "draws" and isinstance(value, str) and value != "mean":
+        raise ValueError(f"{where}: expected a number or 'mean', got {value!r}: {nearest(value, ['mean'])}")
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _plain(hint: Any) -> Any:
+    """The members of a type that a TOML file can hold: numbers, words, lists and tables of them."""
+    if get_origin(hint) in (Union, UnionType):
+        members = [member for member in get_args(hint) if _is_plain(member)]
+        return Union[tuple(members)] if members else Any  # noqa: UP007
+    return hint if _is_plain(hint) else Any
+
+
+def _is_plain(hint: Any) -> bool:
+    if get_origin(hint) in (list, tuple, dict, Sequence, Iterable, Union, UnionType):
+        return all(_is_plain(member) for member in get_args(hint) if member is not Ellipsis)
+    return hint in (int, float, str, bool, NoneType)

@@ -1,0 +1,245 @@
+"""Recipes: a table or figure as a TOML file, read strictly and resolved before any work starts.
+
+`[presets.NAME]` overrides settings of the same recipe; lists under `sweep` make a grid, of attacks in `[[attacks]]` and
+of models in `[sweep]`. Fractions such as "8/255" are numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unshaken.attacks import ATTACKS
+from unshaken.checks import attack_name
+from unshaken.errors import lookup, nearest, unknown
+from unshaken.models import MODELS
+from unshaken.networks import NETWORKS
+from unshaken.parts import Table, arguments, full, part, settable
+from unshaken.training import train
+from unshaken.validate import check_eps
+
+SECTIONS = ("title", "about", "seed", "data", "network", "model", "training", "attacks", "evaluation", "sweep")
+MODEL_SECTIONS = ("network", "model", "training")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A resolved recipe: `config` has every setting, also the defaults, and no preset or sweep any more."""
+
+    name: str
+    preset: str | None
+    config: Table
+
+
+def data_section(
+    name: str,
+    *,
+    train_limit: int | None = None,
+    test_limit: int | None = None,
+    seed: int | None = None,
+    size: int | list[int] | None = None,
+) -> None:
+    """[data]: the image set; how many images, the first ones or, with a seed, random ones; resized to `size`."""
+
+
+def evaluation_section(
+    eps: list[float], *, draws: int = 100, repeats: int = 3, rule: str = "probability", batch_size: int = 256
+) -> None:
+    """[evaluation]: perturbation sizes, inference draws, independent repeats of attack and inference draws."""
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a recipe given by path or by name: in ./recipes, or among those that come with the package."""
+    known = {path.stem: path for folder in reversed(recipe_folders()) for path in sorted(folder.glob("*.toml"))}
+    if Path(name).is_file():
+        return Path(name)
+    if name not in known:
+        raise FileNotFoundError(f"no recipe {name!r}: {nearest(Path(name).stem, known)}")
+    return known[name]
+
+
+def recipe_folders() -> list[Path]:
+    """Where recipes lie: ./recipes first, then the package's own (inside it, or beside its sources)."""
+    here = Path(__file__).resolve().parent
+    folders = (Path("recipes"), here / "recipes", here.parents[1] / "recipes")
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def read_recipe(name: str, *, preset: str | None = None, settings: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, apply its preset and then `settings` ("attacks.steps=20"), check every word, resolve."""
+    path = find_recipe(name)
+    try:
+        raw = _fractions(tomllib.loads(path.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    presets, paper = raw.pop("presets", {}), raw.pop("paper", {})
+    if preset is not None and preset not in presets:
+        raise unknown(f"preset of {path.name}", preset, presets)
+    try:
+        _merge(raw, presets[preset] if preset else {}, path.name)
+        for setting in settings:
+            _merge(raw, _parse_setting(setting), f"--set {setting}")
+        return Recipe(path.stem, preset, {**resolve(raw), "paper": paper})
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def resolve(raw: Table) -> Table:
+    """Every setting of a recipe, checked, with defaults filled in and sweeps laid out as models and attacks."""
+    for word in raw:
+        if word not in SECTIONS:
+            raise unknown("section", word, SECTIONS)
+    for word in ("data", "network", "model", "attacks", "evaluation"):
+        if word not in raw:
+            raise ValueError(f"section [{word}] is missing.")
+    evaluation = arguments("[evaluation]", evaluation_section, raw["evaluation"], supplied=())
+    _check_sizes("[evaluation]", evaluation["eps"])
+    return {
+        "title": raw.get("title", ""),
+        "about": raw.get("about", ""),
+        "seed": raw.get("seed", 0),
+        "data": arguments("[data]", data_section, raw["data"], supplied=()),
+        "models": _models(raw),
+        "attacks": _attacks(raw["attacks"], evaluation.pop("eps")),
+        "evaluation": evaluation,
+    }
+
+
+def _models(raw: Table) -> list[Table]:
+    """Network, model and training for each point of the grid of [sweep], with a label."""
+    models = []
+    for point in _grid("[sweep]", raw.get("sweep", {})):
+        one = deepcopy({word: raw[word] for word in MODEL_SECTIONS if word in raw})
+        for path, value in point.items():
+            if path.split(".")[0] not in one:
+                raise ValueError(f"[sweep]: {unknown('section', path.split('.')[0], one)}")
+            _merge(one, _nested(path, value), "[sweep]")
+        told = [f"{path.split('.')[-1]} {_told(value)}" for path, value in point.items()]
+        models.append(
+            {
+                "label": ", ".join([str(one["model"].get("kind")), *told]),
+                "network": part("[network]", NETWORKS, one["network"]),
+                "model": part("[model]", MODELS, one["model"]),
+                "training": arguments("[training]", train, one["training"]) if "training" in one else None,
+            }
+        )
+    return models
+
+
+def _attacks(entries: list[Table], sizes: list[float]) -> list[Table]:
+    """One attack for each point of the grid of every [[attacks]], with a label that no other has."""
+    if not isinstance(entries, list) or not entries:
+        raise ValueError("[[attacks]] must be a list of one attack or more.")
+    attacks = []
+    for i, entry in enumerate(entries):
+        where = f"[[attacks]] number {i + 1}"
+        own = {word: value for word, value in entry.items() if word not in ("sweep", "eps")}
+        eps = entry.get("eps", sizes)
+        _check_sizes(where, eps)
+        for point in _grid(where, entry.get("sweep", {})):
+            attacks.append({**part(where, ATTACKS, own | point), "eps": eps})
+    for attack, label in zip(attacks, _labels(attacks), strict=True):
+        attack["label"] = label
+    return attacks
+
+
+def _labels(attacks: list[Table]) -> list[str]:
+    """FGSM-10, or FGSM-10 (loss cw) where another attack is FGSM-10 too."""
+    whole = [full(attack, ATTACKS) for attack in attacks]
+    names = [attack_name(attack["kind"], str(attack.get("draws", ""))) for attack in whole]
+    labels = []
+    for name, attack in zip(names, whole, strict=True):
+        twins = [other for other, same in zip(whole, names, strict=True) if same == name]
+        differing = [word for word in attack if any(other.get(word) != attack[word] for other in twins)]
+        told = ", ".join(f"{word} {_told(attack[word])}" for word in differing)
+        labels.append(f"{name} ({told})" if told else name)
+    return labels
+
+
+def _check_sizes(where: str, eps: Any) -> None:
+    if not isinstance(eps, list):
+        raise ValueError(f"{where}: eps must be a list of perturbation sizes; got {eps!r}.")
+    try:
+        check_eps([float(size) for size in eps], 1)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _grid(where: str, sweep: Table) -> Iterator[Table]:
+    """Every combination of the lists of a sweep; one empty point where there is none."""
+    for word, values in sweep.items():
+        if not isinstance(values, list) or not values:
+            raise ValueError(f"{where}: a sweep needs a list of values for {word!r}; got {values!r}.")
+    return (dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values()))
+
+
+def _merge(table: Table, changes: Table, where: str) -> None:
+    """Write `changes` into `table`, level by level; a part of another kind replaces the old one whole."""
+    for word, value in changes.items():
+        old = table.get(word)
+        if isinstance(old, list) and isinstance(value, dict):
+            _merge_each(old, value, f"{where}: {word}")
+        elif (
+            isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind")
+        ):
+            _merge(old, value, where)
+        else:
+            table[word] = deepcopy(value)
+
+
+def _merge_each(attacks: list[Table], changes: Table, where: str) -> None:
+    """Write `changes` into every attack that knows the word; one at least must."""
+    for word, value in changes.items():
+        knowing = [a for a in attacks if word in ("eps", "sweep") or word in _words(a)]
+        if not knowing:
+            raise ValueError(f"{where}: {unknown('setting', word, {w for a in attacks for w in _words(a)})}")
+        for attack in knowing:
+            attack[word] = deepcopy(value)
+            attack.get("sweep", {}).pop(word, None)
+
+
+def _words(attack: Table) -> set[str]:
+    return {"eps", *settable(lookup("kind", attack.get("kind", ""), ATTACKS))}
+
+
+def _parse_setting(setting: str) -> Table:
+    """ "a.b=1" as {"a": {"b": 1}}; what is no TOML value is a word."""
+    path, equals, text = setting.partition("=")
+    if not equals or not path:
+        raise ValueError(f"--set needs section.word=value, such as attacks.steps=20; got {setting!r}.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    return _nested(path.strip(), _fractions(value))
+
+
+def _nested(path: str, value: Any) -> Table:
+    for word in reversed(path.split(".")):
+        value = {word: value}
+    nested: Table = value
+    return nested
+
+
+def _fractions(value: Any) -> Any:
+    """The same value with every "a/b" of two numbers divided out."""
+    if isinstance(value, dict):
+        return {word: _fractions(inner) for word, inner in value.items()}
+    if isinstance(value, list):
+        return [_fractions(inner) for inner in value]
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?/\d+(\.\d+)?", value):
+        above, below = map(float, value.split("/"))
+        if below == 0:
+            raise ValueError(f"the fraction {value!r} divides by zero.")
+        return above / below
+    return value
+
+
+def _told(value: Any) -> str:
+    return value.get("kind", str(value)) if isinstance(value, dict) else str(value)

@@ -1,0 +1,168 @@
+"""The page: everything a run found, on one self-contained HTML page that first says how far to believe it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from unshaken.report.figures import CLEAN, Inline
+from unshaken.report.pictures import choose
+from unshaken.report.source import Source
+from unshaken.report.tables import COSTS, Panel, at, columns, cost_summary, cost_table, eps_text, grid
+from unshaken.report.verdict import believe, doubts, findings, results
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+TOLD = ("title", "about", "name", "seed", "paper", "presets")
+"""Entries of a recipe that the page shows elsewhere."""
+
+STATUS = {True: "pass", False: "doubt", None: "not tested"}
+
+
+def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline]) -> str:
+    """report.html of one run."""
+    from jinja2 import Environment, StrictUndefined
+
+    run, found = source.about, findings(source.rows)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["typeset"] = typeset
+    text = files("unshaken.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(text).render(
+        title=run.get("title") or run.get("name", source.folder.name),
+        about=run.get("about", ""),
+        results=results(run, source.rows, curves),
+        overall=believe(found),
+        doubtful=any(f.passed is False for f in found),
+        findings=[(STATUS[f.passed], f.sentence) for f in found],
+        doubts=doubts(run, source.rows),
+        figures=figures,
+        tables=[_table(panel) for panel in curves],
+        paper=_paper(run.get("paper") or {}, curves),
+        pictures=choose(source, curves),
+        cost=_cost(cost_summary(cost_table(run.get("units", [])))),
+        made=_made(run),
+        command=run.get("command", ""),
+    )
+
+
+def typeset(sentence: str) -> str:
+    """Real minus signs, and no line break inside "eps 0.1", "95 %" or an interval."""
+    sentence = re.sub(r"(?<=[\s\[(])-(?=\d)", "−", sentence)
+    return re.sub(r"(?<=\beps) (?=\d)|(?<=\d) (?=%)|(?<=\d,) (?=[-−+]?[\d.]+\])", "\u00a0", sentence)
+
+
+def _table(panel: Panel) -> dict[str, Any]:
+    """The compact table for the template; a cell is (value, interval, whether it is the lowest of its column)."""
+    rows = list(grid(panel))
+    lowest = [
+        min((cell.value for cell in column if cell), default=0.0) for column in zip(*(c for _, c in rows), strict=True)
+    ]
+    return {
+        "title": panel.title,
+        "eps": list(eps_text(columns(panel)).values()),
+        "rows": [
+            (
+                label,
+                [
+                    cell and (f"{cell.value:.3f}", f"{cell.low:.3f} – {cell.high:.3f}", place > 0 and cell.value == low)
+                    for cell, low in zip(cells, lowest, strict=True)
+                ],
+            )
+            for place, (label, cells) in enumerate(rows)
+        ],
+    }
+
+
+def _paper(paper: dict[str, Any], curves: Sequence[Panel]) -> dict[str, Any] | None:
+    """Published accuracies beside ours; None where there are none."""
+    if not paper.get("accuracy"):
+        return None
+    rows = []
+    for entry in paper["accuracy"]:
+        ours = _ours(entry, curves)
+        inside = "" if ours is None else "yes" if ours.low <= entry["value"] <= ours.high else "no"
+        rows.append((entry["attack"], f"{entry['eps']:.4g}", f"{entry['value']:.3f}", str(ours or ""), inside))
+    return {"source": paper.get("source", ""), "rows": rows}
+
+
+def _ours(entry: dict[str, Any], curves: Sequence[Panel]) -> Any:
+    """Our accuracy for a published one: the first panel (of its model and norm, where it names them) that has it."""
+    for panel in curves:
+        if entry.get("model", panel.model) != panel.model or entry.get("norm", panel.norm) != panel.norm:
+            continue
+        if entry["attack"] in ("none", "clean", "no attack"):
+            return panel.clean
+        curve = panel.curves.get(entry["attack"])
+        near = [] if curve is None else [e for e in curve.eps if math.isclose(e, entry["eps"], rel_tol=1e-4)]
+        if near:
+            return at(curve, near[0])
+    return None
+
+
+def _cost(summary: DataFrame) -> dict[str, Any]:
+    """Parts of the run as rows of text: name, what is missing, seconds, passes, gradients, and their ratios to MEAN."""
+    several = summary.model.nunique() > 1
+    rows = []
+    for part in summary.to_dict("records"):
+        name = "training" if part["kind"] == "train" else {"clean": CLEAN}.get(part["label"], part["label"])
+        missing = "" if part["done"] == part["count"] else f"{part['done']} of {part['count']} done"
+        numbers = [_number(part[key], digits) for key, digits in zip(COSTS, (2, 0, 0), strict=True)]
+        ratios = [_number(part[f"{key}_to_mean"], 1) for key in COSTS]
+        rows.append((f"{name}, {part['model']}" if several else name, missing, numbers + ratios))
+    return {"rows": rows, "ratios": bool(summary.seconds_to_mean.notna().any())}
+
+
+def _number(value: Any, digits: int) -> str:
+    return "" if value is None or value != value else f"{value:,.{digits}f}"
+
+
+def _made(run: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """How the run was made, as (what, lines)."""
+    parts = {key: value for key, value in run.get("recipe", {}).items() if key not in TOLD}
+    lines = [
+        ("data set", [_data(run["data"])] if run.get("data") else []),
+        *((key.replace("_", " "), _lines(value)) for key, value in parts.items()),
+        ("preset", [run.get("preset") or ""]),
+        ("seed", [str(run.get("seed", ""))]),
+        ("versions", [", ".join(f"{name} {version}" for name, version in run.get("versions", {}).items())]),
+        ("machine", [", ".join(_machine(run.get("machine", {})))]),
+        ("run", [f"{run.get('name', '')}-{run.get('hash', '')}"]),
+    ]
+    return [(what, how) for what, how in lines if any(how)]
+
+
+def _data(data: dict[str, Any]) -> str:
+    told = {"train": "to train on", "test": "to attack"}
+    split = [f"{data[part]:,} images {use}" for part, use in told.items() if part in data]
+    return ", ".join([f"{data['name']}, {data['classes']} classes", *split])
+
+
+def _machine(machine: dict[str, Any]) -> list[str]:
+    told = [str(machine[key]) for key in ("device", "cpu", "platform") if machine.get(key)]
+    return [*told, f"{machine['cores']} cores"] if machine.get("cores") else told
+
+
+def _lines(value: Any) -> list[str]:
+    """A part of a recipe, a line for each entry of a list of parts; what these have in common is said once."""
+    if not (isinstance(value, list) and len(value) > 1 and all(isinstance(part, dict) for part in value)):
+        return [described(value)]
+    common = {key: told for key, told in value[0].items() if all(key in p and p[key] == told for p in value)}
+    common.pop("kind", None)
+    own = [described({key: told for key, told in part.items() if key not in common}) for part in value]
+    return [*own, f"all: {described(common)}"] if common else own
+
+
+def described(value: Any) -> str:
+    """A part of a recipe in one line: {kind = "mlp", widths = [32]} is "mlp (widths 32)"."""
+    if isinstance(value, dict):
+        name = ": ".join(str(value[key]) for key in ("label", "kind") if value.get(key))
+        parts = {key: part for key, part in value.items() if key not in ("label", "kind") and part is not None}
+        rest = ", ".join(f"{key.replace('_', ' ')} {described(part)}" for key, part in parts.items())
+        return f"{name} ({rest})" if name and rest else name or rest
+    if isinstance(value, list):
+        return ("; " if any(isinstance(part, dict) for part in value) else ", ").join(map(described, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,125 @@
+"""What a run folder holds, read once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from unshaken.store import Damaged, read_json, read_rows, write_whole
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pandas import DataFrame
+
+Content = TypeVar("Content")
+
+COLUMNS = {
+    "model": str,
+    "attack": str,
+    "norm": str,
+    "loss": str,
+    "attack_draws": str,
+    "steps": int,
+    "inference_draws": int,
+    "eps": float,
+    "role": str,
+    "repeat": int,
+    "index": int,
+    "label": int,
+    "predicted": int,
+    "correct": bool,
+    "votes": int,
+    "probability": float,
+    "shared_draws": int,
+    "size": float,
+    "zero_gradient": bool,
+}
+"""The columns of a row, in their order."""
+
+
+class Examples(NamedTuple):
+    """Some images of one attack: x (n, C, H, W), x_adv (E, n, C, H, W), the E sizes, and the rows of all its images."""
+
+    x: np.ndarray
+    x_adv: np.ndarray
+    eps: list[float]
+    rows: DataFrame
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run: `about` is run.json, `rows` all rows, `histories` one list of epochs per trained model."""
+
+    folder: Path
+    about: dict[str, Any]
+    rows: DataFrame
+    histories: dict[str, list[dict[str, float]]]
+    examples: dict[str, Examples]
+
+
+def load_run(folder: str | Path) -> Source:
+    """Read a run folder, finished or not; one sentence names what is missing or broken."""
+    folder = Path(folder)
+    if not (folder / "run.json").is_file():
+        raise FileNotFoundError(f"{folder} is not a run: looked for {folder / 'run.json'}.")
+    parts = {path.stem: _read(path, _rows) for path in sorted(folder.glob("rows/*.parquet"))}
+    records = [_read(path, read_json) for path in sorted(folder.glob("models/*.json"))]
+    return Source(
+        folder,
+        _read(folder / "run.json", read_json),
+        _joined(list(parts.values())),
+        {record["model"]: record["history"] for record in records if record.get("history")},
+        {
+            path.stem: _read(path, _pictures)._replace(rows=parts[path.stem])
+            for path in sorted(folder.glob("examples/*.safetensors"))
+            if path.stem in parts
+        },
+    )
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    """Write a file whole, in UTF-8."""
+    write_whole(path, lambda part: part.write_bytes(content.encode() if isinstance(content, str) else content))
+    return path
+
+
+def _read(path: Path, reader: Callable[[Path], Content]) -> Content:
+    """`reader(path)`, or one sentence that names the file."""
+    from safetensors import SafetensorError
+
+    try:
+        return reader(path)
+    except Damaged as error:
+        raise ValueError(f"{error} Run the recipe again: it computes only what is damaged or missing.") from error
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"cannot read {path}, is it truncated? ({error})") from error
+
+
+def _rows(path: Path) -> DataFrame:
+    rows, _ = read_rows(path)
+    if missing := [name for name in COLUMNS if name not in rows]:
+        raise ValueError(f"it has no column {', '.join(missing)}")
+    return rows
+
+
+def _pictures(path: Path) -> Examples:
+    import pandas as pd
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        eps = json.loads(file.metadata()["eps"])
+        return Examples(file.get_tensor("x"), file.get_tensor("x_adv"), eps, pd.DataFrame())
+
+
+def _joined(parts: list[DataFrame]) -> DataFrame:
+    """All rows; clean ones that several units stored are kept once."""
+    import pandas as pd
+
+    if not parts:
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in COLUMNS.items()})
+    rows = pd.concat(parts, ignore_index=True)
+    again = rows.duplicated(["model", "inference_draws", "role", "repeat", "index"]) & (rows.attack == "none")
+    return rows[~again].reset_index(drop=True)

@@ -1,0 +1,164 @@
+"""Units: the pieces of a run. Each is a pure function of its configuration, the data and the model it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from unshaken.attacks import ATTACKS, NORMS
+from unshaken.data import Data, load
+from unshaken.evaluate import evaluate, inference_sets
+from unshaken.models import MODELS, Draws, StochasticClassifier, derive
+from unshaken.models.draws import remember
+from unshaken.networks import NETWORKS
+from unshaken.parts import Table, bound, build, full
+from unshaken.recipe import Recipe
+from unshaken.store import digest
+from unshaken.training import train
+from unshaken.training.loop import Progress
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+EXAMPLES = 8  # inputs whose images are kept for the report
+CLEAN = {"kind": "none", "label": "clean", "eps": [0.0]}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The smallest piece of a run that is computed, stored and resumed as a whole.
+
+    `config` is everything that the result depends on: its hash is in the name.
+    """
+
+    kind: str  # "train" or "attack"
+    label: str
+    model: str
+    config: Table
+
+    @property
+    def name(self) -> str:
+        words = re.sub(r"[^a-z0-9]+", "-", self.label.lower()).strip("-")
+        return f"{words}-{digest(self.config)}"
+
+
+def plan(recipe: Recipe) -> list[Unit]:
+    """The units of a recipe in order: each model, then its clean rows and attacks, repeat by repeat."""
+    config, units = recipe.config, []
+    common = {word: config[word] for word in ("seed", "data")}
+    evaluation = {word: value for word, value in config["evaluation"].items() if word != "repeats"}
+    for model in config["models"]:
+        label, source = model["label"], {**common, **model}
+        units.append(Unit("train", label, label, source))
+        for repeat in range(config["evaluation"]["repeats"]):
+            for attack in (CLEAN, *config["attacks"]):
+                named = {"model": digest(source), "attack": attack, "repeat": repeat, "evaluation": evaluation}
+                units.append(Unit("attack", f"{label} {attack['label']} r{repeat}", label, {**common, **named}))
+    return units
+
+
+def load_data(config: Table, data_root: str | Path | None, device: torch.device) -> dict[str, Data]:
+    """The test split, and the train split where a model is trained, on the device."""
+    settings = {word: config["data"][word] for word in ("seed", "size")}
+    splits = ["test"] + ["train"] * any(model["training"] for model in config["models"])
+    found = {}
+    for split in splits:
+        limit = config["data"][f"{split}_limit"]
+        data = load(config["data"]["name"], split=split, limit=limit, data_root=data_root, **settings)
+        found[split] = data._replace(x=data.x.to(device), y=data.y.to(device))
+    return found
+
+
+def new_model(config: Table, seed: int, data: Data) -> StochasticClassifier:
+    """An untrained model for the images of `data`; the network's initial weights follow from the seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(seed, "network"))
+        net = build(NETWORKS, config["network"])(tuple(data.x.shape[1:]), data.classes)
+    model: StochasticClassifier = build(MODELS, config["model"])(net.to(data.x.device))
+    return model
+
+
+def train_unit(
+    unit: Unit, data: dict[str, Data], checkpoint: Path, progress: Progress | None
+) -> tuple[StochasticClassifier, list[Table]]:
+    """(model, one record per epoch); goes on from the checkpoint if there is one."""
+    model = new_model(unit.config, unit.config["seed"], data["test"])
+    if unit.config["training"] is None:
+        return model, []
+    settings = bound(unit.config["training"])
+    x, y = data["train"].x, data["train"].y
+    history = train(model, x, y, **settings, seed=unit.config["seed"], checkpoint=checkpoint, progress=progress)
+    return model, [asdict(epoch) for epoch in history]
+
+
+def inference_draws(unit: Unit, model: StochasticClassifier) -> Draws:
+    """The inference draws of a repeat: the same for every attack on a model, so that attacks compare in pairs."""
+    seed = derive(unit.config["seed"], "repeat", unit.config["repeat"])
+    return inference_sets(model, unit.config["evaluation"]["draws"], seed, 1)[0].keep()
+
+
+def attack_unit(
+    unit: Unit, model: StochasticClassifier, data: Data, inference: Draws
+) -> tuple[DataFrame, dict[str, Tensor]]:
+    """(rows of all inputs at every size, example images): perturb, then predict with draws the attack never saw."""
+    import pandas as pd
+
+    attack, repeat = unit.config["attack"], unit.config["repeat"]
+    settings = full(attack, ATTACKS) if attack["kind"] != "none" else {}
+    sizes, roles = _sizes(attack, settings, repeat, data)
+    x_adv, zero_gradient = _perturb(unit, model, data, sizes)
+    flat = remember(x_adv.flatten(0, 1), getattr(x_adv, "made_with", []))
+    how = {word: unit.config["evaluation"][word] for word in ("rule", "batch_size")}
+    rows = evaluate(model, flat, data.y.repeat(len(sizes)), draws=inference, **how)
+    at, n = rows["index"].to_numpy(), len(data.y)
+    norm = settings.get("norm", "")
+    moved = flat - data.x.repeat(len(sizes), *[1] * (data.x.dim() - 1))
+    rows = rows.assign(
+        model=unit.model,
+        attack=attack["kind"],
+        norm=norm,
+        loss=settings.get("loss", ""),
+        attack_draws=str(settings.get("draws", "")),
+        steps=settings.get("steps", 0),
+        eps=pd.Series(sizes)[at // n].to_numpy(),
+        role=pd.Series(roles)[at // n].to_numpy(),
+        repeat=repeat,
+        index=at % n,
+        size=NORMS[norm].size(moved).cpu().numpy() if norm in NORMS else 0.0,
+        zero_gradient=zero_gradient.repeat(len(sizes)).cpu().numpy(),
+    )
+    shown = len(attack["eps"])
+    return rows, {"x": data.x[:EXAMPLES], "x_adv": x_adv[:shown, :EXAMPLES]}
+
+
+def _sizes(attack: Table, settings: Table, repeat: int, data: Data) -> tuple[list[float], list[str]]:
+    """(sizes, roles): those of the attack, and in the first repeat the two for the checks, zero and the whole box."""
+    sizes = [float(size) for size in attack["eps"]]
+    roles = ["sweep"] * len(sizes)
+    if repeat > 0 or settings.get("norm") not in NORMS:
+        return sizes, roles
+    box = float(NORMS[settings["norm"]].size(torch.ones_like(data.x[:1])))
+    return [*sizes, 0.0, box], [*roles, "check", "check"]
+
+
+def _perturb(unit: Unit, model: StochasticClassifier, data: Data, sizes: list[float]) -> tuple[Tensor, Tensor]:
+    """(x_adv (E, n, ...), which inputs had an exactly zero gradient at the first step (n,))."""
+    attack = unit.config["attack"]
+    zero = torch.zeros_like(data.y, dtype=torch.bool)
+    if attack["kind"] == "none":
+        return data.x[None], zero
+
+    def look(step: int, gradient: Tensor) -> None:
+        if step == 0:
+            zero.copy_((gradient == 0).flatten(1).all(1)[: len(zero)])
+
+    settings = {word: value for word, value in attack.items() if word not in ("label", "eps")}
+    function: Callable[..., Tensor] = build(ATTACKS, settings)
+    seed = derive(unit.config["seed"], "repeat", unit.config["repeat"])
+    return function(model, data.x, data.y, eps=sizes, seed=seed, watch=look), zero

@@ -1,0 +1,165 @@
+"""The input gradient: equal to a plain loop for every loss and every way of cutting the work, in bounded memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from oracles import PLAIN_LOSSES, CoinClassifier, raises_sentence, small_inputs, small_model
+from unshaken.attacks import LOSSES, input_gradient
+from unshaken.attacks.losses import STREAMING
+from unshaken.models import Deterministic, Draws, MeanField, StochasticClassifier
+
+DRAWS = 23  # chunks of 5 are not all of one size
+X, Y = small_inputs(20, dtype=torch.float64)
+every_loss = pytest.mark.parametrize("name", LOSSES)
+
+
+def plain_gradient(model: StochasticClassifier, draws: Draws, name: str, x: Tensor = X, y: Tensor = Y) -> Tensor:
+    """One graph over a Python loop, and the formula of a textbook."""
+    x = x.clone().requires_grad_()
+    logits = torch.stack([functional_call(model.net, state, (x,)) for state in draws])
+    return torch.autograd.grad(PLAIN_LOSSES.get(name, LOSSES[name])(logits, y).sum(), x)[0]
+
+
+@every_loss
+@pytest.mark.parametrize("chunk", [None, 1, 5, 64])
+@pytest.mark.parametrize("batch_size", [256, 7])  # 7: vectorised over draws by default
+def test_the_gradient_is_that_of_a_plain_loop(name, chunk, batch_size):
+    model = small_model("mean_field", dtype=torch.float64)
+    draws = model.draw(DRAWS, seed=0)
+    gradient = input_gradient(model, X, Y, draws, LOSSES[name], chunk=chunk, batch_size=batch_size)
+    torch.testing.assert_close(gradient, plain_gradient(model, draws, name), rtol=1e-9, atol=1e-12)
+    assert model.cost.gradients == DRAWS * len(X)
+
+
+@pytest.mark.parametrize("chunk", [1, 5])
+def test_every_draw_is_made_once_for_all_batches(chunk):
+    draws, made = small_model("mean_field", dtype=torch.float64).draw(DRAWS, seed=0), []
+    counted = replace(draws, realise=lambda s: made.append(s) or draws.realise(s))
+    model = small_model("mean_field", dtype=torch.float64)
+    input_gradient(model, X, Y, counted, LOSSES["log_error"], chunk=chunk, batch_size=7)
+    assert sorted(made) == list(range(DRAWS))
+
+
+@every_loss
+def test_one_draw_is_enough(name):
+    model = small_model("mean_field", dtype=torch.float64)
+    draws = model.draw(1, seed=0)
+    gradient = input_gradient(model, X, Y, draws, LOSSES[name])
+    torch.testing.assert_close(gradient, plain_gradient(model, draws, name), rtol=1e-9, atol=1e-12)
+
+
+@every_loss
+def test_float32_on_confident_draws_is_close_to_float64(name):
+    if name in ("naive_cross_entropy", "margin"):
+        pytest.skip("loses its gradient on confident draws")
+    model = small_model("mean_field", dtype=torch.float64)
+    with torch.no_grad():
+        model.mean_vector.mul_(4)
+    draws = model.draw(DRAWS, seed=0)
+    y = model.logits(X, model.mean())[0].argmax(-1)
+    single = small_model("mean_field")
+    states = tuple({key: tensor.float() for key, tensor in state.items()} for state in draws)
+    single_draws = Draws(states.__getitem__, draws.ids, 0, "mean_field", states)
+    gradient = input_gradient(single, X.float(), y, single_draws, LOSSES[name]).double()
+    expected = input_gradient(model, X, y, draws, LOSSES[name])
+    scale = expected.flatten(1).abs().amax(1).view(-1, 1, 1, 1)
+    torch.testing.assert_close(gradient / scale, expected / scale, rtol=0, atol=1e-3)
+
+
+@every_loss
+def test_losses_that_differ_by_more_than_exp_can_hold_are_weighted_right(name):
+    model = small_model("mean_field", dtype=torch.float64)
+    with torch.no_grad():
+        model.rho_vector.add_(100)
+    draws = model.draw(DRAWS, seed=0)
+    values = torch.cat([LOSSES["log_error"](model.logits(X, draws[s : s + 1]), Y) for s in range(DRAWS)])
+    assert values.min() < -1000
+    one, other = (input_gradient(model, X, Y, draws, LOSSES[name], chunk=chunk) for chunk in (1, 64))
+    torch.testing.assert_close(one, other)
+
+
+@every_loss
+@pytest.mark.parametrize("draws", [1, 40])
+def test_a_classifier_that_ignores_its_input_has_a_zero_gradient(name, draws):
+    coin = CoinClassifier(0.5, classes=3)
+    gradient = input_gradient(coin, X, Y, coin.draw(draws, seed=0), LOSSES[name], chunk=8)
+    assert torch.equal(gradient, torch.zeros_like(X))
+
+
+class Peak:
+    """The most bytes that autograd held at one time, within the `with`."""
+
+    def __enter__(self) -> Peak:
+        self.now = self.most = 0
+        self.hooks = torch.autograd.graph.saved_tensors_hooks(self.pack, lambda held: held.tensor)
+        self.hooks.__enter__()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.hooks.__exit__(*error)
+
+    def pack(self, tensor: Tensor) -> object:
+        peak = self
+
+        class Held:
+            def __init__(self) -> None:
+                self.tensor = tensor
+                peak.now += tensor.nbytes
+                peak.most = max(peak.most, peak.now)
+
+            def __del__(self) -> None:
+                peak.now -= tensor.nbytes
+
+        return Held()
+
+
+@every_loss
+def test_memory_does_not_grow_with_the_number_of_draws(name):
+    model = MeanField(nn.Sequential(nn.Flatten(), nn.Linear(12, 500), nn.ReLU(), nn.Linear(500, 3)).double())
+
+    def peak(draws: int) -> int:
+        with Peak() as peak:
+            input_gradient(model, X, Y, model.draw(draws, seed=0), LOSSES[name])
+        return peak.most
+
+    fixed = peak(1 if LOSSES[name] in STREAMING else 16)
+    logits = 10 * 100 * Y.numel() * 3 * 8  # a loss that needs all draws holds some terms of the size of all logits
+    assert peak(100) <= fixed + (0 if LOSSES[name] in STREAMING else logits)
+    assert 100 * peak(1) > 5 * fixed  # the measure would see 100 graphs
+
+
+class Broken(nn.Module):
+    """Gives `value` in the logits of one input."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.net, self.value = nn.Linear(12, 3).double(), value
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.net(x.flatten(1))
+        return z * torch.where(torch.arange(len(z)) == 2, self.value, 1.0).unsqueeze(1)
+
+
+@every_loss
+@pytest.mark.parametrize("draws", [1, 20])
+def test_a_network_that_gives_nan_is_told_apart(name, draws):
+    model = Deterministic(Broken(math.nan))
+    with raises_sentence("the gradient is NaN: the network gives NaN or infinite logits for these inputs"):
+        input_gradient(model, X, Y, model.draw(draws), LOSSES[name])
+
+
+def test_labels_are_compared_with_the_number_of_logits():
+    model = small_model("mean_field", dtype=torch.float64)
+    for name, draws in (("log_error", 2), ("cw", 40)):
+        with raises_sentence("labels must be below 3, the number of logits; got 3"):
+            input_gradient(model, X, Y + 1, model.draw(draws, seed=0), LOSSES[name])
+    with raises_sentence("a classifier needs 2 logits at least; this network gives 1"):
+        one = Deterministic(nn.Sequential(nn.Flatten(), nn.Linear(12, 1)).double())
+        input_gradient(one, X, torch.zeros_like(Y), one.draw(1), LOSSES["log_error"])

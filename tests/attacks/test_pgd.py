@@ -1,0 +1,220 @@
+"""The settings of the one loop: step size, start, draws and redrawing, update, watching."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from oracles import CoinClassifier, LinearClassifier, small_inputs, small_model, small_net
+from unshaken.attacks import LOSSES, NORMS, fgm, fgsm, ifgsm, input_gradient, mean, pgd
+from unshaken.attacks.losses import cw
+from unshaken.attacks.norms import STARTS
+from unshaken.models import Deterministic, MeanField, derive, shared_draws
+
+X, Y = small_inputs(dtype=torch.float64)
+LINEAR = LinearClassifier(dtype=torch.float64)
+LINEAR_X, LINEAR_Y = LINEAR.inputs(10)
+
+
+def model() -> MeanField:
+    return small_model("mean_field", dtype=torch.float64)
+
+
+def moves(norm: str, **settings) -> Tensor:
+    """How far the inputs of a linear model go: its gradient has one direction, so steps add up."""
+    return NORMS[norm].size(pgd(LINEAR, LINEAR_X, LINEAR_Y, norm=norm, draws=1, **settings) - LINEAR_X)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"steps": 1}, 0.2),
+        ({"steps": 2}, 0.2),
+        ({"steps": 10}, 0.2),
+        ({"steps": 10, "step_size": 0.01}, 0.1),
+        ({"steps": 10, "step_size": 0.05}, 0.2),
+        ({"steps": 1, "step_size": 0.05}, 0.05),
+        ({"steps": 1, "step_size": 5.0}, 0.2),
+    ],
+)
+def test_steps_have_the_size_asked_for_and_end_in_the_ball(norm, settings, expected):
+    torch.testing.assert_close(moves(norm, eps=0.2, **settings), torch.full((10,), expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_default_step_is_a_fifth_of_the_ball_for_ten_steps(norm):
+    seen = []
+    pgd(model(), X, Y, eps=0.1, norm=norm, steps=10, draws=2, watch=lambda step, gradient: seen.append(gradient))
+    x_adv, origin = X, X
+    for gradient in seen:
+        moved = x_adv - origin + 0.02 * NORMS[norm].direction(gradient)
+        x_adv = (origin + NORMS[norm].project(moved, torch.full((len(X),), 0.1, dtype=X.dtype))).clamp(0, 1)
+    torch.testing.assert_close(pgd(model(), X, Y, eps=0.1, norm=norm, steps=10, draws=2), x_adv)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_step_follows_the_gradient_where_it_is_and_the_draws_of_the_step(norm, loss):
+    net, x_adv = model(), X
+    for step in range(3):
+        gradient = input_gradient(net, x_adv, Y, net.draw(4, seed=derive(7, "attack", step)), LOSSES[loss])
+        moved = x_adv - X + 0.05 * NORMS[norm].direction(gradient)
+        x_adv = (X + NORMS[norm].project(moved, torch.full((len(X),), 0.1, dtype=X.dtype))).clamp(0, 1)
+    settings = {"norm": norm, "loss": loss, "draws": 4, "steps": 3, "step_size": 0.05, "seed": 7}
+    torch.testing.assert_close(pgd(net, X, Y, eps=0.1, **settings), x_adv)
+
+
+@pytest.mark.parametrize(
+    ("attack", "settings"),
+    [
+        (fgsm, {"norm": "linf", "steps": 1}),
+        (fgm, {"norm": "l2", "steps": 1}),
+        (ifgsm, {"norm": "linf", "start": "none"}),
+        (mean, {"norm": "linf", "steps": 1, "draws": "mean"}),
+    ],
+)
+def test_named_attacks_are_settings_of_the_loop(attack, settings):
+    assert torch.equal(attack(model(), X, Y, eps=0.1), pgd(model(), X, Y, eps=0.1, **settings))
+
+
+def test_the_loss_may_be_a_function_or_the_name_of_one_elsewhere():
+    expected = fgsm(model(), X, Y, eps=0.1, loss="cw")
+    assert torch.equal(fgsm(model(), X, Y, eps=0.1, loss=cw), expected)
+    assert torch.equal(fgsm(model(), X, Y, eps=0.1, loss="unshaken.attacks.losses:cw"), expected)
+    assert torch.equal(fgsm(model(), X, Y, eps=0.1, loss=lambda z, y: cw(z, y), norm=NORMS["linf"]), expected)
+
+
+# Where it starts: a coin has no gradient, so the attack ends where it started.
+
+COIN = CoinClassifier(0.5, classes=3)
+start_of = partial(pgd, COIN, X, Y)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("start", ["uniform", "gaussian"])
+def test_starts_differ_from_seed_to_seed_and_grow_with_the_ball(norm, start):
+    small = start_of(eps=0.01, norm=norm, start=start) - X
+    assert NORMS[norm].size(small).min() > 0
+    assert len(small.flatten(1).unique(dim=0)) == len(X)
+    assert not torch.equal(start_of(eps=0.01, norm=norm, start=start, seed=1) - X, small)
+    middle = torch.full_like(X, 0.5)
+    one, ten = (pgd(COIN, middle, Y, eps=eps, norm=norm, start=start) - middle for eps in (0.01, 0.1))
+    torch.testing.assert_close(10 * one, ten)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_the_network_is_never_shown_an_input_outside_the_box(start):
+    net, seen = small_net(dtype=torch.float64), []
+    net.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
+    pgd(Deterministic(net), X, Y, eps=1.0, start=start, steps=3, draws=1)
+    assert 0 <= torch.cat(seen).min() <= torch.cat(seen).max() <= 1
+
+
+def test_without_a_start_it_starts_at_x():
+    assert torch.equal(start_of(eps=0.1, start="none"), X)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("start", ["uniform", "gaussian"])
+@pytest.mark.parametrize("update", ["steepest", "adam"])
+def test_sizes_of_a_list_share_start_and_draws_with_single_calls(norm, start, update):
+    settings = {"norm": norm, "start": start, "update": update, "draws": 3, "steps": 4}
+    sizes = [0.0, 0.05, torch.linspace(0, 0.3, len(X))]
+    for eps, x_adv in zip(sizes, pgd(model(), X, Y, eps=sizes, **settings), strict=True):
+        torch.testing.assert_close(x_adv, pgd(model(), X, Y, eps=eps, **settings))
+
+
+# Which draws it uses.
+
+
+def test_draws_are_new_at_every_step_unless_told_otherwise():
+    net = model()
+    seeds = {seed for _, seed, _ in pgd(net, X, Y, eps=0.1, draws=3, steps=5).made_with}
+    assert seeds == {derive(0, "attack", step) for step in range(5)}
+    kept = pgd(net, X, Y, eps=0.1, draws=3, steps=5, redraw=False)
+    assert [ids for _, _, ids in kept.made_with] == [(0, 1, 2)] * 5
+    assert {seed for _, seed, _ in kept.made_with} == {derive(0, "attack", 0)}
+    assert torch.equal(kept, pgd(net, X, Y, eps=0.1, draws=net.draw(3, seed=derive(0, "attack", 0)), steps=5))
+    assert not torch.equal(kept, pgd(net, X, Y, eps=0.1, draws=3, steps=5))
+
+
+def test_a_perturbation_remembers_the_draws_that_made_it_and_never_meets_others():
+    net = model()
+    draws = net.draw(5, seed=3)
+    x_adv = pgd(net, X, Y, eps=0.1, draws=draws, steps=2)
+    assert shared_draws(x_adv, draws) == 5
+    assert shared_draws(pgd(net, X, Y, eps=0.1, draws=5, seed=3), draws) == 0
+    assert shared_draws(pgd(net, X, Y, eps=[0.1, 0.2], draws=draws), draws[3:]) == 2
+
+
+def test_the_mean_attack_uses_the_mean_network():
+    net = LinearClassifier(scale=0.5, dtype=torch.float64)
+    x, y = net.inputs(10)
+    distance = net.distance(x, y, "linf")
+    for factor, survives in ((0.9999, True), (1.0001, False)):
+        x_adv = mean(net, x, y, eps=factor * distance)
+        assert ((net.logits(x_adv, net.mean())[0].argmax(-1) == y) == survives).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_with_the_draws_of_the_defender_a_linear_label_falls_at_the_distance(norm):
+    net = LinearClassifier(scale=0.5, dtype=torch.float64)
+    x, y = net.inputs(50)
+    draws = net.draw(7, seed=1)
+    distance = net.distance(x, y, norm, draws)
+    x, y, distance = x[distance > 0], y[distance > 0], distance[distance > 0]
+    assert len(x) > 10
+    for factor, survives in ((0.9999, True), (1.0001, False)):
+        x_adv = pgd(net, x, y, eps=factor * distance, norm=norm, steps=1, draws=draws, loss="cw")
+        assert ((net.logits(x_adv, draws).mean(0).argmax(-1) == y) == survives).all()
+
+
+# How it moves and what can be seen of it.
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("steps", [1, 5])
+def test_adam_is_the_optimizer_of_torch(norm, steps):
+    net = Deterministic(small_net(dtype=torch.float64))
+    delta = torch.zeros_like(X).requires_grad_()
+    optimizer = torch.optim.Adam([delta], lr=0.03, eps=1e-9, maximize=True)
+    for _ in range(steps):
+        delta.grad = input_gradient(net, X + delta.detach(), Y, net.draw(1), LOSSES["log_error"])
+        optimizer.step()
+        with torch.no_grad():
+            projected = NORMS[norm].project(delta, torch.full((len(X),), 0.1, dtype=X.dtype))
+            delta.copy_((X + projected).clamp(0, 1) - X)
+    x_adv = pgd(net, X, Y, eps=0.1, norm=norm, steps=steps, step_size=0.03, update="adam", draws=1)
+    torch.testing.assert_close(x_adv, X + delta.detach())
+
+
+def test_watch_is_shown_the_gradient_before_each_step():
+    seen = []
+    pgd(model(), X, Y, eps=[0.1, 0.2], steps=3, watch=lambda step, gradient: seen.append((step, len(gradient))))
+    assert seen == [(0, len(X)), (1, 2 * len(X)), (2, 2 * len(X))]
+
+
+def test_an_input_that_requires_a_gradient_is_attacked_all_the_same():
+    x = X.clone().requires_grad_()
+    assert torch.equal(fgsm(model(), x, Y, eps=0.1), fgsm(model(), X, Y, eps=0.1))
+    assert x.grad is None
+
+
+def test_any_layout_in_memory_gives_the_same_result():
+    x = torch.rand(4, 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    other = x.to(memory_format=torch.channels_last)
+    expected, got = (pgd(model(), t, Y[:4], eps=[0.1, 0.2], steps=2) for t in (x, other))
+    torch.testing.assert_close(got, expected)
+
+
+def test_a_sweep_attacks_as_well_as_its_label_says():
+    """Accuracy under attack never grows with the size, for a model that is right on all clean inputs."""
+    x, y = LINEAR.inputs(100)
+    x_adv = pgd(LINEAR, x, y, eps=[0.0, 0.02, 0.05, 0.2], draws=1, steps=1)
+    right = torch.stack([LINEAR.logits(part, LINEAR.mean())[0].argmax(-1) == y for part in x_adv]).sum(1).tolist()
+    assert right == sorted(right, reverse=True)
+    assert (right[0], right[-1]) == (100, 0)

@@ -1,0 +1,120 @@
+"""What every loss promises: one value per input, right gradients, and a direction where logits are saturated."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from oracles import PLAIN_LOSSES
+from unshaken.attacks.losses import LOSSES, STREAMING
+
+NAME_OF = {loss: name for name, loss in LOSSES.items()}
+Y = torch.tensor([0, 2, 1, 2])
+every_loss = pytest.mark.parametrize("name", LOSSES)
+
+
+def logits(draws: int = 5, classes: int = 3, dtype=torch.float64) -> Tensor:
+    rng = torch.Generator().manual_seed(0)
+    return (3 * torch.randn(draws, len(Y), classes, generator=rng, dtype=dtype)).requires_grad_()
+
+
+def saturated(gap: float, draws: int = 3) -> Tensor:
+    """Logits in float32 with the label's `gap` above the others: from 17 on, p_y rounds to 1."""
+    z = torch.zeros(draws, len(Y), 3)
+    z[:, range(len(Y)), Y] = gap
+    return z.requires_grad_()
+
+
+def gradient(value: Tensor, z: Tensor) -> Tensor:
+    return torch.autograd.grad(value.sum(), z)[0]
+
+
+def by_label(name: str, gap: float) -> Tensor:
+    """The gradient (B,) with respect to the label's logit, summed over draws, on saturated logits."""
+    z = saturated(gap)
+    return gradient(LOSSES[name](z, Y), z).sum(0)[range(len(Y)), Y]
+
+
+@every_loss
+@pytest.mark.parametrize("draws", [1, 5])
+def test_one_value_per_input_and_the_gradient_of_finite_differences(name, draws):
+    z = logits(draws)
+    assert LOSSES[name](z, Y).shape == (len(Y),)
+    assert torch.autograd.gradcheck(lambda z: LOSSES[name](z, Y), z)
+
+
+@pytest.mark.parametrize("name", PLAIN_LOSSES)
+@pytest.mark.parametrize("draws", [1, 5])
+def test_the_value_is_that_of_the_plain_formula(name, draws):
+    z = logits(draws)
+    torch.testing.assert_close(LOSSES[name](z, Y), PLAIN_LOSSES[name](z, Y))
+
+
+@every_loss
+def test_the_loss_of_an_input_depends_on_no_other_input(name):
+    z = logits()
+    torch.testing.assert_close(LOSSES[name](z, Y)[2:3], LOSSES[name](z[:, 2:3], Y[2:3]))
+
+
+@every_loss
+def test_the_loss_is_larger_where_the_label_is_less_likely(name):
+    z = logits().detach()
+    worse = z.clone()
+    worse[:, range(len(Y)), Y] -= 1
+    assert (LOSSES[name](worse, Y) > LOSSES[name](z, Y)).all()
+
+
+@pytest.mark.parametrize("name", ["log_error", "cw"])
+@pytest.mark.parametrize("gap", [40, 120])
+def test_some_losses_keep_a_gradient_of_order_1_on_saturated_logits(name, gap):
+    torch.testing.assert_close(by_label(name, gap), -torch.ones(len(Y)))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "mean_cross_entropy"])
+def test_cross_entropy_keeps_a_small_gradient_on_saturated_logits(name):
+    torch.testing.assert_close(by_label(name, 40), torch.full((len(Y),), -2 * math.exp(-40)), rtol=1e-3, atol=0)
+
+
+def test_naive_cross_entropy_loses_the_label_on_saturated_logits():
+    assert not by_label("naive_cross_entropy", 40).any()
+
+
+@pytest.mark.parametrize("name", ["naive_cross_entropy", "margin"])
+def test_losses_of_rounded_probabilities_lose_their_gradient_on_saturated_logits(name):
+    z = saturated(120)
+    assert not gradient(LOSSES[name](z, Y), z).any()
+
+
+@every_loss
+@pytest.mark.parametrize("gap", [1e3, -1e3])
+def test_values_and_gradients_are_finite_on_extreme_logits(name, gap):
+    z = saturated(gap)
+    value = LOSSES[name](z, Y)
+    assert value.isfinite().all()
+    assert gradient(value, z).isfinite().all()
+
+
+def test_log_error_and_cross_entropy_ascend_in_the_same_direction():
+    z = logits()
+    one, other = (gradient(LOSSES[name](z, Y), z).transpose(0, 1).flatten(1) for name in ("log_error", "cross_entropy"))
+    torch.testing.assert_close(torch.cosine_similarity(one, other), torch.ones(len(Y), dtype=z.dtype))
+
+
+@pytest.mark.parametrize("loss", STREAMING, ids=NAME_OF.get)
+@pytest.mark.parametrize("sizes", [[2, 4], [1] * 6])
+def test_weighted_gradients_of_chunks_are_the_gradient_over_all_draws(loss, sizes):
+    rng = torch.Generator().manual_seed(0)
+    networks = 2 * torch.randn(6, 3, 8, generator=rng, dtype=torch.float64)
+    x = torch.rand(len(Y), 8, generator=rng, dtype=torch.float64, requires_grad=True)
+
+    def value(part: Tensor) -> Tensor:
+        return loss(torch.einsum("skd,bd->sbk", part, x), Y)
+
+    values = [value(part) for part in networks.split(sizes)]
+    weights = torch.stack([n * (STREAMING[loss] * v.detach()).exp() for n, v in zip(sizes, values, strict=True)])
+    gradients = torch.stack([gradient(v, x) for v in values])
+    streamed = (weights[..., None] * gradients).sum(0) / weights.sum(0)[..., None]
+    torch.testing.assert_close(streamed, gradient(value(networks), x))

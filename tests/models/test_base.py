@@ -1,0 +1,98 @@
+"""What all models share: fixed tensors, vectorised passes and the loop behind them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from oracles import small_inputs, small_model, small_net
+from unshaken.models import Deterministic, MeanField, SeededModule
+
+X, _ = small_inputs()
+
+
+class Tied(nn.Module):
+    """The same weight is used by two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(12, 12), nn.Linear(12, 12)
+        self.outer.weight = self.inner.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.outer(self.inner(x.flatten(1)).relu())
+
+
+class Branching(nn.Module):
+    """Looks at values, which a vectorised pass cannot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = small_net()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.net(x)
+        return z if z.sum() > 0 else 2 * z
+
+
+def batch_norm_net() -> nn.Module:
+    net = nn.Sequential(nn.Conv2d(1, 4, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(24, 3))
+    with torch.no_grad():
+        net(5 * torch.rand(64, 1, 3, 4))  # running statistics that are not the initial ones
+    return net
+
+
+@pytest.mark.parametrize("make", [Tied, batch_norm_net, Branching, small_net])
+@pytest.mark.parametrize("kind", [Deterministic, MeanField])
+def test_the_mean_network_is_the_network_itself_in_eval_mode(kind, make):
+    net = make()
+    model = kind(net)
+    torch.testing.assert_close(model.logits(X, model.mean())[0], net.eval()(X))
+
+
+@pytest.mark.parametrize("make", [Tied, batch_norm_net, Branching])
+def test_mean_field_draws_are_networks_with_the_drawn_weights(make):
+    net = make()
+    model = MeanField(net, initial_scale=0.1)
+    draws = model.draw(4, seed=0)
+    drawn = model.logits(X, draws)
+    for state, logits in zip(draws, drawn, strict=True):
+        with torch.no_grad():
+            for name, tensor in net.named_parameters():
+                tensor.copy_(state[name])
+        torch.testing.assert_close(net.eval()(X), logits)
+
+
+@pytest.mark.parametrize("make", [Tied, batch_norm_net])
+@pytest.mark.parametrize("kind", [Deterministic, MeanField, SeededModule])
+def test_buffers_and_tied_weights_are_saved_and_loaded(kind, make, tmp_path):
+    model, other = kind(make().eval()), kind(make().eval())
+    expected = model.logits(X, model.draw(3, seed=0))
+    assert not torch.allclose(other.logits(X, other.draw(3, seed=0)), expected)
+    model.save(tmp_path / "model")
+    other.load(tmp_path / "model")
+    assert torch.equal(other.logits(X, other.draw(3, seed=0)), expected)
+
+
+def test_a_network_that_cannot_be_vectorised_is_looped_over_from_then_on():
+    model = MeanField(Branching(), initial_scale=0.2)
+    draws = model.draw(4, seed=0)
+    torch.testing.assert_close(model.logits(X, draws), model.logits_by_loop(X, draws))
+    assert not model.vectorises
+
+
+def test_an_input_of_the_wrong_size_is_no_reason_to_stop_vectorising():
+    model = small_model("mean_field")
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        model.logits(torch.rand(2, 1, 5, 5), model.draw(4, seed=0))
+    assert model.vectorises
+
+
+def test_small_batches_are_vectorised_and_large_ones_looped_over():
+    model = small_model("mean_field")
+    assert model.vmap_wins(torch.rand(16, 1, 3, 4))
+    assert not model.vmap_wins(torch.rand(17, 1, 3, 4))
+    draws = model.draw(3, seed=0)
+    x = torch.rand(20, 1, 3, 4)
+    torch.testing.assert_close(model.logits(x, draws)[:, :5], model.logits(x[:5], draws))

@@ -1,0 +1,63 @@
+"""Nothing of the user's network is touched: every tensor, flag, hook and gradient is as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from oracles import ATTACK_NORMS, fixed, small_inputs, wrap
+from unshaken.attacks import ATTACKS
+from unshaken.models import MODELS
+from unshaken.predict import predict
+
+X, Y = small_inputs()
+
+
+def busy_net() -> nn.Module:
+    """In the middle of training: train mode with one part in eval, gradients, a frozen tensor, hooks, buffers."""
+    norm = nn.BatchNorm2d(4)
+    net = nn.Sequential(nn.Conv2d(1, 4, 2), norm, nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(24, 3)).train()
+    net(X).sum().backward()
+    net[5].bias.requires_grad_(False)
+    norm.eval()
+    net.register_forward_hook(lambda module, args, output: None)
+    net[0].register_full_backward_hook(lambda module, before, after: None)
+    net[0].weight.register_hook(lambda gradient: None)
+    return net
+
+
+def everything(net: nn.Module) -> list[Any]:
+    """All that a user could notice: values (copied), identities, versions, gradients, flags and hooks."""
+    seen: list[Any] = [torch.get_rng_state().tolist()]
+    for name, tensor in [*net.named_parameters(), *net.named_buffers()]:
+        gradient = None if tensor.grad is None else (id(tensor.grad), tensor.grad.tolist())
+        hooks = list((tensor._backward_hooks or {}).items())
+        seen.append((name, id(tensor), tensor._version, tensor.requires_grad, tensor.tolist(), gradient, hooks))
+    for name, module in net.named_modules():
+        hooks = {key: list(value.items()) for key, value in vars(module).items() if key.endswith("_hooks")}
+        seen.append((name, id(module), module.training, sorted(vars(module)), hooks))
+    return seen
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_using_a_model_touches_nothing_of_the_network_it_was_made_from(kind, tmp_path):
+    net, x = busy_net(), X.clone()
+    before = everything(net)
+    model = wrap(kind, net)
+    draws = model.draw(20, seed=0)
+    model.logits(x, draws.keep())
+    model.divergence()
+    predict(model, x, draws)
+    draws.save(tmp_path / "draws")
+    model.save(tmp_path / "model")
+    assert everything(net) == before
+    for name, norm in ATTACK_NORMS:
+        if kind == "module" and fixed(name, "draws") == "mean":
+            continue
+        ATTACKS[name](model, x, Y, eps=[0.0, 0.1], norm=norm, batch_size=4)
+        assert everything(net) == before, name
+    assert torch.equal(x, X)
+    assert x.grad is None

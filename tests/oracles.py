@@ -1,0 +1,208 @@
+"""Classifiers whose answers are known, plain formulas to compare with, and one small example of every kind of model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unshaken.attacks import ATTACKS, NORMS
+from unshaken.models import MODELS, Draws, MeanField, StochasticClassifier
+from unshaken.models.draws import generator
+from unshaken.types import State
+
+DUAL = {"linf": 1, "l2": 2}  # the order of the norm that measures gradients where the input is measured by the key
+
+
+class LinearClassifier(StochasticClassifier):
+    """z_s(x) = W_s (x − ½) with W_s = W + scale · N_s and N_s standard Gaussian: attacks and distances are exact.
+
+    Every boundary passes through the middle of the box, and `inputs` are within 0.1 of it: their labels can be
+    changed well inside [0, 1]. The mean network is W.
+    """
+
+    kind = "linear"
+
+    def __init__(
+        self, dimensions: int = 8, classes: int = 2, *, scale: float = 0.0, seed: int = 0, dtype=torch.float32
+    ) -> None:
+        super().__init__(nn.Sequential(nn.Flatten(), nn.Linear(dimensions, classes, dtype=dtype)))
+        self.weight = torch.randn(classes, dimensions, generator=generator(seed, 0), dtype=dtype)
+        self.scale = scale
+
+    def sampler(self) -> Callable[[int, int], State]:
+        def sample(seed: int, index: int) -> State:
+            noise = torch.randn(self.weight.shape, generator=generator(seed, index), dtype=self.weight.dtype)
+            return self.state(self.weight + self.scale * noise)
+
+        return sample
+
+    def state(self, weight: Tensor) -> State:
+        return {"1.weight": weight, "1.bias": -weight.sum(1) / 2}
+
+    def mean(self) -> Draws:
+        return Draws(lambda s: self.state(self.weight), (0,), None, self.kind)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"weight": self.weight}
+
+    def inputs(self, n: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """x (n, 1, 1, D) within 0.1 of the middle, and the labels (n,) that the mean network gives them."""
+        noise = torch.rand(n, 1, 1, self.weight.shape[1], generator=generator(seed, 1), dtype=self.weight.dtype)
+        x = 0.4 + 0.2 * noise
+        return x, self.logits(x, self.mean())[0].argmax(-1)
+
+    def distance(self, x: Tensor, y: Tensor, norm: str, draws: Draws | None = None) -> Tensor:
+        """The smallest ‖δ‖ (B,) that takes the label y from the mean logits of `draws` (by default the mean network).
+
+        min over c≠y of (w_y − w_c)·(x − ½) / ‖w_y − w_c‖ in the dual norm; negative where x is not classified as y.
+        """
+        weight = self.weight if draws is None else draws.stack()["1.weight"].mean(0)
+        gaps = weight[y][:, None] - weight  # (B, K, D)
+        distances = (gaps * (x.flatten(1)[:, None] - 0.5)).sum(-1) / gaps.norm(p=DUAL[norm], dim=-1)
+        return distances.scatter(1, y[:, None], torch.inf).amin(1)
+
+
+class Scores(nn.Module):
+    """The same logits for every input."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("scores", torch.zeros(classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scores.expand(len(x), -1)
+
+
+class CoinClassifier(StochasticClassifier):
+    """Ignores x. Every draw says label 0 with probability p, else label 1: where all labels are 0, no attack can
+    change its accuracy, which is p."""
+
+    kind = "coin"
+
+    def __init__(self, p: float, classes: int = 2) -> None:
+        super().__init__(Scores(classes))
+        self.p = p
+
+    def sampler(self) -> Callable[[int, int], State]:
+        return lambda seed, index: self.state(float(torch.rand((), generator=generator(seed, index)) < self.p))
+
+    def state(self, share: float) -> State:
+        """10 logits, shared between label 0 and label 1."""
+        scores = torch.zeros_like(self.net.scores)
+        scores[:2] = 10 * torch.tensor([share, 1 - share])
+        return {"scores": scores}
+
+    def mean(self) -> Draws:
+        return Draws(lambda s: self.state(self.p), (0,), None, self.kind)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.fixed
+
+
+# Losses as a textbook writes them, one input after the other, from the probabilities.
+
+
+def plain_cross_entropy(z: Tensor, y: Tensor) -> Tensor:
+    p = torch.exp(z) / torch.exp(z).sum(-1, keepdim=True)
+    return torch.stack([-torch.log(p[:, b, c].mean()) for b, c in enumerate(y.tolist())])
+
+
+def plain_mean_cross_entropy(z: Tensor, y: Tensor) -> Tensor:
+    p = torch.exp(z) / torch.exp(z).sum(-1, keepdim=True)
+    return torch.stack([-torch.log(p[:, b, c]).mean() for b, c in enumerate(y.tolist())])
+
+
+def plain_log_error(z: Tensor, y: Tensor) -> Tensor:
+    p = torch.exp(z) / torch.exp(z).sum(-1, keepdim=True)
+    return torch.stack([torch.log((1 - p[:, b, c]).mean()) for b, c in enumerate(y.tolist())])
+
+
+def plain_margin(z: Tensor, y: Tensor) -> Tensor:
+    p = torch.exp(z) / torch.exp(z).sum(-1, keepdim=True)
+    return plain_cw(p, y)
+
+
+def plain_cw(z: Tensor, y: Tensor) -> Tensor:
+    mean = sum(z) / len(z)
+    return torch.stack([max(s for k, s in enumerate(mean[b]) if k != c) - mean[b, c] for b, c in enumerate(y.tolist())])
+
+
+PLAIN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": plain_cross_entropy,
+    "naive_cross_entropy": plain_cross_entropy,
+    "mean_cross_entropy": plain_mean_cross_entropy,
+    "log_error": plain_log_error,
+    "margin": plain_margin,
+    "cw": plain_cw,
+}
+
+
+# One small example of every kind of model, for inputs (B, 1, 3, 4) and 3 classes.
+
+
+class Resampled(nn.Linear):
+    """A dense layer that draws its weight anew in every forward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight + 0.3 * torch.randn_like(self.weight)
+        return nn.functional.linear(x, weight, self.bias)
+
+
+def small_net(seed: int = 0, *, dtype=torch.float32, hidden: int = 16, layer: type[nn.Linear] = nn.Linear) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        parts = [nn.Flatten(), nn.Linear(12, hidden), nn.ReLU(), nn.Dropout(0.5), layer(hidden, 3)]
+        return nn.Sequential(*parts).to(dtype).eval()
+
+
+# How a model is made from one network, for the kinds that do not take just a network.
+WRAP: dict[str, Callable[[nn.Module], StochasticClassifier]] = {
+    "mean_field": lambda net: MeanField(net, initial_scale=0.2),
+}
+
+
+def wrap(kind: str, net: nn.Module) -> StochasticClassifier:
+    return WRAP.get(kind, MODELS[kind])(net)
+
+
+def small_model(kind: str, **net) -> StochasticClassifier:
+    """A model of any kind; `net` are arguments of `small_net`."""
+    return wrap(kind, small_net(**{"layer": Resampled if kind == "module" else nn.Linear, **net}))
+
+
+def small_inputs(n: int = 6, *, dtype=torch.float32) -> tuple[Tensor, Tensor]:
+    rng = generator(0, 0)
+    return torch.rand(n, 1, 3, 4, generator=rng, dtype=dtype), torch.randint(3, (n,), generator=rng)
+
+
+# Every attack with every norm that it does not fix itself.
+
+
+def fixed(name: str, argument: str) -> object:
+    """The value that the attack `name` is a setting for, or None."""
+    return getattr(ATTACKS[name], "keywords", {}).get(argument)
+
+
+ATTACK_NORMS = [(name, norm) for name in ATTACKS for norm in NORMS if fixed(name, "norm") in (None, norm)]
+
+
+# What tests say more than once.
+
+
+def states_equal(one: Draws, other: Draws) -> bool:
+    """Whether two sets of draws hold the same tensors, bit for bit."""
+    pairs = list(zip(one, other, strict=True))
+    return all(a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) for a, b in pairs)
+
+
+def raises_sentence(match: str, error: type[Exception] = ValueError):
+    """`pytest.raises` for a message of one line that ends like a sentence and contains `match`."""
+    return pytest.raises(error, match=rf"^(?=.*{match})[^\n]*[.?]$")
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])

@@ -1,0 +1,161 @@
+"""A finished run, made by the parts themselves: a mean-field network on digits, attacked and evaluated."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from unshaken.attacks import fgm, fgsm, mean, pgd
+from unshaken.data import load
+from unshaken.evaluate import evaluate
+from unshaken.models import MeanField
+from unshaken.networks import mlp
+from unshaken.store import write_rows
+from unshaken.training import train
+
+EPS = {"linf": [0.02, 0.05, 0.1, 0.15, 0.2], "l2": [0.25, 0.5, 1.0, 1.5]}
+WHOLE_BOX = {"linf": 1.0, "l2": 8.0}
+INFERENCE_DRAWS = 20
+ATTACKS: dict[str, tuple[str, str, str, int, Callable[..., torch.Tensor]]] = {
+    "FGSM-1": ("linf", "fgsm", "1", 1, partial(fgsm, draws=1)),
+    "FGSM-10": ("linf", "fgsm", "10", 1, partial(fgsm, draws=10)),
+    "PGD-10": ("linf", "pgd", "10", 5, partial(pgd, draws=10, steps=5)),
+    "MEAN": ("linf", "mean", "mean", 1, mean),
+    "FGM-10": ("l2", "fgm", "10", 1, partial(fgm, draws=10)),
+    "MEAN L2": ("l2", "mean", "mean", 1, partial(mean, norm="l2")),
+}
+LINF = ("FGSM-1", "FGSM-10", "PGD-10", "MEAN")
+
+
+def make_run(
+    folder: Path,
+    *,
+    models: Iterable[str] = ("mean_field",),
+    attacks: Iterable[str] = LINF,
+    inputs: int = 200,
+    repeats: int = 2,
+    **about: Any,
+) -> Path:
+    """Train, attack, evaluate and store, as a run does it; `about` goes into run.json."""
+    folder.mkdir(parents=True)
+    for part in ("rows", "models", "examples"):
+        (folder / part).mkdir()
+    learn, test = load("digits", split="train"), load("digits", limit=inputs)
+    units = []
+    for place, name in enumerate(models):
+        model = _trained(folder, name, learn, place)
+        units.append(_unit(f"{name}-0a1b2c3d", "train", name, name, 2.5, 36, 36))
+        clean = evaluate(model, test.x, test.y, draws=INFERENCE_DRAWS, seed=7, repeats=repeats)
+        clean = clean.assign(model=name, attack="none", norm="", loss="", attack_draws="", steps=0, eps=0.0)
+        clean = clean.assign(role="sweep", size=0.0, zero_gradient=False)
+        write_rows(folder / f"rows/clean.{name}-77aa01.parquet", clean, {})
+        units.append(_unit(f"clean.{name}-77aa01", "attack", "clean", name, 0.03, 40, 0))
+        for label in attacks:
+            key = f"{label.lower().replace(' ', '-')}.{name}-3fa9c1d2"
+            rows = _attacked(model, test, name, label, repeats, folder / f"examples/{key}.safetensors")
+            write_rows(folder / f"rows/{key}.parquet", rows, {})
+            _, _, draws, steps, _ = ATTACKS[label]
+            passes = int(draws.replace("mean", "1")) * steps
+            units.append(_unit(key, "attack", label.split()[0], name, 0.05 + 0.04 * passes, 40 + passes, passes))
+    (folder / "run.json").write_text(json.dumps(_about(units, test) | about))
+    return folder
+
+
+def _trained(folder: Path, name: str, learn: Any, seed: int) -> MeanField:
+    torch.manual_seed(seed)
+    model = MeanField(mlp((1, 8, 8), 10, widths=(32,)), initial_scale=0.02)
+    history = train(model, learn.x, learn.y, epochs=6, optimizer=partial(torch.optim.Adam, lr=0.01), seed=seed)
+    record = {"model": name, "history": [vars(epoch) for epoch in history]}
+    (folder / f"models/{name}-0a1b2c3d.json").write_text(json.dumps(record))
+    return model
+
+
+def _attacked(model: MeanField, test: Any, name: str, label: str, repeats: int, pictures: Path) -> pd.DataFrame:
+    norm, kind, draws, steps, attack = ATTACKS[label]
+    sizes = [*EPS[norm], 0.0, WHOLE_BOX[norm]]
+    x_adv = attack(model, test.x, test.y, eps=sizes, seed=3)
+    metadata = {"label": label.split()[0], "model": name, "eps": json.dumps(sizes)}
+    save_file({"x": test.x[:8].contiguous(), "x_adv": x_adv[:, :8].contiguous()}, pictures, metadata)
+    parts = []
+    for place, eps in enumerate(sizes):
+        rows = evaluate(model, x_adv[place], test.y, draws=INFERENCE_DRAWS, seed=7, repeats=repeats)
+        change = (x_adv[place] - test.x).flatten(1)
+        size = change.abs().amax(1) if norm == "linf" else change.norm(dim=1)
+        parts.append(rows.assign(eps=eps, role="sweep" if eps in EPS[norm] else "check", size=size.tolist() * repeats))
+    return pd.concat(parts, ignore_index=True).assign(
+        model=name, attack=kind, norm=norm, loss="log_error", attack_draws=draws, steps=steps, zero_gradient=False
+    )
+
+
+def _unit(
+    name: str, kind: str, label: str, model: str, seconds: float, forwards: int, gradients: int
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": kind,
+        "label": label,
+        "model": model,
+        "status": "done",
+        "seconds": seconds,
+        "forwards": forwards,
+        "gradients": gradients,
+        "error": None,
+    }
+
+
+def _about(units: list[dict[str, Any]], test: Any) -> dict[str, Any]:
+    return {
+        "name": "demo",
+        "title": "Attacks on a Bayesian network for digits",
+        "about": "How many draws does an attack on a Bayesian network need? One gradient of the mean network against "
+        "attacks that average over draws.",
+        "preset": "smoke",
+        "hash": "5c1d9e07",
+        "recipe": {
+            "title": "Attacks on a Bayesian network for digits",
+            "data": {"kind": "digits"},
+            "model": {"kind": "mean_field", "net": {"kind": "mlp", "widths": [32]}, "initial_scale": 0.02},
+            "training": {"epochs": 6, "optimizer": {"kind": "adam", "lr": 0.01}, "objective": "elbo"},
+            "attacks": [{"kind": "fgsm", "draws": [1, 10]}, {"kind": "pgd", "steps": 5}, {"kind": "mean"}],
+            "evaluation": {"draws": INFERENCE_DRAWS, "repeats": 2},
+        },
+        "versions": {"unshaken": "0.1.0", "torch": torch.__version__, "python": "3.11.2"},
+        "machine": {"device": "cpu", "cpu": "AMD EPYC 7B13", "cores": 2, "platform": "Linux x86_64"},
+        "seed": 3,
+        "command": "unshaken run recipes/demo.toml --preset smoke",
+        "data": {"name": "digits", "classes": 10, "labels": list(test.labels), "train": 1200, "test": len(test.y)},
+        "paper": {},
+        "units": units,
+    }
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that must not be changed: copy it first."""
+    return make_run(tmp_path_factory.mktemp("runs") / "demo-5c1d9e07")
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run to change at will."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def edit(run: Path) -> Callable[..., None]:
+    """Change entries of run.json."""
+
+    def change(**entries: Any) -> None:
+        path = run / "run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+    return change
