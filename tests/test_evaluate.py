@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from oracles import CoinClassifier, LinearClassifier
 
+from oracles import CoinClassifier, LinearClassifier
 from unshaken.attacks import fgsm
 from unshaken.evaluate import evaluate
 from unshaken.models import Deterministic, MeanField

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from oracles import CoinClassifier
 from scipy.stats import beta
 
+from oracles import CoinClassifier
 from unshaken.evaluate import evaluate
 from unshaken.statistics import Interval, accuracy, crossed, difference, two_level_variance
 

@@ -200,7 +200,9 @@ def test_watch_is_shown_the_gradient_before_each_step():
 
 def test_an_input_that_requires_a_gradient_is_attacked_all_the_same():
     x = X.clone().requires_grad_()
-    assert torch.equal(fgsm(model(), x, Y, eps=0.1), fgsm(model(), X, Y, eps=0.1))
+    x_adv = fgsm(model(), x, Y, eps=0.1)
+    assert torch.equal(x_adv, fgsm(model(), X, Y, eps=0.1))
+    assert not x_adv.requires_grad
     assert x.grad is None
 
 

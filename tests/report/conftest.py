@@ -19,6 +19,7 @@ from unshaken.data import load
 from unshaken.evaluate import evaluate
 from unshaken.models import MeanField
 from unshaken.networks import mlp
+from unshaken.report import report
 from unshaken.store import write_rows
 from unshaken.training import train
 
@@ -142,6 +143,14 @@ def _about(units: list[dict[str, Any]], test: Any) -> dict[str, Any]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that must not be changed: copy it first."""
     return make_run(tmp_path_factory.mktemp("runs") / "demo-5c1d9e07")
+
+
+@pytest.fixture(scope="session")
+def reported(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished run with its report."""
+    folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("reported") / "run"))
+    assert report(folder) == folder / "report.html"
+    return folder
 
 
 @pytest.fixture

@@ -60,6 +60,15 @@ class Inline(NamedTuple):
     narrow: str
 
 
+@contextmanager
+def _style(**settings: Any) -> Iterator[None]:
+    import matplotlib
+
+    style: Any = {**STYLE, **settings}
+    with matplotlib.rc_context(style):
+        yield
+
+
 def write_figures(source: Source, found: Sequence[Panel]) -> dict[str, Inline]:
     """figures/<name>.svg, .png, .pdf of every figure there is something for; returns them for the page."""
     makers: dict[str, Callable[[bool], Figure]] = {}
@@ -81,6 +90,7 @@ def write_figures(source: Source, found: Sequence[Panel]) -> dict[str, Inline]:
     return inline
 
 
+@_style()
 def accuracy_figure(found: Sequence[Panel], *, narrow: bool = False) -> Figure:
     """Accuracy against eps with 95 % intervals, one line for each attack, one set of axes for each model and norm.
 
@@ -103,6 +113,7 @@ def accuracy_figure(found: Sequence[Panel], *, narrow: bool = False) -> Figure:
     return figure
 
 
+@_style()
 def training_figure(histories: dict[str, list[dict[str, float]]], *, narrow: bool = False) -> Figure:
     """Loss and training accuracy after every epoch, one line for each model."""
     from matplotlib.ticker import MaxNLocator
@@ -127,6 +138,7 @@ def training_figure(histories: dict[str, list[dict[str, float]]], *, narrow: boo
     return figure
 
 
+@_style()
 def picture_figure(pictures: Pictures, names: Sequence[str], *, narrow: bool = False) -> Figure:
     """Images, their perturbations (magnified; grey is no change) and the attacked images, with predicted labels.
 
@@ -142,7 +154,7 @@ def picture_figure(pictures: Pictures, names: Sequence[str], *, narrow: bool = F
             _show(axis, image)
     for i in range(n):
         label, before, after = (_name(names, part[i]) for part in (pictures.labels, pictures.before, pictures.after))
-        axes[0, i].set_xlabel(label if before == label else f"{before} (is {label})", color=MUTED)
+        axes[0, i].set_xlabel(label if before == label else f"{before}\n(is {label})", color=MUTED)
         axes[2, i].set_xlabel(after)
         if pictures.fell()[i]:
             axes[2, i].set_xlabel(after, color=MEAN_COLOUR, fontweight="bold")
@@ -208,7 +220,9 @@ def _show(axis: Axes, image: Any) -> None:
 
 
 def _name(names: Sequence[str], label: int) -> str:
-    return names[label] if label < len(names) else str(label)
+    """The name of a class, cut to the width of an image."""
+    name = names[label] if label < len(names) else str(label)
+    return name if len(name) <= 10 else f"{name[:9]}…"
 
 
 def _lighter(colour: str, share: float) -> tuple[float, float, float]:
@@ -222,19 +236,9 @@ def _lighter(colour: str, share: float) -> tuple[float, float, float]:
 def _figure(width: float, height: float) -> Figure:
     """An empty figure in inches, in nobody's list of open figures."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.07)
-    return figure
-
-
-@contextmanager
-def _style(**settings: Any) -> Iterator[None]:
-    import matplotlib
-
-    style: Any = {**STYLE, **settings}
-    with matplotlib.rc_context(style):
-        yield
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.07))
 
 
 def _settled(figure: Figure) -> Figure:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from unshaken.checks import Finding
 from unshaken.report.figures import CLEAN, Inline
 from unshaken.report.pictures import choose
 from unshaken.report.source import Source
@@ -28,6 +29,7 @@ def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline]) ->
     from jinja2 import Environment, StrictUndefined
 
     run, found = source.about, findings(source.rows)
+    cautions = doubts(run, source.rows)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["typeset"] = typeset
     text = files("unshaken.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
@@ -37,8 +39,8 @@ def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline]) ->
         results=results(run, source.rows, curves),
         overall=believe(found),
         doubtful=any(f.passed is False for f in found),
-        findings=[(STATUS[f.passed], f.sentence) for f in found],
-        doubts=doubts(run, source.rows),
+        reasons=_reasons(found, cautions),
+        cautions=len(cautions),
         figures=figures,
         tables=[_table(panel) for panel in curves],
         paper=_paper(run.get("paper") or {}, curves),
@@ -47,6 +49,13 @@ def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline]) ->
         made=_made(run),
         command=run.get("command", ""),
     )
+
+
+def _reasons(found: list[Finding], cautions: list[str]) -> list[tuple[str, str]]:
+    """(status, sentence): checks that failed, cautions, then the other checks."""
+    told = [(STATUS[finding.passed], finding.sentence) for finding in found]
+    failed = [reason for reason in told if reason[0] == STATUS[False]]
+    return [*failed, *(("caution", sentence) for sentence in cautions), *told[len(failed) :]]
 
 
 def typeset(sentence: str) -> str:

@@ -79,13 +79,11 @@ def _unfinished(units: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def _missing(units: list[dict[str, Any]]) -> str:
     """ "PGD-10 on mean_field failed (2 units): out of memory." """
     first = units[0]
-    name = (
-        f"{part_label(first)} on {first['model']}" if first["kind"] == "attack" else f"The training of {first['model']}"
-    )
+    what = "The training of" if first["kind"] == "train" else f"{part_label(first)} on"
     told = {"failed": "failed", "skipped": "could not start"}.get(first["status"], "has not been run yet")
     count = f" ({len(units)} units)" if len(units) > 1 else ""
     reason = f": {first['error'].strip().rstrip('.')}" if first.get("error") else ""
-    return f"{name} {told}{count}{reason}."
+    return f"{what} {first['model']} {told}{count}{reason}."
 
 
 def informative(panel: Panel, label: str) -> float:
@@ -99,13 +97,11 @@ def informative(panel: Panel, label: str) -> float:
 def _panel(panel: Panel, run: dict[str, Any], rows: DataFrame) -> str:
     strongest = panel.strongest()
     curve = panel.curves[strongest]
-    sizes = _some(sorted(e for e in curve.eps if e > 0), informative(panel, strongest))
+    sizes = _some(sorted(e for e in curve.eps if e > 0) or [0.0], informative(panel, strongest))
     texts = eps_text(panel.eps())
     under = _listed([f"{at(curve, e)} at eps {texts[e]}" for e in sizes])
     among = f"the strongest of the {_word(len(panel.curves))} attacks" if len(panel.curves) > 1 else "the only attack"
-    data = (
-        f"{curve.n.iloc[0]:,} test inputs of {run['data']['name']}" if "data" in run else f"{curve.n.iloc[0]:,} inputs"
-    )
+    data = f"{curve.n.iloc[0]:,} " + (f"test inputs of {run['data']['name']}" if run.get("data") else "inputs")
     clean = "" if panel.clean is None else f"Without an attack, accuracy on {data} is {panel.clean}. "
     return f"{clean}Under {strongest}, {among}, it is {under}.{_mean_sentence(panel, rows)}"
 
@@ -119,17 +115,17 @@ def _mean_sentence(panel: Panel, rows: DataFrame) -> str:
         return ""
     other = max(sampled, key=lambda label: int(panel.curves[label].attack_draws.iloc[0]))
     mean, drawn, eps = panel.curves[means[0]], panel.curves[other], informative(panel, other)
-    if eps not in mean.eps.to_numpy():
+    ours, theirs = _rows_of(mean, eps, rows), _rows_of(drawn, eps, rows)
+    if not set(ours.repeat) & set(theirs.repeat):
         return ""
-    change = difference(_rows_of(mean, eps, rows), _rows_of(drawn, eps, rows))
-    size = eps_text(panel.eps())[eps]
+    change, size = difference(ours, theirs), eps_text(panel.eps())[eps]
     return (
         f" MEAN, which attacks one average network, leaves {at(mean, eps).value:.3f} at eps {size} where {other} "
-        f"leaves {at(drawn, eps).value:.3f}: {_judged(change, other)}."
+        f"leaves {at(drawn, eps).value:.3f}: {_judged(change)}."
     )
 
 
-def _judged(change: Interval, other: str) -> str:
+def _judged(change: Interval) -> str:
     if change == (0, 0, 0):
         return "the two agree on every input"
     gap = f"difference {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"

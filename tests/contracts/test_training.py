@@ -1,0 +1,55 @@
+"""Every training input rule and objective of the dicts, in its plain case."""
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from unshaken.models import Deterministic, MeanField
+from unshaken.networks import mlp
+from unshaken.training import INPUTS, OBJECTIVES
+from unshaken.training.objectives import elbo
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return torch.rand(6, 1, 3, 3), torch.arange(6) % 3
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_inputs_stay_in_the_box_and_follow_the_seed(name: str, batch) -> None:
+    model = Deterministic(mlp((1, 3, 3), 3))
+    seen = [INPUTS[name](model, *batch, seed=seed) for seed in (1, 1)]
+    assert seen[0].shape == batch[0].shape
+    assert torch.equal(*seen)
+    assert seen[0].min() >= 0
+    assert seen[0].max() <= 1
+
+
+def test_clean_inputs_are_the_inputs(batch) -> None:
+    assert INPUTS["clean"](Deterministic(mlp((1, 3, 3), 3)), *batch, seed=0) is batch[0]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_an_objective_is_the_cross_entropy_on_a_network_without_randomness(name: str, batch) -> None:
+    net, (x, y) = mlp((1, 3, 3), 3), batch
+    value = OBJECTIVES[name](Deterministic(net), x, y, examples=100, seed=0)
+    assert value.item() == pytest.approx(cross_entropy(net(x), y).item(), abs=1e-6)
+    value.backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_an_objective_reaches_every_parameter(name: str, batch) -> None:
+    model = MeanField(mlp((1, 3, 3), 3))
+    OBJECTIVES[name](model, *batch, examples=100, seed=0, draws=2).backward()
+    assert all(bool((parameter.grad != 0).any()) for parameter in model.parameters())
+
+
+def test_the_elbo_counts_the_kl_once_in_a_pass_over_the_data(batch) -> None:
+    model, (x, y) = MeanField(mlp((1, 3, 3), 3)), batch
+    parts = {"examples": 60, "seed": 3}
+    fit = OBJECTIVES["cross_entropy"](model, x, y, **parts)
+    kl = model.divergence()
+    assert elbo(model, x, y, **parts).item() == pytest.approx((fit + kl / 60).item(), rel=1e-6)
+    assert elbo(model, x, y, **parts, kl_scale=0.5).item() == pytest.approx((fit + kl / 120).item(), rel=1e-6)

@@ -1,0 +1,200 @@
+"""The page: doubts before results, self-contained, complete also for a run that is not; and its errors."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+import pytest
+
+from unshaken.report import report
+from unshaken.report.page import described, page, typeset
+from unshaken.report.source import load_run
+from unshaken.report.tables import accuracy_table, panels
+from unshaken.report.verdict import findings
+
+
+def words(text: str) -> str:
+    """What a reader reads: no tags, entities resolved, plain spaces and minus signs."""
+    text = re.sub(r"<style>.*?</style>", " ", text, flags=re.S)
+    text = html.unescape(re.sub(r"</?(small|div|td|th|tr|p|li|dt|dd)\b[^>]*>|<[^>]+>", " ", text))
+    return " ".join(text.replace("\u00a0", " ").replace("−", "-").split())
+
+
+def text_of(folder) -> str:
+    """The page of a run without its figures."""
+    source = load_run(folder)
+    return page(source, panels(accuracy_table(source.rows)), {})
+
+
+def test_every_check_is_said_before_the_first_result(reported):
+    text = (reported / "report.html").read_text()
+    before = words(text[: text.index('<section id="curves">')])
+    found = findings(load_run(reported).rows)
+    assert len(found) == 6
+    for finding in found:
+        assert finding.sentence in before
+    assert "All six checks pass." in before
+
+
+def test_sections_are_in_order(reported):
+    text = (reported / "report.html").read_text()
+    order = re.findall(r'<section id="(\w+)">', text)
+    assert order == ["checks", "curves", "accuracy", "pictures", "training", "cost", "made", "words"]
+    assert text.index('class="verdict"') < text.index('<section id="checks">')
+
+
+def test_the_page_needs_nothing_else(reported):
+    text = (reported / "report.html").read_text()
+    assert "http" not in text
+    assert not re.search(r"<(script|link|iframe|img|object)\b|@import|\bsrc=", text)
+    assert all(ref.startswith("#") or ref.startswith("data:") for ref in re.findall(r'href="([^"]*)"', text))
+    assert 'name="viewport"' in text
+    assert "prefers-color-scheme: dark" in text
+    assert text.count("<svg") == 6
+
+
+def test_every_table_scrolls_in_its_own_box(reported):
+    text = (reported / "report.html").read_text()
+    assert text.count("<table>") == text.count('<div class="box" tabindex="0"><table>') == 2
+
+
+def test_the_table_shows_every_number_and_marks_the_lowest(reported):
+    text = (reported / "report.html").read_text()
+    (panel,) = panels(accuracy_table(load_run(reported).rows))
+    for curve in panel.curves.values():
+        for row in curve.itertuples():
+            assert f">{row.accuracy:.3f}<small>{row.low:.3f} – {row.high:.3f}</small>" in text
+    lowest = panel.curves["PGD-10"].accuracy.iloc[-1]
+    assert f'<td class="lowest">{lowest:.3f}<small>' in text
+
+
+def test_titles_and_labels_are_escaped(run, edit):
+    edit(title="<b>A & B</b>", about="<script>alert(1)</script>", command='unshaken run "<x>"')
+    text = text_of(run)
+    assert "&lt;b&gt;A &amp; B&lt;/b&gt;" in text
+    assert "<script" not in text
+    assert "&lt;x&gt;" in text
+
+
+def test_a_failed_unit_is_shown(run, edit):
+    about = json.loads((run / "run.json").read_text())
+    (unit,) = (unit for unit in about["units"] if unit["label"] == "PGD-10")
+    unit |= {"status": "failed", "error": "RuntimeError: <out> of memory", "seconds": None, "forwards": None}
+    edit(units=about["units"])
+    (run / f"rows/{unit['name']}.parquet").unlink()
+    text = words(text_of(run))
+    assert "There is one more reason for caution." in text
+    assert "PGD-10 on mean_field failed: RuntimeError: <out> of memory." in text
+    assert "PGD-10 0 of 1 done" in text
+
+
+def test_a_single_repeat_is_a_doubt(run):
+    source = load_run(run)
+    rows = source.rows[source.rows.repeat == 0]
+    text = words(page(source.__class__(run, source.about, rows, {}, {}), panels(accuracy_table(rows)), {}))
+    assert "(one repeat), so the intervals cover the choice of inputs" in text
+
+
+def test_a_failed_check_warns_at_the_top(run):
+    source = load_run(run)
+    rows = source.rows.assign(shared_draws=2)
+    text = page(source.__class__(run, source.about, rows, {}, {}), panels(accuracy_table(rows)), {})
+    top = words(text[: text.index('<section id="checks">')])
+    assert "1 of 6 checks raises a doubt: disjoint draws. Read the next section" in top
+    assert text.index('<li class="doubt">') < text.index('<li class="pass">')
+
+
+def test_published_values_stand_beside_ours(run, edit):
+    (panel,) = panels(accuracy_table(load_run(run).rows))
+    ours = panel.curves["FGSM-10"].set_index("eps").accuracy[0.1]
+    published = [
+        {"attack": "FGSM-10", "eps": 0.1, "value": ours},
+        {"attack": "MEAN", "eps": 0.1, "value": 0.999},
+        {"attack": "clean", "eps": 0, "value": 0.5},
+        {"attack": "FGSM-99", "eps": 0.1, "value": 0.25},
+    ]
+    edit(paper={"source": "A & B (2020)", "accuracy": published})
+    text = words(text_of(run))
+    assert f"FGSM-10 0.1 {ours:.3f} {ours:.3f} [" in text
+    assert re.search(r"MEAN 0.1 0.999 0\.\d+ \[[^]]*\] no", text)
+    assert re.search(rf"clean 0 0.500 {panel.clean.value:.3f} \[[^]]*\] no", text)
+    assert "FGSM-99 0.1 0.250 " in text
+    assert "Published in A & B (2020)." in text
+    edit(paper={})
+    assert "Published" not in text_of(run)
+
+
+def test_a_run_that_has_only_begun_has_a_page(run):
+    for path in [*run.glob("rows/*"), *run.glob("models/*"), *run.glob("examples/*")]:
+        path.unlink()
+    text = report(run).read_text()
+    assert "No attack has finished yet" in text
+    assert 'id="curves"' not in text
+    assert (run / "tables/accuracy.csv").read_text().startswith("model,attack,norm")
+
+
+def test_clean_rows_alone_make_a_page(run):
+    for path in run.glob("rows/*"):
+        if not path.name.startswith("clean"):
+            path.unlink()
+    assert "No attack has finished yet" in text_of(run)
+
+
+def test_a_bare_run_json_is_enough(run):
+    (run / "run.json").write_text("{}")
+    assert "Without an attack, accuracy on 200 inputs is" in words(text_of(run))
+
+
+def test_clean_rows_that_several_units_stored_count_once(run):
+    (clean,) = run.glob("rows/clean*")
+    (run / "rows/again.parquet").write_bytes(clean.read_bytes())
+    assert len(load_run(run).rows) == len(load_run(run).rows.drop_duplicates())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"kind": "mlp", "widths": [32, 16]}, "mlp (widths 32, 16)"),
+        ({"label": "FGSM-1", "kind": "fgsm", "step_size": None, "redraw": False}, "FGSM-1: fgsm (redraw no)"),
+        ([{"kind": "fgsm"}, {"kind": "mean"}], "fgsm; mean"),
+        ({"epochs": 3, "objective": {"kind": "elbo"}}, "epochs 3, objective elbo"),
+    ],
+)
+def test_a_recipe_is_told_in_one_line(value, text):
+    assert described(value) == text
+
+
+def test_signs_and_spaces_are_set():
+    told = typeset("PGD-10 at eps 0.1: -0.010 [-0.020, +0.001], 95 %")
+    assert told == "PGD-10 at eps\u00a00.1: −0.010 [−0.020,\u00a0+0.001], 95\u00a0%"
+
+
+# Errors
+
+
+def test_a_folder_that_is_not_a_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"is not a run: looked for .*run\.json\.$"):
+        report(tmp_path)
+    with pytest.raises(ValueError, match="at least one run folder"):
+        report()
+
+
+@pytest.mark.parametrize("broken", ["rows/mean.", "examples/mean.", "models/mean_field-", "run."])
+def test_a_truncated_file_is_named(run, broken):
+    (path,) = run.glob(f"{broken}*")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=re.escape(path.name)) as error:
+        report(run)
+    assert "\n" not in str(error.value)
+    assert not (run / "report.html").exists()
+
+
+def test_rows_without_a_column_are_named(run):
+    from unshaken.store import read_rows, write_rows
+
+    (path,) = run.glob("rows/mean.*")
+    write_rows(path, read_rows(path)[0].drop(columns=["correct", "votes"]), {})
+    with pytest.raises(ValueError, match=rf"{re.escape(path.name)}, .*it has no column correct, votes"):
+        load_run(run)

@@ -1,0 +1,126 @@
+"""Tables: their numbers against a plain recomputation, and how curves are told apart."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from unshaken.report.source import load_run
+from unshaken.report.tables import accuracy_table, columns, cost_summary, cost_table, eps_text, grid, panels
+from unshaken.statistics import accuracy
+
+
+@pytest.fixture
+def rows(finished):
+    return load_run(finished).rows
+
+
+def test_accuracy_csv_has_the_columns_and_the_plain_means(reported, rows):
+    table = pd.read_csv(reported / "tables/accuracy.csv", keep_default_na=False)
+    assert ",".join(table) == "model,attack,norm,loss,attack_draws,steps,inference_draws,eps,n,accuracy,low,high"
+    swept = rows[rows.role == "sweep"]
+    assert len(table) == len(swept.groupby(["attack", "attack_draws", "eps"])) == 21
+    for line in table.itertuples():
+        chosen = swept[(swept.attack == line.attack) & (swept.attack_draws == line.attack_draws)]
+        chosen = chosen[chosen.eps == line.eps]
+        assert line.accuracy == pytest.approx((chosen.predicted == chosen.label).mean())
+        assert (line.low, line.high) == pytest.approx(accuracy(chosen)[1:])
+        assert line.n == 200
+    assert table[table.attack == "none"].eps.tolist() == [0]
+
+
+def test_check_rows_are_left_out(rows):
+    assert rows.eps.max() == 1
+    assert accuracy_table(rows).eps.max() == 0.2
+
+
+def test_text_tables_say_the_same_as_the_csv(reported):
+    table = pd.read_csv(reported / "tables/accuracy.csv", keep_default_na=False)
+    markdown = (reported / "tables/accuracy.md").read_text()
+    latex = (reported / "tables/accuracy.tex").read_text()
+    for line in table.itertuples():
+        assert f"{line.accuracy:.3f} [{line.low:.3f}, {line.high:.3f}]" in markdown
+        assert f"{line.accuracy:.3f} {{\\footnotesize [{line.low:.3f}, {line.high:.3f}]}}" in latex
+    widths = {row.count("|") for row in markdown.strip().splitlines()}
+    assert len(widths) == 1
+    assert {row.count("&") for row in latex.splitlines() if "&" in row} == {6}
+    assert "\\toprule" in latex
+
+
+def test_the_strongest_attack_is_the_lowest_on_average(rows):
+    (panel,) = panels(accuracy_table(rows))
+    means = {label: curve.accuracy.mean() for label, curve in panel.curves.items()}
+    assert panel.strongest() == min(means, key=means.__getitem__) == "PGD-10"
+    assert list(panel.curves) == ["FGSM-1", "FGSM-10", "PGD-10", "MEAN"]
+    assert panel.title == ""
+
+
+def test_an_attack_run_at_small_sizes_only_is_not_the_weakest_for_it(rows):
+    small = rows[(rows.attack != "pgd") | (rows.eps < 0.06)]
+    (panel,) = panels(accuracy_table(small))
+    assert panel.strongest() == "PGD-10"
+    cells = dict(grid(panel))["PGD-10"]
+    assert [cell is None for cell in cells] == [eps not in (0.02, 0.05) for eps in columns(panel)]
+
+
+def test_curves_of_one_name_are_told_apart_by_loss_and_steps(rows):
+    more = rows[rows.attack == "pgd"].assign(steps=40)
+    (panel,) = panels(accuracy_table(pd.concat([rows, more])))
+    assert {"PGD-10 (5 steps)", "PGD-10 (40 steps)", "FGSM-10"} < set(panel.curves)
+    other = rows[rows.attack == "fgsm"].assign(loss="cw")
+    (panel,) = panels(accuracy_table(pd.concat([rows, other])))
+    assert {"FGSM-10 (cw)", "FGSM-10 (log_error)", "PGD-10"} < set(panel.curves)
+
+
+def test_models_norms_and_inference_draws_are_panels_of_their_own(rows):
+    l2 = rows[rows.attack == "mean"].assign(norm="l2")
+    assert [p.title for p in panels(accuracy_table(pd.concat([rows, l2])))] == ["L2 norm", "L∞ norm"]
+    wide = rows.assign(model="wide")
+    titles = [p.title for p in panels(accuracy_table(pd.concat([rows, wide])))]
+    assert titles == ["mean_field", "wide"]
+    many = rows.assign(inference_draws=100)
+    titles = [p.title for p in panels(accuracy_table(pd.concat([rows, many])))]
+    assert titles == ["20 inference draws", "100 inference draws"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "texts"),
+    [
+        ([0, 0.05, 0.1], ["0", "0.05", "0.1"]),
+        ([0, 2 / 255, 8 / 255], ["0", "2/255", "8/255"]),
+        ([0.031372550874948502], ["8/255"]),  # stored in float32
+        ([0.2, 1.0], ["0.2", "1"]),
+    ],
+)
+def test_sizes_are_written_as_people_write_them(sizes, texts):
+    assert list(eps_text(sizes).values()) == texts
+
+
+def test_cost_is_relative_to_mean_on_the_same_model():
+    names = ("name", "kind", "label", "model", "status", "seconds", "forwards", "gradients")
+    units = [
+        ("a", "train", "small", "small", "done", 9.0, 50, 0),
+        ("b", "attack", "small clean r0", "small", "done", 1.0, 10, 0),
+        ("c", "attack", "small MEAN r0", "small", "done", 2.0, 10, 1),
+        ("d", "attack", "small MEAN r1", "small", "done", 4.0, 10, 1),
+        ("e", "attack", "small FGSM-10 r0", "small", "done", 6.0, 20, 10),
+        ("f", "attack", "small FGSM-10 r1", "small", "failed", None, None, None),
+        ("g", "attack", "FGSM-10", "alone", "done", 6.0, 20, 10),
+    ]
+    cost = cost_table([dict(zip(names, unit, strict=True)) for unit in units])
+    ratios = cost.set_index("unit").seconds_to_mean
+    assert ratios[["c", "d", "e"]].round(3).tolist() == [0.667, 1.333, 2.0]
+    assert ratios[["a", "b", "f", "g"]].isna().all()
+    summary = cost_summary(cost).set_index(["label", "model"])
+    assert summary.loc[("MEAN", "small"), ["seconds", "forwards", "count", "done"]].tolist() == [6, 20, 2, 2]
+    assert summary.loc[("FGSM-10", "small"), ["seconds", "gradients_to_mean", "count", "done"]].tolist() == [
+        6,
+        10,
+        2,
+        1,
+    ]
+
+
+def test_cost_files_hold_every_unit_and_every_part(reported):
+    assert len(pd.read_csv(reported / "tables/cost.csv")) == 6
+    assert (reported / "tables/cost.md").read_text().count("\n") == 8

@@ -1,0 +1,109 @@
+"""The verdict: its numbers, what it says of MEAN, and every reason for doubt."""
+
+from __future__ import annotations
+
+import pytest
+
+from unshaken.checks import Finding
+from unshaken.report import verdict
+from unshaken.report.source import load_run
+from unshaken.report.verdict import believe, doubts
+from unshaken.statistics import accuracy
+
+
+@pytest.fixture
+def source(finished):
+    return load_run(finished)
+
+
+def test_the_verdict_gives_clean_and_attacked_accuracy(source):
+    first, *rest = verdict(source.about, source.rows)
+    rows = source.rows[source.rows.role == "sweep"]
+    assert f"accuracy on 200 test inputs of digits is {accuracy(rows[rows.attack == 'none'])}." in first
+    assert "Under PGD-10, the strongest of the four attacks" in first
+    for eps in (0.02, 0.15, 0.2):
+        assert f"{accuracy(rows[(rows.attack == 'pgd') & (rows.eps == eps)])} at eps {eps}" in first
+    assert "where FGSM-10 leaves" in first
+    assert rest == ["All six checks pass."]
+
+
+@pytest.mark.parametrize(
+    ("right", "told"),
+    [(True, "MEAN is the weaker attack there"), (False, "MEAN is the stronger attack there")],
+)
+def test_mean_is_compared_with_the_most_draws(source, right, told):
+    rows = source.rows.copy()
+    rows.loc[(rows.attack == "mean") & (rows["index"] % 3 > 0), "correct"] = right
+    assert told in verdict(source.about, rows)[0]
+
+
+def test_equal_attacks_are_called_equal(source):
+    rows = source.rows[source.rows.attack.isin(["none", "mean"])]
+    copied = rows[rows.attack == "mean"].assign(attack="fgsm", attack_draws="10")
+    both = rows.merge(copied, how="outer")
+    assert "the two agree on every input" in verdict(source.about, both)[0]
+    assert "MEAN, which attacks" not in verdict(source.about, rows)[0]
+    assert "Under MEAN, the only attack" in verdict(source.about, rows)[0]
+
+
+def test_attacks_without_a_common_size_or_repeat_are_not_compared(source):
+    rows = source.rows
+    apart = rows[(rows.attack != "mean") | (rows.eps != 0.15)]
+    assert "MEAN, which attacks" not in verdict(source.about, apart)[0]
+    assert "at eps 0." in verdict(source.about, rows[rows.eps.isin([0.0, 0.02])].assign(role="sweep"))[0]
+    assert "at eps 0." in verdict(source.about, rows[rows.eps == 0].assign(role="sweep"))[0]
+
+
+def test_several_models_have_a_paragraph_each(source):
+    rows = source.rows.merge(source.rows.assign(model="wide"), how="outer")
+    told = verdict(source.about, rows)
+    assert [line.split(":")[0] for line in told[:2]] == ["mean_field", "wide"]
+
+
+def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
+    few = source.rows[(source.rows.repeat == 0) & (source.rows["index"] < 60)]
+    unit = {"kind": "attack", "model": "mean_field", "error": None}
+    units = [
+        unit | {"label": "mean_field PGD-10 r0", "status": "failed", "error": "RuntimeError: out of memory"},
+        unit | {"label": "mean_field PGD-10 r1", "status": "failed", "error": "RuntimeError: out of memory"},
+        unit | {"label": "MEAN", "status": "skipped"},
+        unit | {"label": "FGSM-1", "status": "waiting"},
+        unit | {"kind": "train", "label": "mean_field", "status": "failed", "error": "loss is nan."},
+        unit | {"label": "FGSM-5", "status": "done"},
+    ]
+    assert doubts({"units": units}, few) == [
+        "Each input was predicted with one set of draws only (one repeat), so the intervals cover the choice of inputs "
+        "but not the luck of the draws.",
+        "Only 60 inputs were attacked, so every interval is wide.",
+        "PGD-10 on mean_field failed (2 units): RuntimeError: out of memory.",
+        "MEAN on mean_field could not start.",
+        "FGSM-1 on mean_field has not been run yet.",
+        "The training of mean_field failed: loss is nan.",
+    ]
+    assert doubts({"units": units[-1:]}, source.rows) == []
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        ([True, True], "All two checks pass."),
+        ([False, True, None], "1 of 2 checks raises a doubt: check 0."),
+        ([False, False, True], "2 of 3 checks raise a doubt: check 0, check 1."),
+        ([True, True, None], "Two of 3 checks pass; the others could not be made: check 2."),
+        ([], "There are no rows to check yet."),
+    ],
+)
+def test_the_checks_in_one_sentence(states, told):
+    assert believe([Finding(f"check {i}", state, "") for i, state in enumerate(states)]) == [told]
+
+
+def test_a_failed_check_is_said_in_the_terminal(source):
+    rows = source.rows.assign(shared_draws=3)
+    told = verdict(source.about, rows)
+    assert "1 of 6 checks raises a doubt: disjoint draws." in told
+    assert any(line.startswith("Attack and inference share draws") for line in told)
+
+
+def test_a_run_without_rows_says_so(source):
+    told = verdict(source.about, source.rows.head(0))
+    assert told[0].startswith("No attack has finished yet")

@@ -1,0 +1,161 @@
+"""Recipes are read strictly: every word is known, every value has its type, and the nearest right word is named."""
+
+from pathlib import Path
+
+import pytest
+
+from unshaken.attacks import ATTACKS
+from unshaken.parts import build, full
+from unshaken.recipe import find_recipe, read_recipe, recipe_folders
+
+BASE = """
+title = "A test"
+[data]
+name = "digits"
+[network]
+kind = "mlp"
+widths = [8]
+[model]
+kind = "mean_field"
+[training]
+epochs = 2
+optimizer = { kind = "adam", lr = 0.01 }
+[evaluation]
+eps = [0.1, "8/255"]
+draws = 7
+[[attacks]]
+kind = "mean"
+[[attacks]]
+kind = "pgd"
+sweep.draws = [1, 5]
+sweep.norm = ["linf", "l2"]
+[presets.smoke]
+training = { epochs = 1 }
+attacks = { steps = 2 }
+[presets.sgd]
+training = { optimizer = { kind = "sgd", lr = 0.5 } }
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    path = tmp_path / "mine.toml"
+    path.write_text(BASE)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "path", [p for folder in recipe_folders()[:1] for p in sorted(folder.glob("*.toml"))], ids=lambda p: p.stem
+)
+@pytest.mark.parametrize("preset", [None, "smoke"])
+def test_every_recipe_that_comes_with_the_package_resolves(path: Path, preset: str | None) -> None:
+    assert read_recipe(path.stem, preset=preset).config["title"]
+
+
+def test_defaults_are_written_out_and_fractions_are_numbers(recipe: str) -> None:
+    config = read_recipe(recipe).config
+    assert config["attacks"][0]["eps"] == [0.1, 8 / 255]
+    assert config["evaluation"] == {"draws": 7, "repeats": 3, "rule": "probability", "batch_size": 256}
+    training = config["models"][0]["training"]
+    assert training["objective"] == {"kind": "elbo", "draws": 1, "kl_scale": 1.0}
+    assert training["inputs"] == {"kind": "clean"}
+    assert training["batch_size"] == 100
+
+
+def test_a_sweep_is_a_grid_and_labels_tell_its_points_apart(recipe: str) -> None:
+    labels = [attack["label"] for attack in read_recipe(recipe).config["attacks"]]
+    assert labels == ["MEAN", "PGD-1 (norm linf)", "PGD-1 (norm l2)", "PGD-5 (norm linf)", "PGD-5 (norm l2)"]
+
+
+def test_a_sweep_over_models(recipe: str) -> None:
+    Path(recipe).write_text(BASE + '\n[sweep]\n"model.prior_scale" = [0.1, 1.0]\n')
+    models = read_recipe(recipe).config["models"]
+    assert [model["label"] for model in models] == ["mean_field, prior_scale 0.1", "mean_field, prior_scale 1.0"]
+    assert [model["model"]["prior_scale"] for model in models] == [0.1, 1.0]
+
+
+def test_a_preset_overrides_and_a_setting_overrides_the_preset(recipe: str) -> None:
+    config = read_recipe(recipe, preset="smoke", settings=["training.epochs=9", "attacks.draws=3"]).config
+    assert config["models"][0]["training"]["epochs"] == 9
+    assert [attack.get("steps") for attack in config["attacks"]] == [None, 2, 2]
+    assert [attack.get("draws") for attack in config["attacks"]] == [None, 3, 3]
+
+
+def test_a_part_of_another_kind_replaces_the_old_one(recipe: str) -> None:
+    optimizer = read_recipe(recipe, preset="sgd").config["models"][0]["training"]["optimizer"]
+    assert optimizer["kind"] == "sgd"
+    assert optimizer["lr"] == 0.5
+    assert "betas" not in optimizer
+
+
+def test_parts_from_outside_the_package(recipe: str) -> None:
+    config = read_recipe(recipe, settings=["network.kind=unshaken.networks:mlp"]).config
+    assert config["models"][0]["network"] == {"kind": "unshaken.networks:mlp", "widths": [128, 128]}
+
+
+def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
+    mean = read_recipe(recipe).config["attacks"][0]
+    assert "draws" not in mean
+    assert full(mean, ATTACKS)["draws"] == "mean"
+    assert build(ATTACKS, {"kind": "fgsm", "draws": 3}).keywords["draws"] == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("attacks.stpes=3", "unknown setting 'stpes': did you mean 'steps'?"),
+        ("attack.steps=3", "unknown section 'attack': did you mean 'attacks'?"),
+        ("atacks.steps=3", "unknown section 'atacks': did you mean 'attacks'?"),
+        ("model.kind=mean_feild", r"\[model\]: unknown kind 'mean_feild': did you mean 'mean_field'?"),
+        ("model.prior_scael=1", r"\[model\]: unknown setting 'prior_scael': did you mean 'prior_scale'?"),
+        ("model.prior_scale=-1", "prior_scale must be a number above 0; got -1"),
+        ("training.optimizer.lrr=1", r"\[training\]: optimizer: unknown setting 'lrr': did you mean 'lr'?"),
+        ("training.optimizer.kind=adan", "unknown kind 'adan': did you mean 'adam'?"),
+        ("training.epochs=0", "epochs must be a whole number, 1 or more; got 0"),
+        ("training.epochs=many", "epochs: input should be a valid integer.*got 'many'"),
+        ("training.objective=elbo", r"objective: expected a part \{ kind = ... \}, got 'elbo'"),
+        ("evaluation.eps=0.1", "eps: input should be a valid list; got 0.1"),
+        ("evaluation.eps=[]", "eps is an empty list"),
+        ("evaluation.eps=[-0.1]", "eps must be finite and 0 or more; got -0.1"),
+        ("evaluation.eps=[nan]", "eps must be finite and 0 or more; got nan"),
+        ("evaluation.draws=0", "draws must be a whole number, 1 or more; got 0"),
+        ("evaluation.rule=probabilty", "unknown rule 'probabilty': did you mean 'probability'?"),
+        ("attacks.loss=log_eror", "unknown loss 'log_eror': did you mean 'log_error'?"),
+        ("attacks.norm=l22", "unknown norm 'l22': did you mean 'l2'?"),
+        ("attacks.draws=meen", "expected a number or 'mean', got 'meen': did you mean 'mean'?"),
+        ("attacks.steps=0", "steps must be a whole number, 1 or more; got 0"),
+        ("attacks.step_size=0", "step_size must be a number above 0; got 0"),
+        ("data.nam=x", r"\[data\]: unknown setting 'nam': did you mean 'name'?"),
+        ("network.kind=nowhere:net", "cannot import kind 'nowhere:net'"),
+        ("attacks", "--set needs section.word=value"),
+        ("evaluation.eps=['1/0']", "the fraction '1/0' divides by zero"),
+    ],
+)
+def test_a_wrong_word_or_value_is_answered_in_one_sentence(recipe: str, setting: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        read_recipe(recipe, settings=[setting])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title = [", "is not valid TOML"),
+        (BASE.replace("[data]", "[dat]"), "unknown section 'dat': did you mean 'data'?"),
+        (BASE.replace('[network]\nkind = "mlp"\nwidths = [8]\n', ""), r"section \[network\] is missing"),
+        (BASE.replace('kind = "mlp"', ""), r"\[network\]: expected a part"),
+        (BASE.replace('name = "digits"', ""), r"\[data\]: 'name' is missing"),
+        (BASE.replace("[1, 5]", "5"), "a sweep needs a list of values for 'draws'; got 5"),
+    ],
+)
+def test_a_wrong_file(recipe: str, text: str, message: str) -> None:
+    Path(recipe).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_recipe(recipe)
+
+
+def test_an_unknown_preset_or_recipe_names_the_nearest(recipe: str) -> None:
+    with pytest.raises(ValueError, match=r"unknown preset of mine.toml 'smok': did you mean 'smoke'?"):
+        read_recipe(recipe, preset="smok")
+    with pytest.raises(FileNotFoundError, match=r"no recipe 'demmo': did you mean 'demo'?"):
+        find_recipe("demmo")

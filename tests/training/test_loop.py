@@ -1,0 +1,105 @@
+"""Training: what it minimises goes down, it resumes to the same bits, and it stops early when it cannot work."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from unshaken.models import Deterministic, MeanField
+from unshaken.networks import mlp
+from unshaken.predict import predict
+from unshaken.training import OPTIMIZERS, train
+from unshaken.training.objectives import cross_entropy, elbo
+
+
+def blobs(n: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two classes, bright and dark images."""
+    rng = torch.Generator().manual_seed(0)
+    y = torch.arange(n) % 2
+    return (0.3 + 0.4 * y[:, None, None, None] + 0.1 * torch.rand(n, 1, 3, 3, generator=rng)).clamp(0, 1), y
+
+
+def new_model(seed: int = 0) -> MeanField:
+    torch.manual_seed(seed)
+    return MeanField(mlp((1, 3, 3), 2, widths=(8,)), prior_scale=0.5)
+
+
+@pytest.mark.parametrize("objective", [cross_entropy, elbo])
+def test_a_mean_field_network_learns(objective) -> None:
+    model, (x, y) = new_model(), blobs()
+    history = train(
+        model, x, y, objective=objective, epochs=15, batch_size=20, optimizer=partial(torch.optim.Adam, lr=0.01)
+    )
+    assert history[-1].loss < history[0].loss
+    assert history[-1].accuracy > 0.95
+    assert (predict(model, x, model.draw(20, seed=1)).argmax(-1) == y).float().mean() > 0.95
+
+
+def test_a_deterministic_network_learns_with_its_batch_statistics() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(9, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 2))
+    model, (x, y) = Deterministic(net), blobs()
+    train(model, x, y, objective=cross_entropy, epochs=10, batch_size=20)
+    assert (predict(model, x, model.mean()).argmax(-1) == y).float().mean() > 0.95
+    assert net[2].running_mean.abs().sum() > 0, "the user's own network was trained"
+    assert not model.net.training, "the network is back in eval mode"
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, optimizer: str) -> None:
+    (x, y), rule = blobs(), partial(OPTIMIZERS[optimizer], lr=0.01)
+    if optimizer == "sgd":
+        rule = partial(rule, momentum=0.9)
+    whole, first, second = new_model(), new_model(), new_model(seed=9)
+    once = train(whole, x, y, epochs=4, optimizer=rule)
+    train(first, x, y, epochs=2, optimizer=rule, checkpoint=tmp_path / "c")
+    twice = train(second, x, y, epochs=4, optimizer=rule, checkpoint=tmp_path / "c")
+    assert [epoch.loss for epoch in twice] == [epoch.loss for epoch in once]
+    assert torch.equal(whole.mean_vector, second.mean_vector)
+    assert torch.equal(whole.rho_vector, second.rho_vector)
+    assert list(tmp_path.iterdir()) == [tmp_path / "c"], "no temporary file is left"
+
+
+def test_the_seed_is_all_the_randomness() -> None:
+    x, y = blobs()
+    a, b, c = new_model(), new_model(), new_model()
+    train(a, x, y, epochs=1, seed=1)
+    torch.rand(5)
+    train(b, x, y, epochs=1, seed=1)
+    train(c, x, y, epochs=1, seed=2)
+    assert torch.equal(a.mean_vector, b.mean_vector)
+    assert not torch.equal(a.mean_vector, c.mean_vector)
+
+
+def test_a_loss_that_is_nan_stops_at_once_and_says_where() -> None:
+    model, (x, y) = new_model(), blobs()
+    with pytest.raises(ValueError, match=r"the loss became (nan|inf) in epoch 1, step \d+: a lower learning rate"):
+        train(model, x, y, optimizer=partial(torch.optim.SGD, lr=1e30))
+    assert not model.net.training
+
+
+def test_progress_tells_steps_loss_and_accuracy() -> None:
+    seen: list[tuple[int, int, str]] = []
+    x, y = blobs()
+    train(new_model(), x, y, epochs=2, batch_size=150, progress=lambda *told: seen.append(told))
+    assert [(done, total) for done, total, _ in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert seen[0][2].startswith("loss ")
+    assert ", accuracy " in seen[-1][2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"epochs": 0}, "epochs must be"), ({"batch_size": 0}, "batch_size must be")]
+)
+def test_bad_settings(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(new_model(), *blobs(), **settings)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    x, y = blobs()
+    train(new_model(), x, y, epochs=1, checkpoint=tmp_path / "c")
+    other = MeanField(mlp((1, 3, 3), 2, widths=(9,)))
+    with pytest.raises(ValueError, match="a checkpoint of another architecture"):
+        train(other, x, y, epochs=2, checkpoint=tmp_path / "c")
