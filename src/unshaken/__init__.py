@@ -53,7 +53,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps the name of a function that its module bears too: importing `unshaken.evaluate` does not hide `evaluate`."""
+    """Keeps the name of a function that its module bears too: importing `unshaken.evaluate` leaves `evaluate` alone."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _HOME and isinstance(value, ModuleType)):

@@ -160,5 +160,5 @@ def _no_rise(name: str, holds: str, fails: str, pairs: list[tuple[str, DataFrame
     if rise.low > 0:
         return Finding(name, False, f"{fails}, beyond the interval: by {rise.value:.3f} ({where}).", rise.value)
     rise, where = max(changes, key=lambda change: change[0].value)
-    least = f"the largest rise is {rise.value:.3f}" if rise.value > 0 else f"the smallest fall is {-rise.value:.3f}"
+    least = f"the largest rise is {rise.value:.3f}" if rise.value > 0 else f"the smallest fall is {abs(rise.value):.3f}"
     return Finding(name, True, f"{holds}: {least} ({where}).", rise.value)

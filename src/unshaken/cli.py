@@ -42,13 +42,15 @@ def run(
         from unshaken import experiment
         from unshaken.recipe import read_recipe
         from unshaken.report import report, verdict
+        from unshaken.report.source import load_run
 
         plan = read_recipe(recipe, preset=preset, settings=set_ or ())
         with bar() as (progress, say):
             folder = experiment.run(plan, out=out, data_root=data_root, device=device, progress=progress, say=say)
         failed = experiment.failed_units(folder)
         page = report(folder)
-        typer.echo("\n".join(verdict(folder)))
+        told = load_run(folder)
+        typer.echo("\n".join(verdict(told.about, told.rows)))
         typer.echo(f"\nThe page: {page}")
         for unit in failed:
             typer.echo(f"{unit['label']}: {unit['status']}: {unit['error']}", err=True)

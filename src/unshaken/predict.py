@@ -10,6 +10,7 @@ from torch import Tensor
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.types import Inputs, Logits
+from unshaken.validate import check_count
 
 
 def probability(logits: Logits) -> Tensor:
@@ -45,6 +46,9 @@ def predict(
     `each(rows, logits)` is shown the logits (s, b, K) of every chunk of draws and inputs as they pass by.
     """
     score = lookup("prediction rule", rule, RULES)
+    check_count("batch_size", batch_size)
+    if len(x) == 0:
+        raise ValueError("x is empty: at least one input is needed.")
     rows = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
     total: list[Tensor | float] = [0.0] * len(rows)
     for chunk in draws.chunks(8 if model.vectorises else 1):
@@ -54,4 +58,7 @@ def predict(
             total[i] = total[i] + score(logits).sum(0)
             if each is not None:
                 each(part, logits)
-    return torch.cat([part / len(draws) for part in total if isinstance(part, Tensor)])
+    mean = torch.cat([part / len(draws) for part in total if isinstance(part, Tensor)])
+    if bool(mean.isnan().any()):
+        raise ValueError("the prediction is NaN: the network gives NaN or infinite logits for these inputs.")
+    return mean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 
 def check_inputs(x: Tensor, y: Tensor) -> None:
     """`x` (B, ...) floating point, finite and in [0, 1]; `y` (B,) int64, not negative; B at least 1."""
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+        raise ValueError(f"x and y must be torch tensors; got {type(x).__name__} and {type(y).__name__}.")
     if x.dim() < 2:
         raise ValueError(f"x must have a batch axis and an input axis, such as (B, C, H, W); got {tuple(x.shape)}.")
     if not x.is_floating_point():
@@ -57,6 +60,8 @@ def check_eps(eps: float | Tensor | Sequence[float | Tensor], inputs: int) -> No
     if not sizes:
         raise ValueError("eps is an empty list: at least one perturbation size is needed.")
     for size in sizes:
+        if not isinstance(size, Tensor | Real):
+            raise ValueError(f"eps must be a number, a tensor or a list of these; got {size!r}.")
         if isinstance(size, Tensor) and size.dim() > 0 and size.shape != (inputs,):
             raise ValueError(f"eps must have one size per input, shape ({inputs},); got {tuple(size.shape)}.")
         low, high = map(float, torch.aminmax(size)) if isinstance(size, Tensor) else (float(size), float(size))

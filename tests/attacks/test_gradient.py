@@ -14,6 +14,7 @@ from oracles import PLAIN_LOSSES, CoinClassifier, raises_sentence, small_inputs,
 from unshaken.attacks import LOSSES, input_gradient
 from unshaken.attacks.losses import STREAMING
 from unshaken.models import Deterministic, Draws, MeanField, StochasticClassifier
+from unshaken.models.base import LOOP_DRAWS
 
 DRAWS = 23  # chunks of 5 are not all of one size
 X, Y = small_inputs(20, dtype=torch.float64)
@@ -129,10 +130,10 @@ def test_memory_does_not_grow_with_the_number_of_draws(name):
             input_gradient(model, X, Y, model.draw(draws, seed=0), LOSSES[name])
         return peak.most
 
-    fixed = peak(1 if LOSSES[name] in STREAMING else 16)
+    fixed = peak(LOOP_DRAWS if LOSSES[name] in STREAMING else 16)
     logits = 10 * 100 * Y.numel() * 3 * 8  # a loss that needs all draws holds some terms of the size of all logits
     assert peak(100) <= fixed + (0 if LOSSES[name] in STREAMING else logits)
-    assert 100 * peak(1) > 5 * fixed  # the measure would see 100 graphs
+    assert 100 * peak(1) > 4 * fixed  # the measure would see 100 graphs
 
 
 class Broken(nn.Module):
@@ -151,7 +152,7 @@ class Broken(nn.Module):
 @pytest.mark.parametrize("draws", [1, 20])
 def test_a_network_that_gives_nan_is_told_apart(name, draws):
     model = Deterministic(Broken(math.nan))
-    with raises_sentence("the gradient is NaN: the network gives NaN or infinite logits for these inputs"):
+    with raises_sentence("the loss is NaN: the network gives NaN or infinite logits for these inputs"):
         input_gradient(model, X, Y, model.draw(draws), LOSSES[name])
 
 

@@ -57,7 +57,8 @@ def test_using_a_model_touches_nothing_of_the_network_it_was_made_from(kind, tmp
     for name, norm in ATTACK_NORMS:
         if kind == "module" and fixed(name, "draws") == "mean":
             continue
-        ATTACKS[name](model, x, Y, eps=[0.0, 0.1], norm=norm, batch_size=4)
+        words = {} if "norm" in getattr(ATTACKS[name], "keywords", {}) else {"norm": norm}
+        ATTACKS[name](model, x, Y, eps=[0.0, 0.1], batch_size=4, **words)
         assert everything(net) == before, name
     assert torch.equal(x, X)
     assert x.grad is None

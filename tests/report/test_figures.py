@@ -6,12 +6,13 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
 from unshaken.report.figures import MEAN_COLOUR, STYLE, accuracy_figure, line_styles, picture_figure, training_figure
-from unshaken.report.pictures import choose
+from unshaken.report.pictures import Pictures, choose
 from unshaken.report.source import load_run
 from unshaken.report.tables import accuracy_table, panels
 
@@ -76,6 +77,16 @@ def test_pictures_are_of_the_strongest_attack_where_it_halves_accuracy(source, c
     bold = [axis.xaxis.label.get_fontweight() == "bold" for axis in figure.axes[16:]]
     assert bold == pictures.fell()
     assert 0 < sum(bold) < 8
+
+
+def test_a_label_falls_where_right_became_wrong():
+    none = np.zeros((4, 2, 2, 1))
+    pictures = Pictures("PGD-10", "m", 0.1, none, none, labels=[1, 1, 1, 1], before=[1, 1, 2, 2], after=[1, 3, 2, 1])
+    assert pictures.fell() == [False, True, False, False]
+    assert pictures.gain() == 1
+    labels = [axis.get_xlabel() for axis in picture_figure(pictures, ["zero", "one and a half", "two"]).axes]
+    assert labels[:4] == ["one and a…", "one and a…", "two\n(is one and a…)", "two\n(is one and a…)"]
+    assert labels[8:] == ["one and a…", "3", "two", "one and a…"]
 
 
 def test_pictures_need_clean_predictions_and_examples(source, curves):

@@ -6,6 +6,7 @@ import html
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from unshaken.report import report
@@ -66,8 +67,10 @@ def test_the_table_shows_every_number_and_marks_the_lowest(reported):
     for curve in panel.curves.values():
         for row in curve.itertuples():
             assert f">{row.accuracy:.3f}<small>{row.low:.3f} – {row.high:.3f}</small>" in text
-    lowest = panel.curves["PGD-10"].accuracy.iloc[-1]
-    assert f'<td class="lowest">{lowest:.3f}<small>' in text
+    accuracies = pd.DataFrame({label: curve.set_index("eps").accuracy for label, curve in panel.curves.items()})
+    lowest = accuracies.eq(accuracies.min(axis=1), axis=0)
+    assert text.count('<td class="lowest">') == lowest.to_numpy().sum()
+    assert f'<td class="lowest">{accuracies["PGD-10"][0.2]:.3f}<small>' in text
 
 
 def test_titles_and_labels_are_escaped(run, edit):

@@ -7,12 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from unshaken.attacks.losses import STREAMING
+from unshaken.attacks.losses import STREAMING, gradient_at_logits
 from unshaken.models import Draws, StochasticClassifier
-from unshaken.types import Inputs, Labels, Loss
+from unshaken.types import Inputs, Labels, Logits, Loss
 from unshaken.validate import check_labels
 
-VMAP_CHUNK = 32  # draws in one vectorised pass
 GRAPHS = 16  # live graphs, at most, of a loss that needs all draws before its gradient
 
 
@@ -29,20 +28,17 @@ def input_gradient(
 ) -> Tensor:
     """∇_x loss(logits(x, draws), y), shape of x; each input's gradient is of its own loss (a sum over the batch).
 
-    `chunk` draws are in one graph: by default 1 (a loop), or 32 where vmap is faster. Losses in `STREAMING` take one
-    pass over the draws: their gradient is the mean of the gradients of the chunks with weights that depend on the
+    `chunk` draws are in one graph: by default as many as `model.graph_draws` says. Losses in `STREAMING` take one pass
+    over the draws: their gradient is the mean of the gradients of the chunks with weights that depend on the
     chunks' losses, kept relative to the largest so far. Others take a forward pass over all draws, the gradient at
     the logits, and a second pass. Memory does not grow with the number of draws either way (but for the logits).
     """
     if torch.is_inference_mode_enabled():
         raise ValueError("an attack needs gradients, which torch.inference_mode() forbids: call it outside.")
     rows = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
-    size = chunk or (VMAP_CHUNK if model.vmap_wins(x[rows[0]]) else 1)
+    size = chunk or model.graph_draws(x[rows[0]])
     model.cost.gradients += len(draws) * len(x)
-    gradient = _over_draws(model, x, y, draws, loss, rows, size)
-    if math.isnan(float(gradient.sum())):  # far cheaper than looking at every value
-        raise ValueError("the gradient is NaN: the network gives NaN or infinite logits for these inputs.")
-    return gradient
+    return _over_draws(model, x, y, draws, loss, rows, size)
 
 
 def _over_draws(
@@ -61,12 +57,20 @@ def _gradient(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, l
     """(loss (B,), its gradient) with one graph for all draws."""
     x = x.detach().requires_grad_()
     logits = model.logits(x, draws)
-    check_labels(y, logits.shape[-1])
-    value = loss(logits, y)
-    if not value.requires_grad:  # a classifier that ignores its input
+    value, upstream = _at_logits(loss, logits, y)
+    if not logits.requires_grad:  # a classifier that ignores its input
         return value, torch.zeros_like(x)
-    (gradient,) = torch.autograd.grad(value.sum(), x, materialize_grads=True)
-    return value.detach(), gradient
+    (gradient,) = torch.autograd.grad(logits, x, upstream, materialize_grads=True)
+    return value, gradient
+
+
+def _at_logits(loss: Loss, logits: Logits, y: Labels) -> tuple[Tensor, Tensor]:
+    """(loss, dL/dlogits) after a look at the labels and at the loss."""
+    check_labels(y, logits.shape[-1])
+    value, upstream = gradient_at_logits(loss, logits, y)
+    if math.isnan(float(value.sum())):
+        raise ValueError("the loss is NaN: the network gives NaN or infinite logits for these inputs.")
+    return value, upstream
 
 
 def _streamed(
@@ -84,10 +88,10 @@ def _streamed(
             weight = math.log(len(part)) + STREAMING[loss] * value
             top = torch.maximum(largest[at], weight)
             old, new = (largest[at] - top).exp(), (weight - top).exp()
-            total[at] = total[at] * old.view(wide) + gradient * new.view(wide)
+            total[at].mul_(old.view(wide)).addcmul_(gradient, new.view(wide))
             mass[at] = mass[at] * old + new
             largest[at] = top
-    return total / mass.view(wide)
+    return total.div_(mass.view(wide))
 
 
 def _two_passes(
@@ -98,9 +102,7 @@ def _two_passes(
     for at in rows:
         with torch.no_grad():
             logits = torch.cat([model.logits(x[at], part) for part in draws.chunks(size)])
-        check_labels(y[at], logits.shape[-1])
-        logits.requires_grad_()
-        (upstream,) = torch.autograd.grad(loss(logits, y[at]).sum(), logits)
+        upstream = _at_logits(loss, logits, y[at])[1]
         for part, weights in zip(draws.chunks(size), upstream.split(size), strict=True):
             inputs = x[at].detach().requires_grad_()
             outputs = model.logits(inputs, part)

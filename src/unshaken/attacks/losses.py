@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,12 +43,12 @@ def _log_mean_exp(terms: Tensor) -> Tensor:
 
 def cross_entropy(logits: Logits, y: Labels) -> Tensor:
     """−log of the mean probability: −log (1/S) Σ_s p_sy. The cross-entropy of the Bayesian prediction."""
-    return -_log_mean_exp(logsigmoid(-_odds(logits, y)))
+    return ODDS[cross_entropy].value(_odds(logits, y))
 
 
 def mean_cross_entropy(logits: Logits, y: Labels) -> Tensor:
     """Mean of the cross-entropies: (1/S) Σ_s −log p_sy."""
-    return softplus(_odds(logits, y)).mean(0)
+    return ODDS[mean_cross_entropy].value(_odds(logits, y))
 
 
 def log_error(logits: Logits, y: Labels) -> Tensor:
@@ -56,7 +57,7 @@ def log_error(logits: Logits, y: Labels) -> Tensor:
     Its gradient has the direction of the gradient of `cross_entropy` (both ascend the mean of 1 − p_y) and never
     vanishes, however confident the draws are: the default of sign and normalised steps.
     """
-    return _log_mean_exp(logsigmoid(_odds(logits, y)))
+    return ODDS[log_error].value(_odds(logits, y))
 
 
 def margin(logits: Logits, y: Labels) -> Tensor:
@@ -101,3 +102,36 @@ STREAMING: dict[Callable[[Logits, Labels], Tensor], int] = {
     mean_cross_entropy: 0,
     log_error: 1,
 }
+
+
+class OddsLoss(NamedTuple):
+    """A loss that depends on the logits through u (S, B) alone."""
+
+    value: Callable[[Tensor], Tensor]  # (B,)
+    slope: Callable[[Tensor], Tensor]  # dL/du, (S, B)
+
+
+ODDS: dict[Callable[[Logits, Labels], Tensor], OddsLoss] = {
+    cross_entropy: OddsLoss(
+        lambda u: -_log_mean_exp(logsigmoid(-u)), lambda u: logsigmoid(-u).softmax(0) * u.sigmoid()
+    ),
+    mean_cross_entropy: OddsLoss(lambda u: softplus(u).mean(0), lambda u: u.sigmoid() / len(u)),
+    log_error: OddsLoss(lambda u: _log_mean_exp(logsigmoid(u)), lambda u: logsigmoid(u).softmax(0) * (-u).sigmoid()),
+}
+
+
+def gradient_at_logits(loss: Callable[[Logits, Labels], Tensor], logits: Logits, y: Labels) -> tuple[Tensor, Tensor]:
+    """(loss (B,), dL/dz (S, B, K)): by autograd, or for the losses of ODDS in closed form, at half the cost.
+
+    ∂u/∂z_c is the softmax over c≠y, and −1 at y.
+    """
+    if loss not in ODDS:
+        logits = logits.detach().requires_grad_()
+        value = loss(logits, y)
+        return value.detach(), torch.autograd.grad(value.sum(), logits)[0]
+    with torch.no_grad():
+        others = _others(logits, y)
+        rest = others.logsumexp(-1)
+        u = rest - _label(logits, y)
+        at_logits = others.sub_(rest.unsqueeze(-1)).exp_().scatter_(-1, _index(logits, y), -1.0)
+        return ODDS[loss].value(u), at_logits.mul_(ODDS[loss].slope(u).unsqueeze(-1))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import repeat
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,6 +103,8 @@ def pgd(
 
 def _sizes(eps: Eps, x: Inputs) -> Tensor:
     """(E, B): one row for each entry of the list (E = 1 for a single size)."""
+    if isinstance(eps, Real):
+        return torch.full((1, len(x)), float(eps), dtype=x.dtype, device=x.device)
     entries = eps if isinstance(eps, list | tuple) else [eps]
     return torch.stack([torch.as_tensor(e, dtype=x.dtype, device=x.device).expand(len(x)) for e in entries])
 
@@ -149,9 +153,17 @@ def _adam(norm: Norm) -> Callable[[Tensor], Tensor]:
 UPDATES: dict[str, Callable[[Norm], Callable[[Tensor], Tensor]]] = {"steepest": _steepest, "adam": _adam}
 
 
-def _setting(doc: str, **fixed: object) -> Callable[..., Inputs]:
-    """`pgd` with some arguments fixed, and its own line of documentation."""
-    attack = partial(pgd, **fixed)  # type: ignore[arg-type]
+def _setting(doc: str, **fixed: Any) -> Callable[..., Inputs]:
+    """`pgd` with some arguments fixed for good, and its own line of documentation."""
+
+    def attack(model: StochasticClassifier, x: Inputs, y: Labels, **given: Any) -> Inputs:
+        if clash := fixed.keys() & given.keys():
+            raise ValueError(f"{min(clash)} is fixed at {fixed[min(clash)]!r} in this attack: use pgd to set it.")
+        return pgd(model, x, y, **given, **fixed)
+
+    words = inspect.signature(pgd).parameters.values()
+    free = inspect.Signature([word for word in words if word.name not in fixed])
+    vars(attack).update(func=pgd, keywords=fixed, __signature__=free)
     attack.__doc__ = doc
     return attack
 
