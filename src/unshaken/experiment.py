@@ -206,11 +206,14 @@ class Work:
             "data": {"name": test.name, "classes": test.classes, "labels": list(test.labels), **sizes},
             "versions": versions(),
             "machine": machine(self.device),
-            "units": [_unit_record(unit, self.status.get(unit.name, {})) for unit in units],
             "paper": config["paper"],
             "recipe": config,
         }
-        write_json(self.folder / "run.json", told)
+        path = self.folder / "run.json"
+        with claimed(path):  # another process may have done what this one has not looked at yet
+            known = {unit["name"]: unit for unit in read_json(path)["units"]} if path.exists() else {}
+            statuses = known | self.status
+            write_json(path, told | {"units": [_unit_record(unit, statuses.get(unit.name, {})) for unit in units]})
 
 
 def _unit_record(unit: Unit, status: Table) -> Table:

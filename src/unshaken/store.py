@@ -52,7 +52,7 @@ def claimed(path: Path) -> Iterator[None]:
     """Hold `path` for this process; another one waits. A killed process lets go by itself."""
     from filelock import FileLock
 
-    lock = path.parent.parent / ".locks" / f"{path.stem}.lock"
+    lock = path.parent / ".locks" / f"{path.name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         yield

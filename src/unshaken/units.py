@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ class Unit:
     model: str
     config: Table
 
-    @property
+    @cached_property
     def name(self) -> str:
         words = re.sub(r"[^a-z0-9]+", "-", self.label.lower()).strip("-")
         return f"{words}-{digest(self.config)}"

@@ -1,0 +1,24 @@
+"""Parts that a user would write outside the package, named in recipes as "outside:function"."""
+
+import torch
+from torch import nn
+
+
+def failing_attack(model, x, y, *, eps, seed, watch=None, draws: int = 1):
+    """An attack that cannot work."""
+    raise RuntimeError("no such luck")
+
+
+def noise_attack(model, x, y, *, eps, seed, watch=None, draws: int = 1, loss: str = "cw"):
+    """Uniform noise of the largest size; it needs no gradient."""
+    rng = torch.Generator().manual_seed(seed)
+    noise = torch.rand(x.shape, generator=rng) * 2 - 1
+    return torch.stack([(x + size * noise).clamp(0, 1) for size in eps])
+
+
+def dropout_net(shape, classes: int, *, p: float = 0.2) -> nn.Module:
+    """A network whose dropout is switched on by hand."""
+    net = nn.Sequential(
+        nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], 16), nn.Dropout(p), nn.Linear(16, classes)
+    )
+    return net.eval().requires_grad_(False).train()

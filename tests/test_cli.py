@@ -1,0 +1,113 @@
+"""The commands as a user types them."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from unshaken.cli import app
+from unshaken.recipe import recipe_folders
+
+
+def unshaken(*words: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "100"})
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in recipe_folders()[0].glob("*.toml")))
+def test_every_recipe_runs_at_smoke_and_makes_its_page(recipe: str, tmp_path: Path) -> None:
+    code, out, err = unshaken("run", recipe, "--preset", "smoke", "--out", str(tmp_path))
+    assert code == 0, err
+    page = next(tmp_path.glob("*/report.html"))
+    assert str(page) in out
+    assert "check" in out
+    assert (
+        (page.parent / "tables" / "accuracy.csv")
+        .read_text()
+        .startswith("model,attack,norm,loss,attack_draws,steps,inference_draws,eps,n,accuracy,low,high\n")
+    )
+    before = page.read_text(encoding="utf-8")
+    page.unlink()
+    code, out, err = unshaken("report", str(page.parent))
+    assert code == 0, err
+    assert page.read_text(encoding="utf-8") == before
+
+
+def test_help_answers_in_under_a_second() -> None:
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "unshaken.cli", "--help"], check=True, capture_output=True)
+        took.append(time.perf_counter() - started)
+    assert min(took) < 1
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; sys.argv = ['unshaken', '--help']\nfrom unshaken.cli import main\ntry: main()\nfinally: "
+    code += "print('HEAVY', sorted({'torch', 'pandas', 'matplotlib', 'datasets'} & sys.modules.keys()))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "HEAVY []" in out
+
+
+def test_list_tells_every_part_in_a_line() -> None:
+    code, out, _ = unshaken("list")
+    assert code == 0
+    for word in ("recipes", "demo", "datasets", "gtsrb", "tanganke/gtsrb", "mean_field", "log_error", "linf", "PGD-k"):
+        assert word in out
+    code, out, _ = unshaken("list", "attacks")
+    assert code == 0
+    assert "mean" in out
+    assert "datasets" not in out
+
+
+def test_show_tells_settings_and_work() -> None:
+    code, out, _ = unshaken("show", "demo", "--set", "evaluation.repeats=2")
+    assert code == 0
+    for word in ("MEAN", "FGSM-100", "prior_scale=1.0", "units       17 (1 to train)", "repeats=2"):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "demmo"], "unshaken: no recipe 'demmo': did you mean 'demo'?"),
+        (["run", "demo", "--preset", "smok"], "unknown preset of demo.toml 'smok': did you mean 'smoke'?"),
+        (["run", "demo", "--set", "attacks.stpes=2"], "unknown setting 'stpes': did you mean 'steps'?"),
+        (["run", "demo", "--device", "gpu"], "unknown device 'gpu': did you mean 'cpu'?"),
+        (["run", "mnist_mean_field", "--data-root", "nowhere"], "the data root 'nowhere' is not a folder"),
+        (["show", "demmo"], "did you mean 'demo'?"),
+        (["list", "atacks"], "unknown kind of part 'atacks': did you mean 'attacks'?"),
+        (["report", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_answered_by_one_sentence_and_code_2(words: list[str], message: str) -> None:
+    code, _, err = unshaken(*words)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert err.startswith("unshaken: ")
+    assert err.count("\n") == 1
+
+
+def test_a_failed_unit_gives_code_1_and_still_a_page(tmp_path: Path) -> None:
+    text = (recipe_folders()[0] / "demo.toml").read_text(encoding="utf-8")
+    attack = '[[attacks]]\nkind = "outside:failing_attack"\n\n[presets.smoke]'
+    (tmp_path / "mine.toml").write_text(text.replace("[presets.smoke]", attack), encoding="utf-8")
+    mine, runs = str(tmp_path / "mine.toml"), str(tmp_path / "runs")
+    code, out, err = unshaken("run", mine, "--preset", "smoke", "--out", runs)
+    assert code == 1
+    assert "no such luck" in err
+    assert "report.html" in out
+
+
+def test_no_progress_bar_without_a_terminal(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "unshaken.cli", "run", "demo", "--preset", "smoke", "--out", str(tmp_path)]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert result.stderr == ""
+    assert "\x1b" not in result.stdout

@@ -1,0 +1,263 @@
+"""Runs: what is finished is never repeated, what is damaged is noticed, what fails does not take the rest along."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from unshaken.experiment import choose_device, failed_units, run
+from unshaken.recipe import Recipe, read_recipe
+from unshaken.store import read_json, read_rows
+from unshaken.units import plan
+
+RECIPE = """
+title = "A small run"
+[data]
+name = "digits"
+train_limit = 200
+test_limit = 40
+[network]
+kind = "mlp"
+widths = [16]
+[model]
+kind = "mean_field"
+[training]
+epochs = 3
+optimizer = { kind = "adam", lr = 0.01 }
+[evaluation]
+eps = [0.1, 0.2]
+draws = 6
+repeats = 2
+[[attacks]]
+kind = "mean"
+[[attacks]]
+kind = "fgsm"
+sweep.draws = [1, 4]
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "small.toml").write_text(RECIPE)
+    return tmp_path / "small.toml"
+
+
+def recipe(path: Path, *settings: str) -> Recipe:
+    return read_recipe(str(path), settings=settings)
+
+
+def frames(folder: Path) -> dict[str, pd.DataFrame]:
+    """All rows of a run, by unit."""
+    return {path.stem: read_rows(path)[0] for path in sorted((folder / "rows").glob("*.parquet"))}
+
+
+def same(a: Path, b: Path) -> None:
+    left, right = frames(a), frames(b)
+    assert left.keys() == right.keys()
+    for name, rows in left.items():
+        pd.testing.assert_frame_equal(rows, right[name])
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each result was written."""
+    kept = [*folder.glob("rows/*.parquet"), *folder.glob("models/*")]
+    return {path.name: path.stat().st_mtime_ns for path in kept}
+
+
+def test_a_run_has_the_rows_and_costs_of_every_unit(path: Path, tmp_path: Path) -> None:
+    one = recipe(path)
+    folder = run(one, out=tmp_path / "runs")
+    assert frames(folder).keys() == {unit.name for unit in plan(one) if unit.kind == "attack"}
+    rows = pd.concat(frames(folder).values())
+    clean = rows[rows.attack == "none"]
+    assert len(clean) == 40 * 2
+    assert set(clean.eps) == {0.0}
+    mean = rows[(rows.attack == "mean") & (rows.repeat == 0)]
+    assert sorted(mean.eps.unique()) == [0.0, 0.1, 0.2, 1.0]
+    assert mean.groupby("role").eps.nunique().to_dict() == {"check": 2, "sweep": 2}
+    assert (rows["size"] <= rows.eps + 1e-6).all()
+    assert set(rows.attack_draws) == {"", "1", "4", "mean"}
+    units = {unit["label"]: unit for unit in read_json(folder / "run.json")["units"]}
+    assert all(unit["status"] == "done" for unit in units.values())
+    # one gradient for all sizes, four draws, forty inputs; prediction adds six draws of four sizes
+    assert units["mean_field FGSM-4 r0"]["gradients"] == 4 * 40
+    assert units["mean_field FGSM-4 r0"]["forwards"] == 4 * 40 + 6 * 40 * 4
+    assert units["mean_field MEAN r1"]["forwards"] == 40 + 6 * 40 * 2
+
+
+def test_the_same_command_again_repeats_nothing(path: Path, tmp_path: Path) -> None:
+    folder = run(recipe(path), out=tmp_path / "runs")
+    before = written(folder)
+    assert run(recipe(path), out=tmp_path / "runs") == folder
+    assert written(folder) == before
+
+
+def test_more_repeats_or_attacks_keep_what_another_run_would_compute(path: Path) -> None:
+    few, many = ({u.name for u in plan(recipe(path, f"evaluation.repeats={n}"))} for n in (2, 3))
+    assert few < many
+
+
+@pytest.mark.parametrize("share", [0.5, 0])
+def test_rows_that_were_cut_are_named_and_computed_again(path: Path, tmp_path: Path, share: float) -> None:
+    folder, said = run(recipe(path), out=tmp_path / "runs"), []
+    before, stamps = frames(folder), written(folder)
+    victim = sorted((folder / "rows").glob("*.parquet"))[2]
+    victim.write_bytes(victim.read_bytes()[: int(victim.stat().st_size * share)])
+    run(recipe(path), out=tmp_path / "runs", say=said.append)
+    assert len(said) == 1
+    assert f"{victim.name} is damaged" in said[0]
+    assert "Computing it again" in said[0]
+    pd.testing.assert_frame_equal(frames(folder)[victim.stem], before[victim.stem])
+    assert {name for name, at in written(folder).items() if stamps[name] != at} == {victim.name}
+
+
+@pytest.mark.parametrize("what", ["json", "safetensors"])
+def test_a_damaged_model_is_trained_again_to_the_same_weights(path: Path, tmp_path: Path, what: str) -> None:
+    folder, said = run(recipe(path), out=tmp_path / "runs"), []
+    weights = next((folder / "models").glob("*.safetensors"))
+    before = weights.read_bytes()
+    victim = weights.with_suffix(f".{what}")
+    victim.write_bytes(victim.read_bytes()[:-30])
+    run(recipe(path), out=tmp_path / "runs", say=said.append)
+    assert len(said) == 1
+    assert "Computing it again" in said[0]
+    assert weights.read_bytes() == before
+
+
+def test_a_cut_checkpoint_is_named_and_dropped(path: Path, tmp_path: Path) -> None:
+    whole = run(recipe(path), out=tmp_path / "whole")
+    unit = next(unit for unit in plan(recipe(path)) if unit.kind == "train")
+    other = tmp_path / "runs" / whole.name / "models" / f"{unit.name}.checkpoint"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"half a checkpoint")
+    said: list[str] = []
+    run(recipe(path), out=tmp_path / "runs", say=said.append)
+    assert "truncated or not a safetensors file" in said[0]
+    assert "Training from the start" in said[0]
+    same(whole, tmp_path / "runs" / whole.name)
+
+
+def command(path: Path, out: Path) -> list[str]:
+    return [sys.executable, "-m", "unshaken.cli", "run", str(path), "--out", str(out), "--device", "cpu"]
+
+
+ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
+QUIET = {"stdout": subprocess.DEVNULL, "env": ENV}
+
+
+def test_kill_minus_nine_and_the_same_command(path: Path, tmp_path: Path) -> None:
+    path.write_text(RECIPE.replace("repeats = 2", "repeats = 12"))
+    whole, folder = run(recipe(path), out=tmp_path / "whole"), None
+    process = subprocess.Popen(command(path, tmp_path / "runs"), **QUIET)
+    folder = tmp_path / "runs" / whole.name
+    while len(list(folder.glob("rows/*.parquet"))) < 3:
+        assert process.poll() is None, "finished before it could be killed"
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    left = {name: at for name, at in written(folder).items() if not name.endswith(".checkpoint")}
+    assert 3 <= len(list(folder.glob("rows/*.parquet"))) < len(frames(whole))
+    again = subprocess.run(command(path, tmp_path / "runs"), capture_output=True, text=True, env=ENV, check=False)
+    assert again.returncode == 0, again.stderr
+    assert {name: at for name, at in written(folder).items() if name in left} == left
+    same(whole, folder)
+
+
+def test_a_run_killed_while_it_trains_goes_on_to_the_same_weights(path: Path, tmp_path: Path) -> None:
+    path.write_text(RECIPE.replace("epochs = 3", "epochs = 200"))
+    process = subprocess.Popen(command(path, tmp_path / "runs"), **QUIET)
+    folder = tmp_path / "runs"
+    while not list(folder.glob("*/models/*.checkpoint")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list(folder.glob("*/models/*.json"))
+    same(run(recipe(path), out=tmp_path / "whole"), run(recipe(path), out=folder))
+
+
+def test_two_processes_at_once_end_with_one_whole_result(path: Path, tmp_path: Path) -> None:
+    both = [
+        subprocess.Popen(command(path, tmp_path / "runs"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENV)
+        for _ in range(2)
+    ]
+    errors = [process.communicate()[1].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    whole = run(recipe(path), out=tmp_path / "whole")
+    same(whole, tmp_path / "runs" / whole.name)
+    assert not list((tmp_path / "runs").rglob("*.part"))
+    units = read_json(tmp_path / "runs" / whole.name / "run.json")["units"]
+    assert {unit["status"] for unit in units} == {"done"}
+
+
+def test_a_unit_that_fails_is_recorded_and_the_rest_goes_on(path: Path, tmp_path: Path) -> None:
+    path.write_text(RECIPE + '[[attacks]]\nkind = "outside:failing_attack"\n')
+    said: list[str] = []
+    folder = run(recipe(path), out=tmp_path / "runs", say=said.append)
+    failed = failed_units(folder)
+    assert [unit["error"] for unit in failed] == ["RuntimeError: no such luck"] * 2
+    assert len(said) == 2
+    assert len(frames(folder)) == 8
+
+
+def test_a_model_that_cannot_be_trained_skips_its_attacks(path: Path, tmp_path: Path) -> None:
+    one = recipe(path, "training.optimizer={kind='sgd', lr=1e30}")
+    folder = run(one, out=tmp_path / "runs", say=lambda text: None)
+    statuses = [unit["status"] for unit in failed_units(folder)]
+    assert statuses == ["failed"] + ["skipped"] * 8
+    assert "lower learning rate" in failed_units(folder)[0]["error"]
+
+
+def test_parts_from_outside_the_package(path: Path, tmp_path: Path) -> None:
+    path.write_text(
+        RECIPE.replace('kind = "mlp"\nwidths = [16]', 'kind = "outside:dropout_net"')
+        .replace('"mean_field"', '"module"')
+        .replace('[training]\nepochs = 3\noptimizer = { kind = "adam", lr = 0.01 }\n', "")
+        .replace('kind = "mean"', 'kind = "outside:noise_attack"')
+    )
+    rows = pd.concat(frames(run(recipe(path), out=tmp_path / "runs")).values())
+    assert set(rows.attack) == {"none", "outside:noise_attack", "fgsm"}
+    assert set(rows.model) == {"module"}
+
+
+def test_what_cannot_work_is_said_before_any_work(path: Path, tmp_path: Path) -> None:
+    text = RECIPE.replace('"mean_field"', '"module"')
+    path.write_text(text)
+    with pytest.raises(ValueError, match="a 'module' model has no mean network"):
+        run(recipe(path), out=tmp_path / "runs")
+    path.write_text(RECIPE.replace('kind = "mlp"\nwidths = [16]', 'kind = "small_cnn"'))
+    with pytest.raises(ValueError, match="small_cnn needs images of 16 x 16 or more; got 8 x 8"):
+        run(recipe(path), out=tmp_path / "runs")
+    path.write_text(RECIPE.replace("test_limit = 40", "test_limit = 4000"))
+    with pytest.raises(ValueError, match="limit is 4000, but the test split of digits has only 597 images"):
+        run(recipe(path), out=tmp_path / "runs")
+    path.write_text(RECIPE.replace('"digits"', '"mnist"'))
+    (tmp_path / "data" / "mnist").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="hf download ylecun/mnist"):
+        run(recipe(path), out=tmp_path / "runs", data_root=tmp_path / "data")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(ValueError, match=r"unknown device 'gpu': did you mean 'cpu'?"):
+        choose_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="torch finds no GPU: use --device cpu"):
+            choose_device("cuda")
+
+
+def test_progress_ends_at_the_number_of_units(path: Path, tmp_path: Path) -> None:
+    seen: list[tuple[float, float, str]] = []
+    run(recipe(path), out=tmp_path / "runs", progress=lambda *told: seen.append(told))
+    done = [at for at, _, _ in seen]
+    assert done == sorted(done)
+    assert seen[-1][:2] == (9, 9)
+    assert any(note.startswith("training: loss") for _, _, note in seen)
+    assert "accuracy" in seen[-1][2]
