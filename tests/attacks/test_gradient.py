@@ -130,7 +130,7 @@ def test_memory_does_not_grow_with_the_number_of_draws(name):
             input_gradient(model, X, Y, model.draw(draws, seed=0), LOSSES[name])
         return peak.most
 
-    fixed = peak(LOOP_DRAWS if LOSSES[name] in STREAMING else 16)
+    fixed = peak(2 * LOOP_DRAWS if LOSSES[name] in STREAMING else 16)
     logits = 10 * 100 * Y.numel() * 3 * 8  # a loss that needs all draws holds some terms of the size of all logits
     assert peak(100) <= fixed + (0 if LOSSES[name] in STREAMING else logits)
     assert 100 * peak(1) > 4 * fixed  # the measure would see 100 graphs

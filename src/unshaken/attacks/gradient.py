@@ -44,8 +44,8 @@ def input_gradient(
 def _over_draws(
     model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss, rows: list[slice], size: int
 ) -> Tensor:
-    """One graph where the draws are few, else one pass over them where the loss allows it, else two."""
-    if len(draws) <= size or (loss not in STREAMING and len(draws) <= GRAPHS):
+    """One graph where the draws are few (two chunks at most), else one pass over them where the loss allows it, else two."""
+    if len(draws) <= 2 * size or (loss not in STREAMING and len(draws) <= GRAPHS):
         parts = [_gradient(model, x[part], y[part], draws, loss)[1] for part in rows]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
     if loss in STREAMING:
@@ -91,6 +91,7 @@ def _streamed(
             total[at].mul_(old.view(wide)).addcmul_(gradient, new.view(wide))
             mass[at] = mass[at] * old + new
             largest[at] = top
+            del gradient  # not alive beside the next graph
     return total.div_(mass.view(wide))
 
 

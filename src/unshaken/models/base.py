@@ -19,7 +19,7 @@ from unshaken.validate import check_count
 
 # measured on one CPU core: vmap over draws beats a loop up to this batch; a small network gains by a few draws a graph
 SMALL_BATCH, SMALL_NETWORK = 16, 2**18
-VMAP_DRAWS, LOOP_DRAWS = 32, 8
+VMAP_DRAWS, LOOP_DRAWS = 32, 5
 
 
 @dataclass

@@ -37,21 +37,31 @@ class MeanField(StochasticClassifier):
         if not self.shapes:
             raise ValueError("mean_field needs a network with parameters; this one has none.")
         self.prior_scale = prior_scale
+        self._snapshot: tuple[tuple[int, int], tuple[Tensor, Tensor]] | None = None
         flat = torch.cat([tensor.detach().flatten() for tensor in self.net.parameters()])
         self.mean_vector = flat.requires_grad_()
         self.rho_vector = torch.full_like(flat, math.log(math.expm1(initial_scale))).requires_grad_()
 
     def sampler(self) -> Callable[[int, int], State]:
-        # a snapshot while drawing (nothing needs a gradient); the live parameters while training
-        mean = self.mean_vector if torch.is_grad_enabled() else self.mean_vector.clone()
-        scale = softplus(self.rho_vector)
+        training = torch.is_grad_enabled()
+        mean, scale = (self.mean_vector, softplus(self.rho_vector)) if training else self.snapshot()
 
         def sample(seed: int, index: int) -> State:
             rng = generator(seed, index, mean.device)
             noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
-            return self.views(torch.addcmul(mean, scale, noise))
+            return self.views(torch.addcmul(mean, scale, noise, out=None if training else noise))
 
         return sample
+
+    def snapshot(self) -> tuple[Tensor, Tensor]:
+        """(m, s) as they are now, apart from training; copied anew only after the parameters have changed."""
+        if self.mean_vector.is_inference():  # such tensors do not count their changes
+            return self.mean_vector.clone(), softplus(self.rho_vector)
+        versions = (self.mean_vector._version, self.rho_vector._version)
+        if self._snapshot is None or self._snapshot[0] != versions:
+            with torch.no_grad():
+                self._snapshot = versions, (self.mean_vector.clone(), softplus(self.rho_vector))
+        return self._snapshot[1]
 
     def views(self, vector: Tensor) -> State:
         """One vector over all weights, cut into the network's tensors."""
@@ -59,7 +69,7 @@ class MeanField(StochasticClassifier):
         return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
     def mean(self) -> Draws:
-        state = self.views(self.mean_vector.detach().clone())
+        state = self.views(self.snapshot()[0])
         return Draws(lambda s: state, (0,), None, self.kind, (state,))
 
     def divergence(self) -> Tensor:
