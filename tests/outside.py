@@ -4,12 +4,12 @@ import torch
 from torch import nn
 
 
-def failing_attack(model, x, y, *, eps, seed, watch=None, draws: int = 1):
+def failing_attack(model, x, y, *, eps, seed, draws: int = 1):
     """An attack that cannot work."""
     raise RuntimeError("no such luck")
 
 
-def noise_attack(model, x, y, *, eps, seed, watch=None, draws: int = 1, loss: str = "cw"):
+def noise_attack(model, x, y, *, eps, seed, draws: int = 1, loss: str = "cw"):
     """Uniform noise of the largest size; it needs no gradient."""
     rng = torch.Generator().manual_seed(seed)
     noise = torch.rand(x.shape, generator=rng) * 2 - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -161,5 +162,6 @@ def _perturb(unit: Unit, model: StochasticClassifier, data: Data, sizes: list[fl
 
     settings = {word: value for word, value in attack.items() if word not in ("label", "eps")}
     function: Callable[..., Tensor] = build(ATTACKS, settings)
+    watch = {"watch": look} if "watch" in inspect.signature(function).parameters else {}
     seed = derive(unit.config["seed"], "repeat", unit.config["repeat"])
-    return function(model, data.x, data.y, eps=sizes, seed=seed, watch=look), zero
+    return function(model, data.x, data.y, eps=sizes, seed=seed, **watch), zero

@@ -44,7 +44,7 @@ def input_gradient(
 def _over_draws(
     model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss, rows: list[slice], size: int
 ) -> Tensor:
-    """One graph where the draws are few (two chunks at most), else one pass over them where the loss allows it, else two."""
+    """One graph for few draws (two chunks at most), else one pass over them where the loss allows it, else two."""
     if len(draws) <= 2 * size or (loss not in STREAMING and len(draws) <= GRAPHS):
         parts = [_gradient(model, x[part], y[part], draws, loss)[1] for part in rows]
         return torch.cat(parts) if len(parts) > 1 else parts[0]

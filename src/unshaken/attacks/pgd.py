@@ -50,7 +50,7 @@ def pgd(
         norm, loss: keys of NORMS and LOSSES, or functions of the same form; the loss is ascended.
         draws: k new draws, "mean" for the network at the mean weights, or a Draws object, used at every step.
         steps: number of gradient steps.
-        step_size: ν in the scale of x; by default 2·eps/steps (seed 002's eps/5 for ten steps), and eps for one.
+        step_size: ν in the scale of x; by default 2·eps/steps, which is eps/5 for ten steps, and eps for one.
         start: "none", "uniform" in the ball, or "gaussian".
         redraw: k fresh draws at every step, or the same ones throughout.
         update: "steepest", the norm's own steepest step of length ν, or "adam" with learning rate ν.

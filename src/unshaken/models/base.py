@@ -123,8 +123,8 @@ class StochasticClassifier(ABC):
         if not state.keys() <= self.fixed.keys():  # functional_call's own check walks the whole network each time
             raise ValueError(f"a draw of another network: it has {sorted(state.keys() - self.fixed.keys())[0]!r}.")
         self.cost.forwards += len(x)
-        own = self.fixed if training else {name: tensor.detach() for name, tensor in self.fixed.items()}
-        tensors = {**own, **state}
+        own = {name: tensor for name, tensor in self.fixed.items() if name not in state}
+        tensors = state | (own if training else {name: tensor.detach() for name, tensor in own.items()})
         logits: Tensor = functional_call(self.net, tensors, (x,), tie_weights=self.tied)
         return logits
 

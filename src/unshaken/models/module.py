@@ -40,9 +40,10 @@ class SeededModule(StochasticClassifier):
         buffers = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
         own = {name: tensor if training else tensor.detach() for name, tensor in self.fixed.items()}
         tensors = own if training else {**own, **buffers}
-        devices = [x.device] if x.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(int(state["seed"]))
+        cuda = x.device.type == "cuda"
+        reseed = torch.manual_seed if cuda else torch.default_generator.manual_seed  # the first reseeds GPUs too
+        with torch.random.fork_rng([x.device] if cuda else []):
+            reseed(int(state["seed"]))
             logits: Tensor = functional_call(self.net, tensors, (x,), tie_weights=self.tied)
         return logits
 
