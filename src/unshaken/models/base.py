@@ -17,8 +17,8 @@ from unshaken.store import write_tensors
 from unshaken.types import Inputs, Logits, State
 from unshaken.validate import check_count
 
-# measured on one CPU core: vmap over draws beats a loop up to this batch; a small network gains by a few draws a graph
-SMALL_BATCH, SMALL_NETWORK = 16, 2**18
+# measured on one CPU core: vmap over draws beats a loop up to this batch; a small dense net gains by some draws a graph
+SMALL_BATCH, SMALL_NETWORK = 4, 2**18
 VMAP_DRAWS, LOOP_DRAWS = 32, 5
 
 
@@ -49,7 +49,8 @@ class StochasticClassifier(ABC):
         self.net = net
         self.cost = Cost()
         self.fixed: State = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-        self.small = sum(tensor.numel() for tensor in self.fixed.values()) <= SMALL_NETWORK
+        dense = all(tensor.dim() <= 2 for tensor in self.fixed.values())
+        self.small = dense and sum(tensor.numel() for tensor in self.fixed.values()) <= SMALL_NETWORK
         self.tied = len(list(net.named_parameters(remove_duplicate=False))) > len(list(net.parameters()))
 
     @abstractmethod
@@ -101,8 +102,8 @@ class StochasticClassifier(ABC):
         return self.vectorises and (x.device.type != "cpu" or len(x) <= SMALL_BATCH)
 
     def graph_draws(self, x: Inputs) -> int:
-        """How many draws to put in one graph: many where vmap is faster; a few for a small network, where the loss
-        costs as much as the layers; else one, so that one graph is alive at a time."""
+        """How many draws to put in one graph: many where vmap is faster; a few for a small dense network, where the
+        loss costs as much as the layers; else one, so that one graph is alive at a time."""
         if self.vmap_wins(x):
             return VMAP_DRAWS
         return LOOP_DRAWS if self.small else 1

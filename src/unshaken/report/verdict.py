@@ -16,14 +16,14 @@ WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def verdict(run: dict[str, Any], rows: DataFrame) -> list[str]:
-    """What a run found and how far to believe it, as sentences for a terminal; `run` is run.json."""
+    """How far to believe a run, then what it found, as sentences for a terminal; `run` is run.json."""
     found = findings(rows)
     curves = panels(accuracy_table(rows))
     return [
-        *(f"{panel}: {text}" if panel else text for panel, text in results(run, rows, curves)),
         *believe(found),
         *(f.sentence for f in found if f.passed is False),
         *doubts(run, rows),
+        *(f"{panel}: {text}" if panel else text for panel, text in results(run, rows, curves)),
     ]
 
 
