@@ -1,6 +1,7 @@
 """The code in the README and the docs runs, and what they name exists."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_the_recipe_of_the_docs_resolves(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_on_a_page_are_understood(page: Path) -> None:
     for line in re.findall(r"^unshaken .*?(?=\s*#|$)", page.read_text(encoding="utf-8"), re.MULTILINE):
-        words = line.split()[1:]
+        words = shlex.split(line)[1:]
         if words[0] == "run":  # what it would compute, in place of computing it
             words = ["show", *words[1:]]
             words = words[: words.index("--data-root")] if "--data-root" in words else words

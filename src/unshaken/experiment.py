@@ -60,8 +60,7 @@ def run(
     work.rehearse()
     units = plan(recipe)
     for done, unit in enumerate(units):
-        note = f"{unit.label}{work.last}"
-        progress(done, len(units), note)
+        progress(done, len(units), f"{unit.label}, {work.last}" if work.last else unit.label)
         work.do(unit, lambda step, steps, told, at=done: progress(at + step / steps, len(units), f"training: {told}"))
         work.record(units)
     progress(len(units), len(units), work.last)
@@ -113,7 +112,7 @@ class Work:
             with claimed(path):
                 told = self.known(unit) or self.compute(unit, progress)
             self.status[unit.name] = {**told, "status": "done"}
-            self.last = f", last accuracy {told['accuracy']:.3f}" if told.get("accuracy") is not None else ""
+            self.last = f"last accuracy {told['accuracy']:.3f}" if "accuracy" in told else ""
         except FAILURES as error:
             self.say(f"{unit.label} failed: {error}")
             self.status[unit.name] = {"status": "failed", "error": f"{type(error).__name__}: {error}"}

@@ -70,11 +70,11 @@ def pgd(
         check_positive("step_size", step_size)
     if start not in STARTS:
         raise unknown("start", start, STARTS)
-    objective, ball, rule = lookup("loss", loss, LOSSES), lookup("norm", norm, NORMS), lookup("update", update, UPDATES)
+    objective, ball = lookup("loss", loss, LOSSES), lookup("norm", norm, NORMS)
+    climb = lookup("update", update, UPDATES)(ball)
     sizes = _sizes(eps, x)  # (E, B)
     radius = sizes.flatten()
     nu = radius * min(1.0, 2 / steps) if step_size is None else torch.full_like(radius, step_size)
-    climb = rule(ball)
     wide = (-1, *[1] * (x.dim() - 1))
     origin = x.detach()
     used: list[Provenance] = []
@@ -94,9 +94,7 @@ def pgd(
         moved = climb(gradient).mul_(nu.view(wide))
         if x_adv is not origin:
             moved.add_(x_adv).sub_(origin)
-        if not (x_adv is origin and step_size is None and rule is _steepest):  # such a step ends in the ball
-            moved = ball.project(moved, radius)
-        x_adv = moved.add_(origin).clamp_(0, 1)
+        x_adv = ball.project(moved, radius).add_(origin).clamp_(0, 1)
     x_adv = x_adv.view(*sizes.shape, *x.shape[1:]) if isinstance(eps, list | tuple) else x_adv
     return remember(x_adv, used)
 
