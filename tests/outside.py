@@ -1,5 +1,7 @@
 """Parts that a user would write outside the package, named in recipes as "outside:function"."""
 
+import os
+
 import torch
 from torch import nn
 
@@ -7,6 +9,13 @@ from torch import nn
 def failing_attack(model, x, y, *, eps, seed, draws: int = 1):
     """An attack that cannot work."""
     raise RuntimeError("no such luck")
+
+
+def logging_attack(model, x, y, *, eps, seed):
+    """Leaves the inputs alone and a line in the file that $ATTACK_LOG names."""
+    with open(os.environ["ATTACK_LOG"], "a") as log:
+        log.write(f"{seed}\n")
+    return torch.stack([x] * len(eps))
 
 
 def noise_attack(model, x, y, *, eps, seed, draws: int = 1, loss: str = "cw"):

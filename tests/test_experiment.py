@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from unshaken.experiment import choose_device, failed_units, run
+from unshaken.experiment import Work, choose_device, failed_units, run
 from unshaken.recipe import Recipe, read_recipe
 from unshaken.store import read_json, read_rows
 from unshaken.units import plan
@@ -89,6 +89,21 @@ def test_a_run_has_the_rows_and_costs_of_every_unit(path: Path, tmp_path: Path) 
     assert units["mean_field FGSM-4 r0"]["gradients"] == 4 * 40
     assert units["mean_field FGSM-4 r0"]["forwards"] == 4 * 40 + 6 * 40 * 4
     assert units["mean_field MEAN r1"]["forwards"] == 40 + 6 * 40 * 2
+
+
+def test_repeats_have_draws_of_their_own_and_attacks_of_a_repeat_share_them(path: Path, tmp_path: Path) -> None:
+    rows = pd.concat(frames(run(recipe(path), out=tmp_path / "runs")).values())
+    clean = rows[rows.attack == "none"].set_index(["repeat", "index"]).probability
+    assert not clean[0].equals(clean[1])
+    null = rows[(rows.attack == "mean") & (rows.eps == 0)].set_index("index").probability
+    assert null.equals(clean[0].loc[null.index])
+
+
+def test_a_process_that_has_looked_at_nothing_yet_keeps_what_others_recorded(path: Path, tmp_path: Path) -> None:
+    one = recipe(path)
+    folder = run(one, out=tmp_path / "runs")
+    Work(one, tmp_path / "runs", None, torch.device("cpu"), print).record(plan(one))
+    assert failed_units(folder) == []
 
 
 def test_the_same_command_again_repeats_nothing(path: Path, tmp_path: Path) -> None:
@@ -182,13 +197,17 @@ def test_a_run_killed_while_it_trains_goes_on_to_the_same_weights(path: Path, tm
     same(run(recipe(path), out=tmp_path / "whole"), run(recipe(path), out=folder))
 
 
-def test_two_processes_at_once_end_with_one_whole_result(path: Path, tmp_path: Path) -> None:
-    both = [
-        subprocess.Popen(command(path, tmp_path / "runs"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENV)
-        for _ in range(2)
-    ]
+def test_two_processes_at_once_share_the_work_and_end_with_one_whole_result(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTACK_LOG", str(tmp_path / "log"))
+    path.write_text(RECIPE + '[[attacks]]\nkind = "outside:logging_attack"\n')
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    words = command(path, tmp_path / "runs")
+    both = [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env) for _ in range(2)]
     errors = [process.communicate()[1].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
+    assert len((tmp_path / "log").read_text().split()) == 2, "one call for each repeat, whoever made it"
     whole = run(recipe(path), out=tmp_path / "whole")
     same(whole, tmp_path / "runs" / whole.name)
     assert not list((tmp_path / "runs").rglob("*.part"))

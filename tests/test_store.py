@@ -65,6 +65,18 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_file_appears_whole_by_renaming(tmp_path: Path) -> None:
+    places: list[int] = []
+
+    def write(part: Path) -> None:
+        part.write_text("whole")
+        places.append(part.stat().st_ino)
+        assert not (tmp_path / "a").exists()
+
+    write_whole(tmp_path / "a", write)
+    assert (tmp_path / "a").stat().st_ino == places[0]
+
+
 def test_the_name_of_a_configuration_depends_on_its_content_alone() -> None:
     assert digest({"a": 1, "b": [2, 3]}) == digest({"b": [2, 3], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})

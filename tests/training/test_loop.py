@@ -73,6 +73,17 @@ def test_the_seed_is_all_the_randomness() -> None:
     assert not torch.equal(a.mean_vector, c.mean_vector)
 
 
+def test_every_step_of_every_epoch_has_randomness_of_its_own() -> None:
+    seeds: list[int] = []
+
+    def watched(model, x, y, *, seed):
+        seeds.append(seed)
+        return x
+
+    train(new_model(), *blobs(), inputs=watched, epochs=3, batch_size=50)
+    assert len(seeds) == len(set(seeds)) == 12
+
+
 def test_a_loss_that_is_nan_stops_at_once_and_says_where() -> None:
     model, (x, y) = new_model(), blobs()
     with pytest.raises(ValueError, match=r"the loss became (nan|inf) in epoch 1, step \d+: a lower learning rate"):
