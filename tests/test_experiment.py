@@ -202,7 +202,8 @@ def test_two_processes_at_once_share_the_work_and_end_with_one_whole_result(
 ) -> None:
     monkeypatch.setenv("ATTACK_LOG", str(tmp_path / "log"))
     path.write_text(RECIPE + '[[attacks]]\nkind = "outside:logging_attack"\n')
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**ENV, "PYTHONPATH": os.pathsep.join(paths), "ATTACK_LOG": str(tmp_path / "log")}
     words = command(path, tmp_path / "runs")
     both = [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env) for _ in range(2)]
     errors = [process.communicate()[1].decode() for process in both]
