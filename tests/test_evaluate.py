@@ -62,6 +62,15 @@ def test_the_draws_that_made_a_perturbation_may_not_score_it(model, batch) -> No
     assert evaluate(model, x_adv, y, draws=draws[6:]).shared_draws.eq(0).all()
 
 
+def test_slices_of_a_perturbed_batch_remember_the_draws_that_made_it(model, batch) -> None:
+    x, y = batch
+    draws = model.draw(10, seed=3)
+    small, large = fgsm(model, x, y, eps=[0.1, 0.2], draws=draws)
+    for part, labels in ((small, y), (large, y), (large[:3], y[:3])):
+        with pytest.raises(ValueError, match="10 of the inference draws also made"):
+            evaluate(model, part, labels, draws=draws)
+
+
 def test_what_is_not_random_is_never_shared(batch) -> None:
     x, y = batch
     model = Deterministic(mlp((1, 4, 4), 3))

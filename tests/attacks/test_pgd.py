@@ -61,7 +61,8 @@ def test_the_default_step_is_a_fifth_of_the_ball_for_ten_steps(norm):
 def test_every_step_follows_the_gradient_where_it_is_and_the_draws_of_the_step(norm, loss):
     net, x_adv = model(), X
     for step in range(3):
-        gradient = input_gradient(net, x_adv, Y, net.draw(4, seed=derive(7, "attack", step)), LOSSES[loss])
+        draws = net.draw(4 * (step + 1), seed=derive(7, "attack"))[4 * step :]
+        gradient = input_gradient(net, x_adv, Y, draws, LOSSES[loss])
         moved = x_adv - X + 0.05 * NORMS[norm].direction(gradient)
         x_adv = (X + NORMS[norm].project(moved, torch.full((len(X),), 0.1, dtype=X.dtype))).clamp(0, 1)
     settings = {"norm": norm, "loss": loss, "draws": 4, "steps": 3, "step_size": 0.05, "seed": 7}
@@ -133,12 +134,12 @@ def test_sizes_of_a_list_share_start_and_draws_with_single_calls(norm, start, up
 
 def test_draws_are_new_at_every_step_unless_told_otherwise():
     net = model()
-    seeds = {seed for _, seed, _ in pgd(net, X, Y, eps=0.1, draws=3, steps=5).made_with}
-    assert seeds == {derive(0, "attack", step) for step in range(5)}
+    fresh = pgd(net, X, Y, eps=0.1, draws=3, steps=5)
+    assert [ids for _, _, ids in fresh.made_with] == [tuple(range(3 * t, 3 * t + 3)) for t in range(5)]
     kept = pgd(net, X, Y, eps=0.1, draws=3, steps=5, redraw=False)
     assert [ids for _, _, ids in kept.made_with] == [(0, 1, 2)] * 5
-    assert {seed for _, seed, _ in kept.made_with} == {derive(0, "attack", 0)}
-    assert torch.equal(kept, pgd(net, X, Y, eps=0.1, draws=net.draw(3, seed=derive(0, "attack", 0)), steps=5))
+    assert {seed for _, seed, _ in kept.made_with} == {derive(0, "attack")}
+    assert torch.equal(kept, pgd(net, X, Y, eps=0.1, draws=net.draw(3, seed=derive(0, "attack")), steps=5))
     assert not torch.equal(kept, pgd(net, X, Y, eps=0.1, draws=3, steps=5))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from unshaken.models import Deterministic, MeanField
+from unshaken.models import Deterministic, MeanField, SeededModule
 from unshaken.networks import mlp
 from unshaken.predict import predict
 from unshaken.training import OPTIMIZERS, train
@@ -60,6 +60,31 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, optimize
     assert torch.equal(whole.mean_vector, second.mean_vector)
     assert torch.equal(whole.rho_vector, second.rho_vector)
     assert list(tmp_path.iterdir()) == [tmp_path / "c"], "no temporary file is left"
+
+
+def test_every_module_is_back_in_its_own_mode_after_training() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(9, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
+    net[3].train()
+    train(SeededModule(net), *blobs(), objective=cross_entropy, epochs=1)
+    assert [module.training for module in net] == [False, False, False, True, False]
+
+
+def test_draws_follow_an_optimizer_that_hides_its_changes() -> None:
+    model, (x, y) = new_model(), blobs()
+    model.draw(1, seed=0)
+    train(model, x, y, epochs=20, batch_size=20, optimizer=partial(torch.optim.Adam, lr=0.01, fused=True))
+    assert (predict(model, x, model.draw(20, seed=1)).argmax(-1) == y).float().mean() > 0.95
+
+
+def test_training_without_gradients_is_refused() -> None:
+    with torch.no_grad(), pytest.raises(ValueError, match="training needs gradients"):
+        train(new_model(), *blobs())
+
+
+def test_a_checkpoint_with_more_epochs_than_asked_for_is_refused(tmp_path: Path) -> None:
+    train(new_model(), *blobs(), epochs=2, checkpoint=tmp_path / "c")
+    with pytest.raises(ValueError, match="has 2 epochs behind it, more than the 1 asked for"):
+        train(new_model(), *blobs(), epochs=1, checkpoint=tmp_path / "c")
 
 
 def test_the_seed_is_all_the_randomness() -> None:

@@ -54,8 +54,10 @@ def mean_cross_entropy(logits: Logits, y: Labels) -> Tensor:
 def log_error(logits: Logits, y: Labels) -> Tensor:
     """Log of the mean error probability: log (1/S) Σ_s (1 − p_sy).
 
-    Its gradient has the direction of the gradient of `cross_entropy` (both ascend the mean of 1 − p_y) and never
-    vanishes, however confident the draws are: the default of sign and normalised steps.
+    Its gradient has the direction of the gradient of `cross_entropy` (both ascend the mean of 1 − p_y) and does not
+    vanish however confident the draws are, as long as none of them is wrong: the default of sign and normalised steps.
+    Where some draws are surely wrong and all others surely right (|u| > 88 in float32), the true gradient is below the
+    smallest number and is zero here too; `cw` and `mean_cross_entropy` still see it.
     """
     return ODDS[log_error].value(_odds(logits, y))
 

@@ -115,9 +115,10 @@ def _copies(tensor: Tensor, n: int) -> Tensor:
 def _draws_of_steps(
     model: StochasticClassifier, draws: int | str | Draws, steps: int, redraw: bool, seed: int
 ) -> Iterator[Draws]:
-    """The draws of each step: new ones from (seed, step), or the same at all steps, kept in memory."""
+    """The draws of each step: the next k of one set, or the same ones at all steps, kept in memory."""
     if isinstance(draws, int) and redraw:
-        return (model.draw(draws, seed=derive(seed, "attack", step)) for step in range(steps))
+        check_count("draws", draws)
+        return model.draw(draws * steps, seed=derive(seed, "attack")).chunks(draws)
     if isinstance(draws, str):
         if draws != "mean":
             raise ValueError(
@@ -125,7 +126,7 @@ def _draws_of_steps(
             )
         fixed = model.mean()
     else:
-        fixed = draws if isinstance(draws, Draws) else model.draw(draws, seed=derive(seed, "attack", 0))
+        fixed = draws if isinstance(draws, Draws) else model.draw(draws, seed=derive(seed, "attack"))
     return repeat(fixed.keep() if steps > 1 else fixed, steps)
 
 

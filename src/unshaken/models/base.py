@@ -91,6 +91,8 @@ class StochasticClassifier(ABC):
         if len(draws) > 1 and self.vmap_wins(x):
             try:
                 return self.logits_by_vmap(x, draws)
+            except torch.OutOfMemoryError:
+                raise
             except RuntimeError:  # such as control flow on values; if it is an error of x, the loop raises it again
                 logits = self.logits_by_loop(x, draws)
                 self.vectorises = False

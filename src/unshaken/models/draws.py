@@ -35,7 +35,8 @@ class Draws:
 
     Draw s depends on (seed, s) alone, so 5 draws are the first 5 of 9, in any chunks. `realise(s)` gives the
     random tensors of draw s by name. `seed` is None where nothing is random (a mean network). A Draws object is
-    a snapshot: training the model further does not change it.
+    a snapshot of what is random: training the model further does not change it (what is not random, such as the weights
+    of a deterministic network or BatchNorm statistics, stays the model's own).
     """
 
     realise: Callable[[int], State]
@@ -115,9 +116,18 @@ def remember(x_adv: Tensor, used: list[Provenance]) -> Tensor:
     return x_adv
 
 
+def provenance_of(x_adv: Tensor) -> list[Provenance]:
+    """What `remember` noted on this tensor or on the one it is a view of; nothing where it noted nothing."""
+    noted: list[Provenance] = getattr(x_adv, "made_with", None) or getattr(x_adv._base, "made_with", [])
+    return noted
+
+
 def shared_draws(x_adv: Tensor, draws: Draws) -> int:
-    """How many of `draws` also made `x_adv`; 0 where nothing is random or nothing is known."""
+    """How many of `draws` also made `x_adv`, or the batch that it is a view of; 0 where nothing is random or known.
+
+    Slices of a perturbed batch are views and keep its note; copies (`clone`, `cat`, a selection by a mask) lose it.
+    """
     source, seed, ids = draws.provenance
-    made_with = getattr(x_adv, "made_with", [])
+    made_with = provenance_of(x_adv)
     used = {i for other, s, numbers in made_with if (other, s) == (source, seed) for i in numbers}
     return len(used.intersection(ids)) if seed is not None else 0

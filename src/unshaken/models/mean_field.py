@@ -20,7 +20,8 @@ class MeanField(StochasticClassifier):
     """θ ~ N(m, s²) for every parameter of any network, s = softplus(ρ); prior N(0, prior_scale²).
 
     Means start at the network's own initial weights and standard deviations at `initial_scale`, so that the first
-    gradient steps see signal, not noise. The network is copied; buffers (BatchNorm statistics) are shared by all draws.
+    gradient steps see signal, not noise. The network is copied; every parameter is random, frozen or not; buffers
+    (BatchNorm statistics) are shared by all draws.
     m and ρ are one vector each: a draw is one Gaussian vector, cut into views.
 
     Source: Graves, "Practical variational inference for neural networks" (2011); Blundell et al., "Weight
@@ -37,14 +38,15 @@ class MeanField(StochasticClassifier):
         if not self.shapes:
             raise ValueError("mean_field needs a network with parameters; this one has none.")
         self.prior_scale = prior_scale
-        self._snapshot: tuple[tuple[int, int], tuple[Tensor, Tensor]] | None = None
         flat = torch.cat([tensor.detach().flatten() for tensor in self.net.parameters()])
         self.mean_vector = flat.requires_grad_()
         self.rho_vector = torch.full_like(flat, math.log(math.expm1(initial_scale))).requires_grad_()
 
     def sampler(self) -> Callable[[int, int], State]:
+        # a snapshot while drawing, in which draws may be written into their own noise; live parameters while training
         training = torch.is_grad_enabled()
-        mean, scale = (self.mean_vector, softplus(self.rho_vector)) if training else self.snapshot()
+        mean = self.mean_vector if training else self.mean_vector.clone()
+        scale = softplus(self.rho_vector)
 
         def sample(seed: int, index: int) -> State:
             rng = generator(seed, index, mean.device)
@@ -53,23 +55,13 @@ class MeanField(StochasticClassifier):
 
         return sample
 
-    def snapshot(self) -> tuple[Tensor, Tensor]:
-        """(m, s) as they are now, apart from training; copied anew only after the parameters have changed."""
-        if self.mean_vector.is_inference():  # such tensors do not count their changes
-            return self.mean_vector.clone(), softplus(self.rho_vector)
-        versions = (self.mean_vector._version, self.rho_vector._version)
-        if self._snapshot is None or self._snapshot[0] != versions:
-            with torch.no_grad():
-                self._snapshot = versions, (self.mean_vector.clone(), softplus(self.rho_vector))
-        return self._snapshot[1]
-
     def views(self, vector: Tensor) -> State:
         """One vector over all weights, cut into the network's tensors."""
         parts = vector.split([shape.numel() for shape in self.shapes.values()])
         return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
     def mean(self) -> Draws:
-        state = self.views(self.snapshot()[0])
+        state = self.views(self.mean_vector.detach().clone())
         return Draws(lambda s: state, (0,), None, self.kind, (state,))
 
     def divergence(self) -> Tensor:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from unshaken.models import StochasticClassifier, derive
@@ -57,23 +58,26 @@ def train(
     epoch, and a run that was cut off goes on from it to the same weights, bit by bit, as one that was not.
 
     Args:
-        model: trained in place; its network is in train mode meanwhile.
+        model: trained in place; its network is in train mode meanwhile, and then in the modes it was in.
         x, y: (N, ...) in [0, 1] and (N,), all of them.
         inputs, objective: functions of INPUTS and OBJECTIVES; optimizer: a function of the parameters.
         checkpoint: a file; it must be of the same training.
         progress: called as (steps done, steps in all, "loss ..., accuracy ...").
     """
+    if not torch.is_grad_enabled():
+        raise ValueError("training needs gradients, which torch.no_grad() switches off: call it outside.")
     check_inputs(x, y)
     check_count("epochs", epochs)
     check_count("batch_size", batch_size)
     rule = optimizer(model.parameters())
     history = _resume(model, rule, checkpoint) if checkpoint and Path(checkpoint).exists() else []
+    if len(history) > epochs:
+        raise ValueError(f"{checkpoint} has {len(history)} epochs behind it, more than the {epochs} asked for.")
     steps = math.ceil(len(x) / batch_size)
     for epoch in range(len(history), epochs):
         started, total = time.perf_counter(), 0.0
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive(seed, "order", epoch)))
-        model.net.train()
-        try:
+        with _train_mode(model.net):
             for step, at in enumerate(order.to(x.device).split(batch_size)):
                 now = derive(seed, "train", epoch, step)
                 seen = inputs(model, x[at], y[at], seed=now)
@@ -86,13 +90,23 @@ def train(
                 total += value * len(at)
                 if progress is not None:
                     progress(epoch * steps + step + 1, epochs * steps, _note(value, history))
-        finally:
-            model.net.eval()
         right = predict(model, x[:1000], model.draw(10, seed=derive(seed, "accuracy"))).argmax(-1) == y[:1000]
         history.append(Epoch(total / len(x), float(right.float().mean()), time.perf_counter() - started))
         if checkpoint is not None:
             _save(model, rule, history, Path(checkpoint))
     return history
+
+
+@contextmanager
+def _train_mode(net: nn.Module) -> Iterator[None]:
+    """Every module in train mode; then each back in the mode it was in, which may be another one for each."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.train()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def _note(loss: float, history: list[Epoch]) -> str:
