@@ -67,7 +67,7 @@ DOUBTS: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
     "huge eps": (lambda: run(huge=attacked(0.4, eps=1.0, role="check")), r"above chance \(0.100\).*0.400 \["),
     "zero gradient": (
         lambda: run(many_small=attacked(0.7, eps=0.1, zero_gradient=np.arange(N).repeat(REPEATS) < 50)),
-        r"25.0% of the inputs had an exactly zero gradient",
+        r"27.8% of the inputs that are classified rightly had an exactly zero gradient",
     ),
     "disjoint draws": (lambda: run().assign(shared_draws=3), "share draws: 3 of 50"),
 }
@@ -98,6 +98,18 @@ def test_rows_without_attacks_cannot_tell(name: str) -> None:
     assert CHECKS[name](clean()).passed is None
 
 
+def test_inputs_that_are_wrong_anyway_need_no_gradient() -> None:
+    flags = (np.arange(N) >= 0.9 * N).repeat(REPEATS)  # those that are wrong without an attack
+    finding = CHECKS["zero gradient"](run(many_small=attacked(0.7, eps=0.1, zero_gradient=flags)))
+    assert finding.passed
+    assert finding.value == 0
+
+
+def test_sizes_of_the_recipe_may_include_zero() -> None:
+    rows = pd.concat([run(), attacked(0.9, eps=0.0), attacked(0.9, eps=0.0, draws="1")], ignore_index=True)
+    assert CHECKS["zero size"](rows).passed
+
+
 def test_a_rise_within_the_interval_is_no_doubt() -> None:
     rows = run(many_large=attacked(0.705, eps=0.2))
     finding = CHECKS["larger eps"](rows)
@@ -106,8 +118,8 @@ def test_a_rise_within_the_interval_is_no_doubt() -> None:
 
 
 def test_names_people_use() -> None:
-    assert [attack_name("fgsm", "10"), attack_name("mean", "mean"), attack_name("pgd", "mean")] == [
-        "FGSM-10",
-        "MEAN",
-        "PGD-MEAN",
-    ]
+    assert attack_name("fgsm", "10") == "FGSM-10"
+    assert attack_name("mean", "mean") == "MEAN"
+    assert attack_name("pgd", "mean") == "PGD-MEAN"
+    assert attack_name("pgd (start uniform)", "5") == "PGD-5 (start uniform)"
+    assert attack_name("mine.attacks:noise", "") == "noise"

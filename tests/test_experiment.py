@@ -11,8 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
+from unshaken.checks import CHECKS
 from unshaken.experiment import Work, choose_device, failed_units, run
+from unshaken.models.draws import read_tensors
 from unshaken.recipe import Recipe, read_recipe
+from unshaken.report import report
 from unshaken.store import read_json, read_rows
 from unshaken.units import plan
 
@@ -73,7 +76,9 @@ def written(folder: Path) -> dict[str, int]:
 def test_a_run_has_the_rows_and_costs_of_every_unit(path: Path, tmp_path: Path) -> None:
     one = recipe(path)
     folder = run(one, out=tmp_path / "runs")
-    assert frames(folder).keys() == {unit.name for unit in plan(one) if unit.kind == "attack"}
+    units = read_json(folder / "run.json")["units"]
+    assert [unit["label"] for unit in units] == [unit.label for unit in plan(one)]
+    assert frames(folder).keys() == {unit["name"] for unit in units if unit["kind"] == "attack"}
     rows = pd.concat(frames(folder).values())
     clean = rows[rows.attack == "none"]
     assert len(clean) == 40 * 2
@@ -102,7 +107,8 @@ def test_repeats_have_draws_of_their_own_and_attacks_of_a_repeat_share_them(path
 def test_a_process_that_has_looked_at_nothing_yet_keeps_what_others_recorded(path: Path, tmp_path: Path) -> None:
     one = recipe(path)
     folder = run(one, out=tmp_path / "runs")
-    Work(one, tmp_path / "runs", None, torch.device("cpu"), print).record(plan(one))
+    work = Work(one, tmp_path / "runs", None, torch.device("cpu"), print)
+    work.record(plan(one, work.inputs))
     assert failed_units(folder) == []
 
 
@@ -147,8 +153,8 @@ def test_a_damaged_model_is_trained_again_to_the_same_weights(path: Path, tmp_pa
 
 def test_a_cut_checkpoint_is_named_and_dropped(path: Path, tmp_path: Path) -> None:
     whole = run(recipe(path), out=tmp_path / "whole")
-    unit = next(unit for unit in plan(recipe(path)) if unit.kind == "train")
-    other = tmp_path / "runs" / whole.name / "models" / f"{unit.name}.checkpoint"
+    unit = next((whole / "models").glob("*.json"))
+    other = tmp_path / "runs" / whole.name / "models" / f"{unit.stem}.checkpoint"
     other.parent.mkdir(parents=True)
     other.write_bytes(b"half a checkpoint")
     said: list[str] = []
@@ -262,6 +268,88 @@ def test_what_cannot_work_is_said_before_any_work(path: Path, tmp_path: Path) ->
     with pytest.raises(FileNotFoundError, match="hf download ylecun/mnist"):
         run(recipe(path), out=tmp_path / "runs", data_root=tmp_path / "data")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("damage", [b"", None])
+def test_damaged_or_missing_examples_are_made_again(path: Path, tmp_path: Path, damage: bytes | None) -> None:
+    folder, said = run(recipe(path), out=tmp_path / "runs"), []
+    victim = next((folder / "examples").iterdir())
+    before = read_tensors(victim)[1]
+    victim.unlink() if damage is None else victim.write_bytes(damage)
+    run(recipe(path), out=tmp_path / "runs", say=said.append)
+    assert len(said) == 1
+    assert victim.name in said[0]
+    after = read_tensors(victim)[1]
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_a_damaged_run_json_is_written_again(path: Path, tmp_path: Path) -> None:
+    folder = run(recipe(path), out=tmp_path / "runs")
+    before = read_json(folder / "run.json")["units"]
+    (folder / "run.json").write_text('{"units": [')
+    run(recipe(path), out=tmp_path / "runs")
+    assert read_json(folder / "run.json")["units"] == before
+
+
+def test_another_network_of_the_same_name_is_another_run(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text(RECIPE.replace('kind = "mlp"\nwidths = [16]', 'kind = "outside:stored_net"'))
+    (tmp_path / "net").write_text("1.0")
+    monkeypatch.setenv("STORED_NET", str(tmp_path / "net"))
+    first = run(recipe(path), out=tmp_path / "runs")
+    (tmp_path / "net").write_text("2.0")
+    assert run(recipe(path), out=tmp_path / "runs") != first
+    (tmp_path / "net").write_text("1.0")
+    assert run(recipe(path), out=tmp_path / "runs") == first
+
+
+def images(folder: Path, value: int) -> None:
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for label in ("cat", "dog"):
+            (folder / split / label).mkdir(parents=True, exist_ok=True)
+            for i in range(30):
+                Image.new("L", (8, 8), value + 40 * (label == "dog") + i).save(folder / split / label / f"{i}.png")
+
+
+def test_other_images_under_the_same_name_are_another_run(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    path.write_text(RECIPE.replace('"digits"', f'"{tmp_path / "pets"}"').replace("_limit = 200", "_limit = 40"))
+    images(tmp_path / "pets", 50)
+    first = run(recipe(path), out=tmp_path / "runs")
+    images(tmp_path / "pets", 120)
+    assert run(recipe(path), out=tmp_path / "runs") != first
+
+
+def test_inputs_are_perturbed_some_at_a_time(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(recipe(path), out=tmp_path / "whole")
+    monkeypatch.setattr("unshaken.units.SLICE", 64 * 4 * 7)  # seven of the forty inputs
+    parts = run(recipe(path), out=tmp_path / "parts")
+    for name, rows in frames(whole).items():
+        keys = ["eps", "index"]
+        left, right = (r.sort_values(keys, ignore_index=True) for r in (rows, frames(parts)[name]))
+        pd.testing.assert_frame_equal(left, right)
+
+
+def test_what_an_attack_from_outside_does_not_tell_is_unknown(path: Path, tmp_path: Path) -> None:
+    path.write_text(RECIPE.replace('kind = "mean"', 'kind = "outside:noise_attack"'))
+    rows = pd.concat(frames(run(recipe(path), out=tmp_path / "runs")).values())
+    rows = rows[rows.attack.isin(["none", "outside:noise_attack"])]
+    assert CHECKS["zero gradient"](rows).passed is None
+    assert CHECKS["disjoint draws"](rows).passed is None
+
+
+def test_settings_that_no_column_holds_are_in_the_name_of_the_attack(path: Path, tmp_path: Path) -> None:
+    pgd = '[[attacks]]\nkind = "pgd"\nsteps = 2\ndraws = 2\nsweep.start = ["none", "uniform"]\n'
+    path.write_text(RECIPE + pgd)
+    folder = run(recipe(path), out=tmp_path / "runs")
+    rows = pd.concat(frames(folder).values())
+    assert {"pgd (start none)", "pgd (start uniform)"} < set(rows.attack)
+    assert "PGD-2 (start uniform)" in report(folder).read_text(encoding="utf-8")
 
 
 def test_devices() -> None:

@@ -64,7 +64,10 @@ def describe(recipe: Recipe) -> str:
         f"units       {len(units)} ({sum(unit.kind == 'train' for unit in units)} to train)",
         "",
         "every attack",
-        *(f"  {attack['label']:<12}{_part({**attack, 'label': None, 'eps': None})}" for attack in config["attacks"]),
+        *(
+            f"  {attack['label']:<12} {_part({**attack, 'label': None, 'name': None, 'eps': None})}"
+            for attack in config["attacks"]
+        ),
     ]
     return "\n".join(lines)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from unshaken.statistics import Interval, accuracy, difference
+from unshaken.statistics import accuracy, difference
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -32,26 +32,30 @@ def check(rows: DataFrame) -> list[Finding]:
     return sorted(findings, key=lambda finding: (finding.passed is not False, finding.passed is not None))
 
 
-def attack_name(attack: str, draws: str, steps: int = 1) -> str:
-    """FGSM-10, PGD-5, MEAN: the name people use."""
-    if attack in ("none", "mean"):
-        return {"none": "clean", "mean": "MEAN"}[attack]
-    return f"{attack.upper()}-{draws.upper()}"
+def attack_name(attack: str, draws: str) -> str:
+    """FGSM-10, PGD-5, MEAN: the name people use. "pgd (start uniform)" is PGD-5 (start uniform)."""
+    kind, _, rest = attack.partition(" (")
+    if kind == "none":
+        return "clean"
+    name = kind.partition(":")[2] or kind.upper()  # one from outside the package keeps its own name
+    if draws and kind != "mean":
+        name += f"-{draws.upper()}"
+    return f"{name} ({rest}" if rest else name
 
 
 def zero_size(rows: DataFrame) -> Finding:
     """A perturbation of size zero changes nothing: accuracy is the clean accuracy, on the same draws."""
-    worst: tuple[str, Interval] | None = None
-    for name, attacked, part in _attacks(rows):
-        null, clean = attacked[attacked.eps == 0], _clean(part)
-        if len(null) and len(clean):
-            change = difference(null, clean)
-            if worst is None or abs(change.value) > abs(worst[1].value):
-                worst = name, change
-    if worst is None:
+    pairs = [
+        (name, attacked[attacked.eps == 0], _clean(part))
+        for name, attacked, part in _attacks(rows[rows.role != "sweep"], rows)
+    ]
+    pairs = [(name, null, clean) for name, null, clean in pairs if len(null) and len(clean)]
+    if not pairs:
         return Finding("zero size", None, "No attack was run with a zero-size perturbation.")
-    name, change = worst
-    passed = change.low <= 0 <= change.high
+    level = 1 - 0.05 / len(pairs)
+    changes = [(name, difference(null, clean, level=level)) for name, null, clean in pairs]
+    name, change = max(changes, key=lambda found: abs(found[1].value))
+    passed = all(change.low <= 0 <= change.high for _, change in changes)
     told = "equals" if passed else "differs from"
     return Finding(
         "zero size",
@@ -79,8 +83,8 @@ def more_draws(rows: DataFrame) -> Finding:
         counts = sorted(family.attack_draws.unique(), key=int)
         for a, b in pairwise(counts):
             few, many = family[family.attack_draws == a], family[family.attack_draws == b]
-            kind, eps = family.attack.iloc[0].upper(), family.eps.iloc[0]
-            pairs.append((f"{kind} from {a} to {b} draws at eps {eps:g}", many, few))
+            name, eps = attack_name(family.attack.iloc[0], ""), family.eps.iloc[0]
+            pairs.append((f"{name} from {a} to {b} draws at eps {eps:g}", many, few))
     return _no_rise("more draws", "Accuracy does not rise with attack draws", "Accuracy rises with attack draws", pairs)
 
 
@@ -106,15 +110,18 @@ def huge_eps(rows: DataFrame) -> Finding:
 
 def zero_gradient(rows: DataFrame) -> Finding:
     """An input whose gradient is exactly zero was not attacked at all."""
-    shares = [
-        (float(attacked.drop_duplicates(["index", "repeat"]).zero_gradient.mean()), name)
-        for name, attacked, _ in _attacks(rows)
-    ]
+    shares = []
+    for name, attacked, part in _attacks(rows):
+        clean = _clean(part)
+        right = clean[clean.correct.astype(bool)] if len(clean) else attacked
+        flags = attacked.drop_duplicates(["index", "repeat"]).merge(right[["index", "repeat"]].drop_duplicates())
+        if flags.zero_gradient.notna().any():
+            shares.append((float(flags.zero_gradient.mean()), name))
     if not shares:
-        return Finding("zero gradient", None, "No attack was run.")
+        return Finding("zero gradient", None, "No attack told its gradients.")
     share, name = max(shares)
     passed = share <= 0.01
-    told = f"{share:.1%} of the inputs had an exactly zero gradient ({name}, the highest)"
+    told = f"{share:.1%} of the inputs that are classified rightly had an exactly zero gradient ({name}, the highest)"
     return Finding(
         "zero gradient", passed, told + ("." if passed else ": they were not attacked, so they count as robust."), share
     )
@@ -122,6 +129,8 @@ def zero_gradient(rows: DataFrame) -> Finding:
 
 def disjoint_draws(rows: DataFrame) -> Finding:
     """Scoring a perturbation on the draws that made it overstates the attack."""
+    if rows.shared_draws.isna().any():
+        return Finding("disjoint draws", None, "An attack from outside did not tell which draws it used.")
     shared = int(rows.shared_draws.max())
     told = "Attack and inference draws are disjoint" if shared == 0 else "Attack and inference share draws"
     return Finding("disjoint draws", shared == 0, f"{told}: {shared} of {rows.inference_draws.max()} shared.", shared)
@@ -137,13 +146,14 @@ CHECKS: dict[str, Callable[[DataFrame], Finding]] = {
 }
 
 
-def _attacks(rows: DataFrame) -> Iterator[tuple[str, DataFrame, DataFrame]]:
+def _attacks(rows: DataFrame, all_rows: DataFrame | None = None) -> Iterator[tuple[str, DataFrame, DataFrame]]:
     """(name, rows of one attack on one model, all rows of that model)."""
+    everything = rows if all_rows is None else all_rows
     several = rows.model.nunique() > 1
     for key, attacked in rows[rows.attack != "none"].groupby(ATTACK, sort=False):
-        model, attack, _, _, draws, steps = key
-        name = attack_name(attack, draws, steps)
-        yield (f"{model}, {name}" if several else name), attacked, rows[rows.model == model]
+        model, attack, _, _, draws, _ = key
+        name = attack_name(attack, draws)
+        yield (f"{model}, {name}" if several else name), attacked, everything[everything.model == model]
 
 
 def _clean(rows: DataFrame) -> DataFrame:

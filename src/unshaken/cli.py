@@ -110,7 +110,7 @@ def sentences() -> Iterator[None]:
     """What a user can cause is answered by one sentence and exit code 2, not by a traceback."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         typer.echo(f"unshaken: {error}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
@@ -134,7 +134,7 @@ def bar() -> Iterator[tuple[Progress, Say]]:
         def progress(done: float, total: float, note: str) -> None:
             shown.update(task, completed=done, total=total, description=note)
 
-        yield progress, lambda text: console.print(text, markup=False, highlight=False)
+        yield progress, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

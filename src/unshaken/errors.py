@@ -27,14 +27,18 @@ def lookup(what: str, word: str | Part, table: Mapping[str, Part]) -> Part:
 
     Raises `ValueError` with the nearest choice for an unknown word.
     """
+    if isinstance(word, int | float) or word is None:
+        raise unknown(what, word, table)
     if not isinstance(word, str):
         return word
     if ":" in word:
         home, _, name = word.partition(":")
         try:
             part: Part = getattr(import_module(home), name)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, ValueError) as error:
             raise ValueError(f"cannot import {what} {word!r}: {error}.") from error
+        if not callable(part):
+            raise ValueError(f"{what} {word!r} names no function.")
         return part
     if word not in table:
         raise unknown(what, word, table)

@@ -69,6 +69,8 @@ def inference_sets(
     if isinstance(draws, int):
         check_count("repeats", repeats)
         return [model.draw(draws, seed=derive(seed, "inference", r)) for r in range(repeats)]
+    if not isinstance(draws, Sequence) or not draws:
+        raise ValueError(f"draws must be a number, a Draws object or a list of these; got {draws!r}.")
     return list(draws)
 
 
@@ -89,7 +91,7 @@ def _score(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, rule
         "predicted": predicted,
         "correct": predicted == y,
         "votes": votes,
-        "probability": scores.gather(1, y[:, None])[:, 0],
+        "probability": scores.gather(1, y[:, None])[:, 0].float(),
     }
     return pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()}).assign(
         inference_draws=len(draws)

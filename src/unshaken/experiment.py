@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from unshaken.errors import unknown
 from unshaken.models import Cost, Draws, StochasticClassifier
 from unshaken.models.draws import read_tensors
 from unshaken.parts import Table, full
-from unshaken.recipe import Recipe
+from unshaken.recipe import Recipe, read_recipe
 from unshaken.store import (
     Damaged,
     checksum,
@@ -32,7 +33,7 @@ from unshaken.store import (
     write_tensors,
     write_whole,
 )
-from unshaken.units import Unit, attack_unit, inference_draws, load_data, new_model, plan, train_unit
+from unshaken.units import Unit, attack_unit, fingerprint, inference_draws, load_data, new_model, plan, train_unit
 
 # what a unit may fail with, so that the other units go on; anything else is a defect of the program and stops it
 FAILURES = (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError, OSError, MemoryError)
@@ -42,7 +43,7 @@ Say = Callable[[str], None]
 
 
 def run(
-    recipe: Recipe,
+    recipe: Recipe | str,
     *,
     out: str | Path = "runs",
     data_root: str | Path | None = None,
@@ -50,15 +51,16 @@ def run(
     progress: Progress = lambda done, total, note: None,
     say: Say = print,
 ) -> Path:
-    """Compute what is missing of a recipe and return the folder of the run.
+    """Compute what is missing of a recipe (read, or its name or path) and return the folder of the run.
 
     A run that was cut off is continued by the same call and repeats nothing finished; a damaged file is named and
     computed again; two processes at once share the work. A unit that fails is recorded and the others go on:
     `failed_units` tells. What is wrong with the recipe, the data or the model is found before any work.
     """
+    recipe = read_recipe(recipe) if isinstance(recipe, str) else recipe
     work = Work(recipe, Path(out), data_root, choose_device(device), say)
     work.rehearse()
-    units = plan(recipe)
+    units = plan(recipe, work.inputs)
     for done, unit in enumerate(units):
         progress(done, len(units), f"{unit.label}, {work.last}" if work.last else unit.label)
         work.do(unit, lambda step, steps, told, at=done: progress(at + step / steps, len(units), f"training: {told}"))
@@ -86,8 +88,9 @@ class Work:
 
     def __init__(self, recipe: Recipe, out: Path, data_root: str | Path | None, device: torch.device, say: Say) -> None:
         self.recipe, self.device, self.say = recipe, device, say
-        self.folder = out / f"{recipe.name}-{digest(recipe.config)}"
         self.data = load_data(recipe.config, data_root, device)
+        self.inputs = fingerprint(recipe, self.data)
+        self.folder = out / f"{recipe.name}-{digest([recipe.config, self.inputs])}"
         self.models: dict[str, StochasticClassifier] = {}
         self.inference: tuple[tuple[str, int], Draws] | None = None
         self.status: dict[str, Table] = {}
@@ -127,10 +130,21 @@ class Work:
         if not path.exists():
             return None
         try:
-            return read_rows(path)[1] if unit.kind == "attack" else self.load_model(unit)
-        except Damaged as error:
+            if unit.kind == "train":
+                return self.load_model(unit)
+            if self.has_examples(unit):
+                read_tensors(self.examples(unit))
+            return read_rows(path)[1]
+        except (Damaged, FileNotFoundError) as error:
             self.say(f"{error} Computing it again.")
             return None
+
+    def examples(self, unit: Unit) -> Path:
+        return self.folder / "examples" / f"{unit.name}.safetensors"
+
+    def has_examples(self, unit: Unit) -> bool:
+        """The first repeat of every attack keeps some images."""
+        return bool(unit.config["repeat"] == 0 and unit.config["attack"]["kind"] != "none")
 
     def load_model(self, unit: Unit) -> Table:
         path = self.path(unit)
@@ -177,16 +191,17 @@ class Work:
         key = (unit.model, unit.config["repeat"])
         if self.inference is None or self.inference[0] != key:
             self.inference = (key, inference_draws(unit, model))
-        rows, examples = attack_unit(unit, model, self.data["test"], self.inference[1])
+        rows, examples, seconds = attack_unit(unit, model, self.data["test"], self.inference[1])
         accuracy = float(rows[rows.role == "sweep"].correct.mean())
         told = {"unit": unit.name, "accuracy": accuracy, **_cost(started, model, before)}
-        if unit.config["repeat"] == 0 and unit.config["attack"]["kind"] != "none":
+        told["attack_seconds"] = round(seconds, 4)
+        if self.has_examples(unit):
             named = {
                 "label": unit.config["attack"]["label"],
                 "model": unit.model,
                 "eps": str(unit.config["attack"]["eps"]),
             }
-            write_tensors(self.folder / "examples" / f"{unit.name}.safetensors", examples, named)
+            write_tensors(self.examples(unit), examples, named)
         write_rows(self.path(unit), rows, told)
         return told
 
@@ -199,8 +214,9 @@ class Work:
             "title": config["title"],
             "about": config["about"],
             "preset": self.recipe.preset,
-            "hash": digest(config),
-            "command": " ".join(["unshaken", *sys.argv[1:]]),
+            "hash": digest([config, self.inputs]),
+            "inputs": self.inputs,
+            "command": shlex.join(["unshaken", *sys.argv[1:]]),
             "seed": config["seed"],
             "data": {"name": test.name, "classes": test.classes, "labels": list(test.labels), **sizes},
             "versions": versions(),
@@ -210,13 +226,17 @@ class Work:
         }
         path = self.folder / "run.json"
         with claimed(path):  # another process may have done what this one has not looked at yet
-            known = {unit["name"]: unit for unit in read_json(path)["units"]} if path.exists() else {}
+            try:
+                known = {unit["name"]: unit for unit in read_json(path)["units"]}
+            except Damaged:  # absent, or cut: what it said is found again unit by unit
+                known = {}
             statuses = known | self.status
             write_json(path, told | {"units": [_unit_record(unit, statuses.get(unit.name, {})) for unit in units]})
 
 
 def _unit_record(unit: Unit, status: Table) -> Table:
-    words = {"status": "waiting", "error": None, "seconds": None, "forwards": None, "gradients": None}
+    words = {"status": "waiting", "error": None, "seconds": None, "attack_seconds": None}
+    words |= {"forwards": None, "gradients": None}
     named = {"name": unit.name, "kind": unit.kind, "label": unit.label, "model": unit.model}
     return named | {word: status.get(word, default) for word, default in words.items()}
 

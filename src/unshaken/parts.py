@@ -54,6 +54,8 @@ def part(where: str, table: Mapping[str, Any], given: Table) -> Table:
 
 def arguments(where: str, function: Callable[..., Any], given: Table, supplied: Collection[str] = SUPPLIED) -> Table:
     """Every argument of `function` that a recipe may set: what is given, checked, and the defaults of the rest."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{where}: expected a table of settings, got {given!r}.")
     words = settable(function, supplied)
     for word in given:
         if word not in words:

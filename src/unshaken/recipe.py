@@ -25,6 +25,7 @@ from unshaken.training import train
 from unshaken.validate import check_eps
 
 SECTIONS = ("title", "about", "seed", "data", "network", "model", "training", "attacks", "evaluation", "sweep")
+COLUMNS = ("norm", "loss", "draws", "steps", "eps")  # settings of an attack that rows hold in columns
 MODEL_SECTIONS = ("network", "model", "training")
 
 
@@ -76,9 +77,13 @@ def read_recipe(name: str, *, preset: str | None = None, settings: Sequence[str]
     path = find_recipe(name)
     try:
         raw = _fractions(tomllib.loads(path.read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML in UTF-8: {error}.") from error
     presets, paper = raw.pop("presets", {}), raw.pop("paper", {})
+    if not isinstance(presets, dict) or not isinstance(paper, dict):
+        raise ValueError(f"{path}: [presets] and [paper] must be tables.")
+    if preset is not None and not presets:
+        raise ValueError(f"{path.name} has no presets; got {preset!r}.")
     if preset is not None and preset not in presets:
         raise unknown(f"preset of {path.name}", preset, presets)
     try:
@@ -98,6 +103,8 @@ def resolve(raw: Table) -> Table:
     for word in ("data", "network", "model", "attacks", "evaluation"):
         if word not in raw:
             raise ValueError(f"section [{word}] is missing.")
+    if isinstance(raw.get("seed", 0), bool) or not isinstance(raw.get("seed", 0), int):
+        raise ValueError(f"seed must be a whole number; got {raw['seed']!r}.")
     evaluation = arguments("[evaluation]", evaluation_section, raw["evaluation"], supplied=())
     _check_sizes("[evaluation]", evaluation["eps"])
     return {
@@ -116,6 +123,9 @@ def _models(raw: Table) -> list[Table]:
     models = []
     for point in _grid("[sweep]", raw.get("sweep", {})):
         one = deepcopy({word: raw[word] for word in MODEL_SECTIONS if word in raw})
+        for word, section in one.items():
+            if not isinstance(section, dict):
+                raise ValueError(f"[{word}] must be a table of settings; got {section!r}.")
         for path, value in point.items():
             if path.split(".")[0] not in one:
                 raise ValueError(f"[sweep]: {unknown('section', path.split('.')[0], one)}")
@@ -129,12 +139,13 @@ def _models(raw: Table) -> list[Table]:
                 "training": arguments("[training]", train, one["training"]) if "training" in one else None,
             }
         )
+    _check_unique("models", [str(model["label"]) for model in models])
     return models
 
 
 def _attacks(entries: list[Table], sizes: list[float]) -> list[Table]:
     """One attack for each point of the grid of every [[attacks]], with a label that no other has."""
-    if not isinstance(entries, list) or not entries:
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("[[attacks]] must be a list of one attack or more.")
     attacks = []
     for i, entry in enumerate(entries):
@@ -144,22 +155,34 @@ def _attacks(entries: list[Table], sizes: list[float]) -> list[Table]:
         _check_sizes(where, eps)
         for point in _grid(where, entry.get("sweep", {})):
             attacks.append({**part(where, ATTACKS, own | point), "eps": eps})
-    for attack, label in zip(attacks, _labels(attacks), strict=True):
-        attack["label"] = label
+    for attack, (name, label) in zip(attacks, _labels(attacks), strict=True):
+        attack.update(name=name, label=label)
+    _check_unique("attacks", [attack["label"] for attack in attacks])
     return attacks
 
 
-def _labels(attacks: list[Table]) -> list[str]:
-    """FGSM-10, or FGSM-10 (loss cw) where another attack is FGSM-10 too."""
+def _labels(attacks: list[Table]) -> list[tuple[str, str]]:
+    """(name, label): fgsm and FGSM-10, or FGSM-10 (loss cw) where another attack is FGSM-10 too.
+
+    The name of an attack tells what no column of a row does: pgd (start uniform).
+    """
     whole = [full(attack, ATTACKS) for attack in attacks]
     names = [attack_name(attack["kind"], str(attack.get("draws", ""))) for attack in whole]
     labels = []
     for name, attack in zip(names, whole, strict=True):
         twins = [other for other, same in zip(whole, names, strict=True) if same == name]
         differing = [word for word in attack if any(other.get(word) != attack[word] for other in twins)]
-        told = ", ".join(f"{word} {_told(attack[word])}" for word in differing)
-        labels.append(f"{name} ({told})" if told else name)
+        told = [f"{word} {_told(attack[word])}" for word in differing]
+        rest = [f"{word} {_told(attack[word])}" for word in differing if word not in COLUMNS]
+        kind = attack["kind"] + (f" ({', '.join(rest)})" if rest else "")
+        labels.append((kind, f"{name} ({', '.join(told)})" if told else name))
     return labels
+
+
+def _check_unique(what: str, labels: list[str]) -> None:
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise ValueError(f"two {what} are the same: {twice[0]}.")
 
 
 def _check_sizes(where: str, eps: Any) -> None:
@@ -167,6 +190,8 @@ def _check_sizes(where: str, eps: Any) -> None:
         raise ValueError(f"{where}: eps must be a list of perturbation sizes; got {eps!r}.")
     try:
         check_eps([float(size) for size in eps], 1)
+        if len(set(eps)) < len(eps):
+            raise ValueError(f"eps has a size twice: {eps}.")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error
 
@@ -242,4 +267,8 @@ def _fractions(value: Any) -> Any:
 
 
 def _told(value: Any) -> str:
-    return value.get("kind", str(value)) if isinstance(value, dict) else str(value)
+    return (
+        " ".join(str(v) if k == "kind" else f"{k} {v}" for k, v in value.items())
+        if isinstance(value, dict)
+        else str(value)
+    )

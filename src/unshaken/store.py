@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Damaged(Exception):
+class Damaged(ValueError):
     """A file that is cut, altered or of another format: to be computed again."""
 
 
@@ -86,6 +86,17 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], told: dict[str, str]) 
 
     kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_whole(path, lambda part: save_file(kept, part, told))
+
+
+def hash_tensors(tensors: Iterable[Tensor], length: int = 10) -> str:
+    """A name for the content of tensors."""
+    import torch
+
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()[:length]
 
 
 def checksum(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,15 +14,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+import unshaken
 from unshaken.attacks import ATTACKS, NORMS
 from unshaken.data import Data, load
 from unshaken.evaluate import evaluate, inference_sets
 from unshaken.models import MODELS, Draws, StochasticClassifier, derive
-from unshaken.models.draws import remember
+from unshaken.models.draws import provenance_of, remember
 from unshaken.networks import NETWORKS
 from unshaken.parts import Table, bound, build, full
 from unshaken.recipe import Recipe
-from unshaken.store import digest
+from unshaken.store import digest, hash_tensors
 from unshaken.training import train
 from unshaken.training.loop import Progress
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 EXAMPLES = 8  # inputs whose images are kept for the report
+SLICE = 2**24  # numbers in one perturbed slice of the inputs: 64 MiB, and a few copies of it while it is made
 CLEAN = {"kind": "none", "label": "clean", "eps": [0.0]}
 
 
@@ -50,10 +53,13 @@ class Unit:
         return f"{words}-{digest(self.config)}"
 
 
-def plan(recipe: Recipe) -> list[Unit]:
-    """The units of a recipe in order: each model, then its clean rows and attacks, repeat by repeat."""
+def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
+    """The units of a recipe in order: each model, then its clean rows and attacks, repeat by repeat.
+
+    `inputs` is what the results depend on besides the recipe, see `fingerprint`.
+    """
     config, units = recipe.config, []
-    common = {word: config[word] for word in ("seed", "data")}
+    common = {**{word: config[word] for word in ("seed", "data")}, "inputs": inputs}
     evaluation = {word: value for word, value in config["evaluation"].items() if word != "repeats"}
     for model in config["models"]:
         label, source = model["label"], {**common, **model}
@@ -75,6 +81,20 @@ def load_data(config: Table, data_root: str | Path | None, device: torch.device)
         data = load(config["data"]["name"], split=split, limit=limit, data_root=data_root, **settings)
         found[split] = data._replace(x=data.x.to(device), y=data.y.to(device))
     return found
+
+
+def fingerprint(recipe: Recipe, data: dict[str, Data]) -> Table:
+    """What results depend on besides the recipe: images and labels, networks as built before training, the version.
+
+    So a data set or a network of the same name but other content is another run.
+    """
+    seed = recipe.config["seed"]
+    networks = [new_model(spec, seed, data["test"]).tensors().values() for spec in recipe.config["models"]]
+    return {
+        "data": {split: hash_tensors([part.x, part.y]) for split, part in data.items()},
+        "networks": [hash_tensors(tensors) for tensors in networks],
+        "unshaken": unshaken.__version__,
+    }
 
 
 def new_model(config: Table, seed: int, data: Data) -> StochasticClassifier:
@@ -107,36 +127,62 @@ def inference_draws(unit: Unit, model: StochasticClassifier) -> Draws:
 
 def attack_unit(
     unit: Unit, model: StochasticClassifier, data: Data, inference: Draws
-) -> tuple[DataFrame, dict[str, Tensor]]:
-    """(rows of all inputs at every size, example images): perturb, then predict with draws the attack never saw."""
+) -> tuple[DataFrame, dict[str, Tensor], float]:
+    """(rows of all inputs at every size, example images, seconds of the attack alone).
+
+    Perturbs, then predicts with draws the attack never saw, some inputs at a time: memory is bounded in their number.
+    """
     import pandas as pd
 
-    attack, repeat = unit.config["attack"], unit.config["repeat"]
+    attack = unit.config["attack"]
     settings = full(attack, ATTACKS) if attack["kind"] != "none" else {}
-    sizes, roles = _sizes(attack, settings, repeat, data)
-    x_adv, zero_gradient = _perturb(unit, model, data, sizes)
-    flat = remember(x_adv.flatten(0, 1), getattr(x_adv, "made_with", []))
-    how = {word: unit.config["evaluation"][word] for word in ("rule", "batch_size")}
-    rows = evaluate(model, flat, data.y.repeat(len(sizes)), draws=inference, **how)
-    at, n = rows["index"].to_numpy(), len(data.y)
-    norm = settings.get("norm", "")
-    moved = flat - data.x.repeat(len(sizes), *[1] * (data.x.dim() - 1))
-    rows = rows.assign(
+    sizes, roles = _sizes(attack, settings, unit.config["repeat"], data)
+    at_once = max(1, SLICE // (len(sizes) * data.x[0].numel()))
+    parts: list[DataFrame] = []
+    examples: dict[str, Tensor] = {}
+    seconds = 0.0
+    for first in range(0, len(data.y), at_once):
+        x, y = data.x[first : first + at_once], data.y[first : first + at_once]
+        started = time.perf_counter()
+        x_adv, zero_gradient = _perturb(unit, model, x, y, sizes)
+        seconds += time.perf_counter() - started
+        rows = _rows(unit, model, x, y, x_adv, inference, settings.get("norm", ""))
+        place = rows["index"].to_numpy()
+        parts.append(
+            rows.assign(
+                eps=pd.Series(sizes)[place // len(y)].to_numpy(),
+                role=pd.Series(roles)[place // len(y)].to_numpy(),
+                index=first + place % len(y),
+                zero_gradient=zero_gradient.repeat(len(sizes)).cpu().numpy(),
+            )
+        )
+        examples = examples or {"x": x[:EXAMPLES], "x_adv": x_adv[: len(attack["eps"]), :EXAMPLES]}
+    rows = pd.concat(parts, ignore_index=True).assign(
         model=unit.model,
-        attack=attack["kind"],
-        norm=norm,
+        attack=attack.get("name", attack["kind"]),
+        norm=settings.get("norm", ""),
         loss=settings.get("loss", ""),
         attack_draws=str(settings.get("draws", "")),
         steps=settings.get("steps", 0),
-        eps=pd.Series(sizes)[at // n].to_numpy(),
-        role=pd.Series(roles)[at // n].to_numpy(),
-        repeat=repeat,
-        index=at % n,
-        size=NORMS[norm].size(moved).cpu().numpy() if norm in NORMS else 0.0,
-        zero_gradient=zero_gradient.repeat(len(sizes)).cpu().numpy(),
+        repeat=unit.config["repeat"],
     )
-    shown = len(attack["eps"])
-    return rows, {"x": data.x[:EXAMPLES], "x_adv": x_adv[:shown, :EXAMPLES]}
+    return rows, examples, seconds
+
+
+def _rows(
+    unit: Unit, model: StochasticClassifier, x: Tensor, y: Tensor, x_adv: Tensor, inference: Draws, norm: str
+) -> DataFrame:
+    """Rows of x_adv (E, n, ...), one size after the other, with the size of each perturbation where a norm is known."""
+    made_with = provenance_of(x_adv)
+    flat = remember(x_adv.flatten(0, 1), made_with)
+    how = {word: unit.config["evaluation"][word] for word in ("rule", "batch_size")}
+    rows = evaluate(model, flat, y.repeat(len(x_adv)), draws=inference, **how)
+    moved = flat - x.repeat(len(x_adv), *[1] * (x.dim() - 1))
+    known = made_with or unit.config["attack"]["kind"] == "none" or inference.seed is None
+    return rows.assign(
+        size=NORMS[norm].size(moved).cpu().numpy() if norm in NORMS else 0.0,
+        shared_draws=rows.shared_draws.astype(float) if known else float("nan"),
+    )
 
 
 def _sizes(attack: Table, settings: Table, repeat: int, data: Data) -> tuple[list[float], list[str]]:
@@ -149,19 +195,21 @@ def _sizes(attack: Table, settings: Table, repeat: int, data: Data) -> tuple[lis
     return [*sizes, 0.0, box], [*roles, "check", "check"]
 
 
-def _perturb(unit: Unit, model: StochasticClassifier, data: Data, sizes: list[float]) -> tuple[Tensor, Tensor]:
-    """(x_adv (E, n, ...), which inputs had an exactly zero gradient at the first step (n,))."""
+def _perturb(
+    unit: Unit, model: StochasticClassifier, x: Tensor, y: Tensor, sizes: list[float]
+) -> tuple[Tensor, Tensor]:
+    """(x_adv (E, n, ...), whether each gradient was exactly zero at the first step (n,): 1, 0, NaN: unknown)."""
     attack = unit.config["attack"]
-    zero = torch.zeros_like(data.y, dtype=torch.bool)
+    zero = torch.full((len(y),), float("nan"))
     if attack["kind"] == "none":
-        return data.x[None], zero
+        return x[None], zero
 
     def look(step: int, gradient: Tensor) -> None:
         if step == 0:
             zero.copy_((gradient == 0).flatten(1).all(1)[: len(zero)])
 
-    settings = {word: value for word, value in attack.items() if word not in ("label", "eps")}
+    settings = {word: value for word, value in attack.items() if word not in ("label", "name", "eps")}
     function: Callable[..., Tensor] = build(ATTACKS, settings)
     watch = {"watch": look} if "watch" in inspect.signature(function).parameters else {}
     seed = derive(unit.config["seed"], "repeat", unit.config["repeat"])
-    return function(model, data.x, data.y, eps=sizes, seed=seed, **watch), zero
+    return function(model, x, y, eps=sizes, seed=seed, **watch), zero

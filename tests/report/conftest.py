@@ -43,7 +43,7 @@ def make_run(
     models: Iterable[str] = ("mean_field",),
     attacks: Iterable[str] = LINF,
     inputs: int = 200,
-    repeats: int = 2,
+    repeats: int = 3,
     **about: Any,
 ) -> Path:
     """Train, attack, evaluate and store, as a run does it; `about` goes into run.json."""
@@ -127,7 +127,7 @@ def _about(units: list[dict[str, Any]], test: Any) -> dict[str, Any]:
             "model": {"kind": "mean_field", "net": {"kind": "mlp", "widths": [32]}, "initial_scale": 0.02},
             "training": {"epochs": 6, "optimizer": {"kind": "adam", "lr": 0.01}, "objective": "elbo"},
             "attacks": [{"kind": "fgsm", "draws": [1, 10]}, {"kind": "pgd", "steps": 5}, {"kind": "mean"}],
-            "evaluation": {"draws": INFERENCE_DRAWS, "repeats": 2},
+            "evaluation": {"draws": INFERENCE_DRAWS, "repeats": 3},
         },
         "versions": {"unshaken": "0.1.0", "torch": torch.__version__, "python": "3.11.2"},
         "machine": {"device": "cpu", "cpu": "AMD EPYC 7B13", "cores": 2, "platform": "Linux x86_64"},

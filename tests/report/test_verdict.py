@@ -107,3 +107,10 @@ def test_a_failed_check_is_said_in_the_terminal_before_any_result(source):
 def test_a_run_without_rows_says_so(source):
     told = verdict(source.about, source.rows.head(0))
     assert told[-1].startswith("No attack has finished yet")
+
+
+def test_two_repeats_and_a_clean_accuracy_like_chance_are_doubts(source):
+    two = source.rows[source.rows.repeat < 2]
+    assert any(line.startswith("There are two repeats only") for line in doubts(source.about, two))
+    guessed = source.rows.assign(correct=source.rows["index"] % 10 == 0)
+    assert any("mean_field is not surely better than chance" in line for line in doubts(source.about, guessed))

@@ -33,9 +33,9 @@ COLUMNS = {
     "correct": bool,
     "votes": int,
     "probability": float,
-    "shared_draws": int,
+    "shared_draws": float,
     "size": float,
-    "zero_gradient": bool,
+    "zero_gradient": float,
 }
 """The columns of a row, in their order."""
 

@@ -94,15 +94,16 @@ def cost_table(units: list[dict[str, Any]]) -> DataFrame:
     """Wall seconds, forward passes and gradients of every unit, and their ratio to MEAN's mean on the same model."""
     import pandas as pd
 
-    names = ["name", "kind", "label", "model", "status", *COSTS]
+    names = ["name", "kind", "label", "model", "status", *COSTS, "attack_seconds"]
     table = pd.DataFrame([[unit.get(name) for name in names] for unit in units], columns=names)
     table["label"] = [part_label(unit) for unit in units]
-    table[COSTS] = table[COSTS].apply(pd.to_numeric)
+    table[names[5:]] = table[names[5:]].apply(pd.to_numeric)
     done = table[(table.kind == "attack") & (table.status == "done") & (table.label != "clean")]
-    mean = done[done.label == "MEAN"].groupby("model")[COSTS].mean()
+    compared = done.assign(seconds=done.attack_seconds.fillna(done.seconds))  # the attacks, not the predictions
+    mean = compared[compared.label == "MEAN"].groupby("model")[COSTS].mean()
     for column in COSTS:
-        base = done.model.map(mean[column]).astype(float)
-        table[f"{column}_to_mean"] = done[column] / base.where(base > 0)
+        base = compared.model.map(mean[column]).astype(float)
+        table[f"{column}_to_mean"] = compared[column] / base.where(base > 0)
     return table.rename(columns={"name": "unit"})
 
 
@@ -153,7 +154,7 @@ def _curves(part: DataFrame) -> dict[str, DataFrame]:
     """Label -> rows by eps, in the order kind, draws; loss and steps are named where the attack alone is not enough."""
     curves: dict[str, DataFrame] = {}
     grouped = list(part.groupby(["attack", "attack_draws", "loss", "steps"], sort=False))
-    names = [attack_name(attack, draws, steps) for (attack, draws, _, steps), _ in grouped]
+    names = [attack_name(attack, draws) for (attack, draws, _, steps), _ in grouped]
     for name, (key, curve) in zip(names, grouped, strict=True):
         same = [other for label, (other, _) in zip(names, grouped, strict=True) if label == name]
         extra = [key[2]] if len({other[2] for other in same}) > 1 else []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from unshaken.checks import Finding, check
 from unshaken.report.tables import SERIES, Panel, accuracy_table, at, eps_text, panels, part_label
-from unshaken.statistics import Interval, difference
+from unshaken.statistics import Interval, accuracy, difference
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -62,6 +62,14 @@ def doubts(run: dict[str, Any], rows: DataFrame) -> list[str]:
             "Each input was predicted with one set of draws only (one repeat), so the intervals cover the choice of "
             "inputs but not the luck of the draws."
         )
+    if len(rows) and rows.repeat.nunique() == 2:
+        said.append(
+            "There are two repeats only, so the variance of the draws is hardly known and intervals can be wide."
+        )
+    for model, clean in rows[rows.attack == "none"].groupby("model") if len(rows) else ():
+        chance = float(clean.drop_duplicates("index").label.value_counts(normalize=True).max())
+        if (found := accuracy(clean)).low <= chance:
+            said.append(f"Without an attack {model} is not surely better than chance ({chance:.3f}): {found}.")
     if len(rows) and (n := rows["index"].nunique()) < 100:
         said.append(f"Only {n} inputs were attacked, so every interval is wide.")
     return said + [_missing(units) for units in _unfinished(run.get("units", []))]
