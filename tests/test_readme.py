@@ -51,6 +51,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_has_a_gap(page: Path) -> None:
+    assert not re.findall(
+        r"\b(?:TODO|TBD|XXX|[A-Z]+_[A-Z]+_?TABLE|BENCHMARK_TABLE|ZEROSHARE)\b", page.read_text(encoding="utf-8")
+    )
+
+
 def test_every_check_is_explained() -> None:
     text = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
     assert all(f"| {name} |" in text for name in CHECKS)

@@ -259,4 +259,11 @@ def machine(device: torch.device) -> Table:
     names = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else []
     cpu = names[0] if names else platform.processor() or platform.machine()
     gpu = {"gpu": torch.cuda.get_device_name()} if device.type == "cuda" else {}
-    return {"device": device.type, "cpu": cpu, "cores": os.cpu_count(), "platform": platform.platform(), **gpu}
+    return {
+        "device": device.type,
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+        **gpu,
+    }

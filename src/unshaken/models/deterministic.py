@@ -15,7 +15,7 @@ class Deterministic(StochasticClassifier):
     """Any network as a stochastic classifier whose draws are all alike.
 
     The network's tensors are shared (training this trains it); its modes, hooks and gradients are left alone, and
-    it is always used in eval mode.
+    it is always used in eval mode. A layer that is replaced after wrapping is not seen.
     """
 
     kind = "deterministic"
