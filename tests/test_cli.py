@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from unshaken import __version__ as unshaken_version
 from unshaken.cli import app
 from unshaken.recipe import recipe_folders
 
@@ -44,6 +45,20 @@ def test_help_answers_in_under_a_second() -> None:
         subprocess.run([sys.executable, "-m", "unshaken.cli", "--help"], check=True, capture_output=True)
         took.append(time.perf_counter() - started)
     assert min(took) < 1
+
+
+def test_the_version_is_told() -> None:
+    code, out, _ = unshaken("--version")
+    assert code == 0
+    assert out.strip() == unshaken_version
+
+
+def test_an_output_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    code, _, err = unshaken("run", "demo", "--preset", "smoke", "--out", str(tmp_path / "runs"))
+    assert code == 2
+    assert err.startswith("unshaken: cannot write to ")
+    assert err.count("\n") == 1
 
 
 def test_help_imports_nothing_heavy() -> None:

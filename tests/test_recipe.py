@@ -81,6 +81,11 @@ def test_a_preset_overrides_and_a_setting_overrides_the_preset(recipe: str) -> N
     assert [attack.get("draws") for attack in config["attacks"]] == [None, 3, 3]
 
 
+def test_a_sweep_may_be_set_too(recipe: str) -> None:
+    config = read_recipe(recipe, settings=["attacks.sweep.draws=[2, 3, 4]", "attacks.norm=linf"]).config
+    assert [attack["label"] for attack in config["attacks"]] == ["MEAN", "PGD-2", "PGD-3", "PGD-4"]
+
+
 def test_a_part_of_another_kind_replaces_the_old_one(recipe: str) -> None:
     optimizer = read_recipe(recipe, preset="sgd").config["models"][0]["training"]["optimizer"]
     assert optimizer["kind"] == "sgd"
@@ -118,6 +123,17 @@ def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
         ("evaluation.eps=[]", "eps is an empty list"),
         ("evaluation.eps=[-0.1]", "eps must be finite and 0 or more; got -0.1"),
         ("evaluation.eps=[nan]", "eps must be finite and 0 or more; got nan"),
+        ("evaluation.eps=[8]", r"eps 8 is larger than the whole input box; is 8/255 meant\?"),
+        ("evaluation.eps=[0.1, 0.1]", "eps has a size twice"),
+        ("evaluation.draws=true", "expected a value of another type than true or false; got True"),
+        ("evaluation=5", r"\[evaluation\]: expected a table of settings, got 5"),
+        ("data=5", r"\[data\]: expected a table of settings, got 5"),
+        ("training=false", r"\[training\] must be a table of settings; got False"),
+        ("attacks=[5]", r"\[\[attacks\]\] must be a list of one attack or more"),
+        ("model.kind=5", r"\[model\]: unknown kind 5: choose one of"),
+        ("model.kind=os:sep", "kind 'os:sep' names no function"),
+        ("seed=abc", "seed must be a whole number; got 'abc'"),
+        ("attacks.sweep.draws=[1, 1]", "two attacks are the same: "),
         ("evaluation.draws=0", "draws must be a whole number, 1 or more; got 0"),
         ("evaluation.rule=probabilty", "unknown rule 'probabilty': did you mean 'probability'?"),
         ("attacks.loss=log_eror", "unknown loss 'log_eror': did you mean 'log_error'?"),

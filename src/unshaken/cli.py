@@ -26,6 +26,23 @@ Preset = Annotated[
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override one setting, such as attacks.steps=20.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        import unshaken
+
+        typer.echo(unshaken.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """How robust is a classifier whose prediction is random?"""
+
+
 @app.command()
 def run(
     recipe: RecipeName,

@@ -104,6 +104,12 @@ class Work:
             model.logits(self.data["test"].x[:1], model.draw(1, seed=0))
             if any(full(attack, ATTACKS).get("draws") == "mean" for attack in config["attacks"]):
                 model.mean()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / ".writable", {})
+            (self.folder / ".writable").unlink()
+        except OSError as error:
+            raise ValueError(f"cannot write to {self.folder}: {error.strerror}.") from error
 
     def do(self, unit: Unit, progress: Callable[..., None]) -> None:
         """Compute one unit unless it is there, while no other process does; note how it went."""

@@ -113,6 +113,8 @@ def _value(where: str, word: str, value: Any, hint: Any) -> Any:
         return part(where, PARTS[word], value)
     if word in WORDS and isinstance(value, str) and ":" not in value and value not in WORDS[word]:
         raise ValueError(f"{where}: {unknown(word, value, WORDS[word])}")
+    if isinstance(value, bool) and hint is not bool and bool not in get_args(hint):
+        raise ValueError(f"{where}: expected a value of another type than true or false; got {value}.")
     try:
         value = TypeAdapter(_plain(hint)).validate_python(value)
     except ValidationError as error:

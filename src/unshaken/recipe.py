@@ -154,7 +154,12 @@ def _attacks(entries: list[Table], sizes: list[float]) -> list[Table]:
         eps = entry.get("eps", sizes)
         _check_sizes(where, eps)
         for point in _grid(where, entry.get("sweep", {})):
-            attacks.append({**part(where, ATTACKS, own | point), "eps": eps})
+            attack = part(where, ATTACKS, own | point)
+            if full(attack, ATTACKS).get("norm") == "linf" and max(eps) > 1:
+                raise ValueError(
+                    f"{where}: eps {max(eps):g} is larger than the whole input box; is {max(eps):g}/255 meant?"
+                )
+            attacks.append({**attack, "eps": eps})
     for attack, (name, label) in zip(attacks, _labels(attacks), strict=True):
         attack.update(name=name, label=label)
     _check_unique("attacks", [attack["label"] for attack in attacks])
@@ -219,14 +224,16 @@ def _merge(table: Table, changes: Table, where: str) -> None:
 
 
 def _merge_each(attacks: list[Table], changes: Table, where: str) -> None:
-    """Write `changes` into every attack that knows the word; one at least must."""
-    for word, value in changes.items():
-        knowing = [a for a in attacks if word in ("eps", "sweep") or word in _words(a)]
+    """Write `changes` into every attack that knows the word, as a value or as a sweep; one at least must."""
+    swept = changes.get("sweep", {})
+    for word, value in {**{word: value for word, value in changes.items() if word != "sweep"}, **swept}.items():
+        knowing = [attack for attack in attacks if word in _words(attack)]
         if not knowing:
             raise ValueError(f"{where}: {unknown('setting', word, {w for a in attacks for w in _words(a)})}")
         for attack in knowing:
-            attack[word] = deepcopy(value)
             attack.get("sweep", {}).pop(word, None)
+            attack.pop(word, None)
+            (attack.setdefault("sweep", {}) if word in swept else attack)[word] = deepcopy(value)
 
 
 def _words(attack: Table) -> set[str]:
