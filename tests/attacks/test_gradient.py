@@ -164,3 +164,38 @@ def test_labels_are_compared_with_the_number_of_logits():
     with raises_sentence("a classifier needs 2 logits at least; this network gives 1"):
         one = Deterministic(nn.Sequential(nn.Flatten(), nn.Linear(12, 1)).double())
         input_gradient(one, X, torch.zeros_like(Y), one.draw(1), LOSSES["log_error"])
+
+
+class Fixed(nn.Module):
+    """Logits (x w, 0) with a weight of its own for each draw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(4))
+
+    def forward(self, x):
+        score = x.flatten(1) @ self.w
+        return torch.stack([score, torch.zeros_like(score)], 1)
+
+
+@pytest.mark.parametrize("loss", ["log_error", "cross_entropy", "mean_cross_entropy"])
+@pytest.mark.parametrize("chunk", [1, 3, 64])
+@pytest.mark.parametrize("wrong", [0, 1, 9])
+def test_the_direction_survives_where_every_draw_is_sure(loss, chunk, wrong):
+    x, y = torch.full((1, 1, 2, 2), 0.5), torch.zeros(1, dtype=torch.int64)
+    weights = [
+        (60 + s) * (1 if s >= wrong else -1) * torch.tensor([1.0, 1 + s / 9, 0.5, 1 - s / 20]) for s in range(10)
+    ]
+    states = tuple({"w": weight} for weight in weights)
+    draws = Draws(states.__getitem__, tuple(range(10)), 0, "mean_field", states)
+    found = input_gradient(MeanField(Fixed()), x, y, draws, LOSSES[loss], chunk=chunk).flatten().double()
+    exact = x.double().requires_grad_()
+    u = torch.stack([-(exact.flatten(1) @ weight.double()) for weight in weights])
+    slopes = {
+        "log_error": u.sigmoid() * (-u).sigmoid() / u.sigmoid().sum(0),
+        "cross_entropy": u.sigmoid() * (-u).sigmoid() / (-u).sigmoid().sum(0),
+        "mean_cross_entropy": u.sigmoid() / 10,
+    }
+    expected = -sum(slopes[loss][s] * weights[s].double() for s in range(10)).detach()
+    assert found.abs().max() > 0
+    torch.testing.assert_close(found / found.abs().max(), expected / expected.abs().max(), atol=1e-4, rtol=0)

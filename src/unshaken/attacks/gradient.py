@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from unshaken.attacks.losses import STREAMING, gradient_at_logits
+from unshaken.attacks.losses import FLOOR, STREAMING, gradient_at_logits
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.types import Inputs, Labels, Logits, Loss
 from unshaken.validate import check_labels
@@ -53,46 +53,56 @@ def _over_draws(
     return _two_passes(model, x, y, draws, loss, rows, size)
 
 
-def _gradient(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss) -> tuple[Tensor, Tensor]:
-    """(loss (B,), its gradient) with one graph for all draws."""
+def _gradient(
+    model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(loss (B,), g, r (B,)) with one graph for all draws; the gradient is g · exp(r), and r is 0 but for tiny ones."""
     x = x.detach().requires_grad_()
     logits = model.logits(x, draws)
-    value, upstream = _at_logits(loss, logits, y)
+    value, upstream, below = _at_logits(loss, logits, y)
     if not logits.requires_grad:  # a classifier that ignores its input
-        return value, torch.zeros_like(x)
+        return value, torch.zeros_like(x), below
     (gradient,) = torch.autograd.grad(logits, x, upstream, materialize_grads=True)
-    return value, gradient
+    return value, gradient, below
 
 
-def _at_logits(loss: Loss, logits: Logits, y: Labels) -> tuple[Tensor, Tensor]:
-    """(loss, dL/dlogits) after a look at the labels and at the loss."""
+def _at_logits(loss: Loss, logits: Logits, y: Labels) -> tuple[Tensor, Tensor, Tensor]:
+    """`gradient_at_logits` after a look at the labels and at the loss."""
     check_labels(y, logits.shape[-1])
-    value, upstream = gradient_at_logits(loss, logits, y)
+    value, upstream, below = gradient_at_logits(loss, logits, y)
     if math.isnan(float(value.sum())):
         raise ValueError("the loss is NaN: the network gives NaN or infinite logits for these inputs.")
-    return value, upstream
+    return value, upstream, below
 
 
 def _streamed(
     model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss, rows: list[slice], size: int
 ) -> Tensor:
-    """Σ_c w_c ∇L_c / Σ_c w_c over chunks c, with w_c = n_c exp(sign · L_c), one chunk at a time."""
-    total = torch.zeros_like(x)
-    mass = x.new_zeros(len(x))
-    largest = x.new_full((len(x),), -math.inf)
+    """Σ_c w_c ∇L_c / Σ_c w_c over chunks c, with w_c = n_c exp(sign · L_c), one chunk at a time.
+
+    Both sums are kept relative to their largest term so far, so that no weight overflows and no gradient is lost.
+    """
+    total, mass = torch.zeros_like(x), x.new_zeros(len(x))
+    top, top_mass = (x.new_full((len(x),), -math.inf) for _ in range(2))
     wide = (-1, *[1] * (x.dim() - 1))
     for part in draws.chunks(size):
         kept = part.keep() if len(rows) > 1 else part
         for at in rows:
-            value, gradient = _gradient(model, x[at], y[at], kept, loss)
+            value, gradient, below = _gradient(model, x[at], y[at], kept, loss)
             weight = math.log(len(part)) + STREAMING[loss] * value
-            top = torch.maximum(largest[at], weight)
-            old, new = (largest[at] - top).exp(), (weight - top).exp()
+            old, new, top[at] = _rescale(top[at], weight + below)
             total[at].mul_(old.view(wide)).addcmul_(gradient, new.view(wide))
+            old, new, top_mass[at] = _rescale(top_mass[at], weight)
             mass[at] = mass[at] * old + new
-            largest[at] = top
             del gradient  # not alive beside the next graph
-    return total.div_(mass.view(wide))
+    scale = (top - top_mass - mass.log()).clamp_min(FLOOR).exp_()
+    return total.mul_(scale.view(wide))
+
+
+def _rescale(top: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(factor of what was summed so far, factor of what comes, new largest log-weight)."""
+    largest = torch.maximum(top, weight)
+    return (top - largest).exp(), (weight - largest).exp(), largest
 
 
 def _two_passes(
@@ -103,7 +113,7 @@ def _two_passes(
     for at in rows:
         with torch.no_grad():
             logits = torch.cat([model.logits(x[at], part) for part in draws.chunks(size)])
-        upstream = _at_logits(loss, logits, y[at])[1]
+        _, upstream, _ = _at_logits(loss, logits, y[at])
         for part, weights in zip(draws.chunks(size), upstream.split(size), strict=True):
             inputs = x[at].detach().requires_grad_()
             outputs = model.logits(inputs, part)

@@ -54,10 +54,9 @@ def mean_cross_entropy(logits: Logits, y: Labels) -> Tensor:
 def log_error(logits: Logits, y: Labels) -> Tensor:
     """Log of the mean error probability: log (1/S) Σ_s (1 − p_sy).
 
-    Its gradient has the direction of the gradient of `cross_entropy` (both ascend the mean of 1 − p_y) and does not
-    vanish however confident the draws are, as long as none of them is wrong: the default of sign and normalised steps.
-    Where some draws are surely wrong and all others surely right (|u| > 88 in float32), the true gradient is below the
-    smallest number and is zero here too; `cw` and `mean_cross_entropy` still see it.
+    Its gradient has the direction of the gradient of `cross_entropy` (both ascend the mean of 1 − p_y) and never
+    vanishes, however confident the draws are: the default of sign and normalised steps. Where all draws are sure and
+    some are wrong it is smaller than any float32; an attack still gets its direction (`gradient_at_logits`).
     """
     return ODDS[log_error].value(_odds(logits, y))
 
@@ -107,33 +106,41 @@ STREAMING: dict[Callable[[Logits, Labels], Tensor], int] = {
 
 
 class OddsLoss(NamedTuple):
-    """A loss that depends on the logits through u (S, B) alone."""
+    """A loss that depends on the logits through u (S, B) alone, and rises with every u."""
 
     value: Callable[[Tensor], Tensor]  # (B,)
-    slope: Callable[[Tensor], Tensor]  # dL/du, (S, B)
+    log_slope: Callable[[Tensor], Tensor]  # log dL/du, (S, B)
 
 
 ODDS: dict[Callable[[Logits, Labels], Tensor], OddsLoss] = {
     cross_entropy: OddsLoss(
-        lambda u: -_log_mean_exp(logsigmoid(-u)), lambda u: logsigmoid(-u).softmax(0) * u.sigmoid()
+        lambda u: -_log_mean_exp(logsigmoid(-u)), lambda u: logsigmoid(-u).log_softmax(0) + logsigmoid(u)
     ),
-    mean_cross_entropy: OddsLoss(lambda u: softplus(u).mean(0), lambda u: u.sigmoid() / len(u)),
-    log_error: OddsLoss(lambda u: _log_mean_exp(logsigmoid(u)), lambda u: logsigmoid(u).softmax(0) * (-u).sigmoid()),
+    mean_cross_entropy: OddsLoss(lambda u: softplus(u).mean(0), lambda u: logsigmoid(u) - math.log(len(u))),
+    log_error: OddsLoss(
+        lambda u: _log_mean_exp(logsigmoid(u)), lambda u: logsigmoid(u).log_softmax(0) + logsigmoid(-u)
+    ),
 }
+FLOOR = -40.0  # of the log of a gradient's size: what is smaller keeps its direction, where float32 would make it zero
 
 
-def gradient_at_logits(loss: Callable[[Logits, Labels], Tensor], logits: Logits, y: Labels) -> tuple[Tensor, Tensor]:
-    """(loss (B,), dL/dz (S, B, K)): by autograd, or for the losses of ODDS in closed form, at half the cost.
+def gradient_at_logits(
+    loss: Callable[[Logits, Labels], Tensor], logits: Logits, y: Labels
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(loss (B,), gradient g (S, B, K) at the logits, r (B,)) with dL/dz = g · exp(r).
 
-    ∂u/∂z_c is the softmax over c≠y, and −1 at y.
+    By autograd, or for the losses of ODDS in closed form, at half the cost: ∂u/∂z_c is the softmax over c≠y, −1 at y.
+    There a gradient with dL/du below exp(FLOOR) is kept at that size, and r < 0 says by how much.
     """
     if loss not in ODDS:
         logits = logits.detach().requires_grad_()
         value = loss(logits, y)
-        return value.detach(), torch.autograd.grad(value.sum(), logits)[0]
+        return value.detach(), torch.autograd.grad(value.sum(), logits)[0], torch.zeros_like(value)
     with torch.no_grad():
         others = _others(logits, y)
         rest = others.logsumexp(-1)
         u = rest - _label(logits, y)
         at_logits = others.sub_(rest.unsqueeze(-1)).exp_().scatter_(-1, _index(logits, y), -1.0)
-        return ODDS[loss].value(u), at_logits.mul_(ODDS[loss].slope(u).unsqueeze(-1))
+        slope = ODDS[loss].log_slope(u)
+        below = (slope.amax(0) - FLOOR).clamp_max(0)
+        return ODDS[loss].value(u), at_logits.mul_((slope - below).exp_().unsqueeze(-1)), below
