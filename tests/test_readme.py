@@ -22,6 +22,7 @@ def blocks(page: Path, language: str) -> str:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
 def test_python_on_a_page_runs(page: Path) -> None:
+    """It fails by what the code raises."""
     exec(compile(blocks(page, "python"), str(page), "exec"), {})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from unshaken.models.base import StochasticClassifier
@@ -28,9 +28,6 @@ class SeededModule(StochasticClassifier):
 
     kind = "module"
     vectorises = False
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__(net)
 
     def sampler(self) -> Callable[[int, int], State]:
         return lambda seed, index: {"seed": torch.tensor(derive(seed, index))}
