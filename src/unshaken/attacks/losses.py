@@ -41,6 +41,11 @@ def _log_mean_exp(terms: Tensor) -> Tensor:
     return terms.logsumexp(0) - math.log(len(terms)) if len(terms) > 1 else terms[0]
 
 
+def _log_shares(terms: Tensor) -> Tensor:
+    """log of exp(terms_s) / Σ_t exp(terms_t): (S, B) -> (S, B), or 0 to be added where S is 1."""
+    return terms.log_softmax(0) if len(terms) > 1 else terms.new_zeros(())
+
+
 def cross_entropy(logits: Logits, y: Labels) -> Tensor:
     """−log of the mean probability: −log (1/S) Σ_s p_sy. The cross-entropy of the Bayesian prediction."""
     return ODDS[cross_entropy].value(_odds(logits, y))
@@ -114,11 +119,11 @@ class OddsLoss(NamedTuple):
 
 ODDS: dict[Callable[[Logits, Labels], Tensor], OddsLoss] = {
     cross_entropy: OddsLoss(
-        lambda u: -_log_mean_exp(logsigmoid(-u)), lambda u: logsigmoid(-u).log_softmax(0) + logsigmoid(u)
+        lambda u: -_log_mean_exp(logsigmoid(-u)), lambda u: logsigmoid(u) + _log_shares(logsigmoid(-u))
     ),
     mean_cross_entropy: OddsLoss(lambda u: softplus(u).mean(0), lambda u: logsigmoid(u) - math.log(len(u))),
     log_error: OddsLoss(
-        lambda u: _log_mean_exp(logsigmoid(u)), lambda u: logsigmoid(u).log_softmax(0) + logsigmoid(-u)
+        lambda u: _log_mean_exp(logsigmoid(u)), lambda u: logsigmoid(-u) + _log_shares(logsigmoid(u))
     ),
 }
 FLOOR = -40.0  # of the log of a gradient's size: what is smaller keeps its direction, where float32 would make it zero
@@ -137,10 +142,11 @@ def gradient_at_logits(
         value = loss(logits, y)
         return value.detach(), torch.autograd.grad(value.sum(), logits)[0], torch.zeros_like(value)
     with torch.no_grad():
-        others = _others(logits, y)
-        rest = others.logsumexp(-1)
-        u = rest - _label(logits, y)
-        at_logits = others.sub_(rest.unsqueeze(-1)).exp_().scatter_(-1, _index(logits, y), -1.0)
+        label = _index(logits, y)
+        others = logits.scatter(-1, label, -math.inf)
+        rest = others.logsumexp(-1, keepdim=True)
+        u = (rest - logits.gather(-1, label)).squeeze(-1)
+        at_logits = others.sub_(rest).exp_().scatter_(-1, label, -1.0)
         slope = ODDS[loss].log_slope(u)
-        below = (slope.amax(0) - FLOOR).clamp_max(0)
+        below = (slope.amax(0) - FLOOR).clamp_max_(0)
         return ODDS[loss].value(u), at_logits.mul_((slope - below).exp_().unsqueeze(-1)), below
