@@ -122,9 +122,7 @@ ODDS: dict[Callable[[Logits, Labels], Tensor], OddsLoss] = {
         lambda u: -_log_mean_exp(logsigmoid(-u)), lambda u: logsigmoid(u) + _log_shares(logsigmoid(-u))
     ),
     mean_cross_entropy: OddsLoss(lambda u: softplus(u).mean(0), lambda u: logsigmoid(u) - math.log(len(u))),
-    log_error: OddsLoss(
-        lambda u: _log_mean_exp(logsigmoid(u)), lambda u: logsigmoid(-u) + _log_shares(logsigmoid(u))
-    ),
+    log_error: OddsLoss(lambda u: _log_mean_exp(logsigmoid(u)), lambda u: logsigmoid(-u) + _log_shares(logsigmoid(u))),
 }
 FLOOR = -40.0  # of the log of a gradient's size: what is smaller keeps its direction, where float32 would make it zero
 
