@@ -46,6 +46,9 @@ class LinearClassifier(StochasticClassifier):
     def mean(self) -> Draws:
         return Draws(lambda s: self.state(self.weight), (0,), None, self.kind)
 
+    def variances(self) -> State:
+        return {"1.weight": torch.full_like(self.weight, self.scale**2)}
+
     def tensors(self) -> dict[str, Tensor]:
         return {"weight": self.weight}
 
@@ -98,6 +101,9 @@ class CoinClassifier(StochasticClassifier):
 
     def mean(self) -> Draws:
         return Draws(lambda s: self.state(self.p), (0,), None, self.kind)
+
+    def expected(self) -> Draws:
+        return self.mean()
 
     def tensors(self) -> dict[str, Tensor]:
         return self.fixed

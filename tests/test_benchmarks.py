@@ -1,4 +1,4 @@
-"""The benchmark runs from start to end, with whatever peers are installed."""
+"""The benchmarks run from start to end, with whatever peers are installed."""
 
 from __future__ import annotations
 
@@ -7,24 +7,39 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "attack_cost.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def run(script: str, *arguments: object) -> str:
+    command = [sys.executable, BENCHMARKS / script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_attack_cost_writes_its_table_and_its_numbers(tmp_path):
     smallest = ["--quick", "--repeats", "1", "--rows", "FGSM-1", "MEAN", "--no-memory"]
-    done = subprocess.run([sys.executable, SCRIPT, *smallest, "--out", tmp_path], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    printed = run("attack_cost.py", *smallest, "--out", tmp_path)
     found = json.loads((tmp_path / "attack_cost-cpu.json").read_text())
     assert set(found["nets"]["mlp"]["ms"]) == {"FGSM-1", "MEAN"}
     assert all(len(times) == 1 for row in found["nets"]["mlp"]["ms"].values() for times in row.values())
     text = (tmp_path / "attack_cost-cpu.md").read_text()
-    assert text.strip() in done.stdout
+    assert text.strip() in printed
     assert "MEAN / FGSM by hand" in text
     assert "not measured: peak memory" in text
 
 
 def test_the_memory_of_one_attack_is_measured_in_its_own_process():
     cell = json.dumps(["mlp", "FGSM-10", "ours", "cpu", 1])
-    done = subprocess.run([sys.executable, SCRIPT, "--cell", cell], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert 0 <= float(done.stdout) < 100
+    assert 0 <= float(run("attack_cost.py", "--cell", cell)) < 100
+
+
+def test_training_cost_writes_its_table_and_its_numbers(tmp_path):
+    printed = run("training_cost.py", "--quick", "--repeats", "1", "--out", tmp_path)
+    found = json.loads((tmp_path / "training_cost-cpu.json").read_text())
+    assert {"ours", "plain loop"} <= set(found["ms"])
+    assert all(len(times) == 1 for times in found["ms"].values())
+    assert 0 <= found["memory_mib"]["ours"] < 100
+    text = (tmp_path / "training_cost-cpu.md").read_text()
+    assert text.strip() in printed
+    assert "| plain loop | " in text

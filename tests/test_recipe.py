@@ -138,7 +138,7 @@ def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
         ("evaluation.rule=probabilty", "unknown rule 'probabilty': did you mean 'probability'?"),
         ("attacks.loss=log_eror", "unknown loss 'log_eror': did you mean 'log_error'?"),
         ("attacks.norm=l22", "unknown norm 'l22': did you mean 'l2'?"),
-        ("attacks.draws=meen", "expected a number or 'mean', got 'meen': did you mean 'mean'?"),
+        ("attacks.draws=meen", "expected a number, 'mean' or 'moments', got 'meen': did you mean 'mean'?"),
         ("attacks.steps=0", "steps must be a whole number, 1 or more; got 0"),
         ("attacks.step_size=0", "step_size must be a number above 0; got 0"),
         ("data.nam=x", r"\[data\]: unknown setting 'nam': did you mean 'name'?"),

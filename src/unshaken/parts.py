@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from unshaken.attacks import LOSSES, NORMS
 from unshaken.attacks.norms import STARTS
-from unshaken.attacks.pgd import UPDATES
+from unshaken.attacks.pgd import SCHEMES, UPDATES
 from unshaken.errors import lookup, nearest, unknown
 from unshaken.predict import RULES
 from unshaken.training import INPUTS, OBJECTIVES, OPTIMIZERS
@@ -126,8 +126,8 @@ def _value(where: str, word: str, value: Any, hint: Any) -> Any:
             check_positive(word, value)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    if word == "draws" and isinstance(value, str) and value != "mean":
-        raise ValueError(f"{where}: expected a number or 'mean', got {value!r}: {nearest(value, ['mean'])}")
+    if word == "draws" and isinstance(value, str) and value not in SCHEMES:
+        raise ValueError(f"{where}: expected a number, 'mean' or 'moments', got {value!r}: {nearest(value, SCHEMES)}")
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -18,6 +18,7 @@ from oracles import (
 )
 from unshaken.attacks import ATTACKS, NORMS
 from unshaken.attacks.norms import STARTS
+from unshaken.attacks.pgd import SCHEMES
 from unshaken.models import SeededModule
 from unshaken.predict import predict
 
@@ -81,7 +82,7 @@ def test_the_same_seed_gives_the_same_result_whatever_the_global_random_numbers(
 
 @every_attack
 def test_another_seed_gives_another_result(name, norm):
-    if fixed(name, "draws") == "mean":
+    if fixed(name, "draws") in SCHEMES:
         pytest.skip("nothing is random")
     assert not torch.equal(attack(name, norm, eps=0.1, seed=1), attack(name, norm, eps=0.1, seed=2))
 
@@ -147,7 +148,7 @@ def test_it_works_where_gradients_are_switched_off(name, norm):
 def test_a_list_costs_one_gradient_for_the_first_step_and_one_for_each_size_later(name, norm):
     net = model()
     steps = fixed(name, "steps") or 10
-    draws = 1 if fixed(name, "draws") == "mean" else 10
+    draws = 1 if fixed(name, "draws") in SCHEMES else 10
     attack(name, norm, net, eps=EPS)
     assert net.cost.gradients == len(X) * draws * (1 + (steps - 1) * len(EPS))
     assert net.cost.forwards == net.cost.gradients
@@ -181,7 +182,10 @@ BAD = {
     "size in words": ({"eps": "8/255"}, "eps must be a number, a tensor or a list of these; got '8/255'"),
     "zero draws": ({"draws": 0}, "draws must be a whole number, 1 or more; got 0"),
     "half a draw": ({"draws": 0.5}, "draws must be a whole number, 1 or more; got 0.5"),
-    "unknown draws": ({"draws": "meen"}, "draws must be a number, a Draws object or 'mean'; .*did you mean 'mean'"),
+    "unknown draws": (
+        {"draws": "meen"},
+        "draws must be a number, a Draws object, 'mean' or 'moments'; .*did you mean 'mean'",
+    ),
     "zero steps": ({"steps": 0}, "steps must be a whole number, 1 or more; got 0"),
     "zero inputs at a time": ({"batch_size": 0}, "batch_size must be a whole number, 1 or more; got 0"),
     "zero step size": ({"step_size": 0.0}, "step_size must be a number above 0; got 0.0"),
@@ -190,6 +194,10 @@ BAD = {
     "unknown start": ({"start": "uniforn"}, "unknown start 'uniforn': did you mean 'uniform'"),
     "unknown update": ({"update": "adan"}, "unknown update 'adan': did you mean 'adam'"),
     "far from any word": ({"loss": "?"}, "unknown loss '\\?': choose one of: cross_entropy, cw, log_error, "),
+    "no moments": (
+        {"model": SeededModule(small_model("module", dtype=torch.float64).net), "draws": "moments"},
+        "a 'module' model has no mean network: attack it with a number of draws instead",
+    ),
     "no mean network": (
         {"model": SeededModule(small_model("module", dtype=torch.float64).net), "draws": "mean"},
         "a 'module' model has no mean network: attack it with a number of draws instead",

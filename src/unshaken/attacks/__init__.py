@@ -5,7 +5,7 @@ from collections.abc import Callable
 from unshaken.attacks.gradient import input_gradient
 from unshaken.attacks.losses import LOSSES
 from unshaken.attacks.norms import NORMS, Norm
-from unshaken.attacks.pgd import fgm, fgsm, ifgsm, mean, pgd
+from unshaken.attacks.pgd import fgm, fgsm, ifgsm, mean, moments, pgd
 from unshaken.types import Inputs
 
 ATTACKS: dict[str, Callable[..., Inputs]] = {
@@ -13,7 +13,8 @@ ATTACKS: dict[str, Callable[..., Inputs]] = {
     "fgsm": fgsm,
     "ifgsm": ifgsm,
     "mean": mean,
+    "moments": moments,
     "pgd": pgd,
 }
 
-__all__ = ["ATTACKS", "LOSSES", "NORMS", "Norm", "fgm", "fgsm", "ifgsm", "input_gradient", "mean", "pgd"]
+__all__ = ["ATTACKS", "LOSSES", "NORMS", "Norm", "fgm", "fgsm", "ifgsm", "input_gradient", "mean", "moments", "pgd"]

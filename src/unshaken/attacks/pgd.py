@@ -22,6 +22,12 @@ from unshaken.validate import check_count, check_eps, check_inputs, check_positi
 
 Watch = Callable[[int, Tensor], None]
 
+# what an attack can do without draws: one deterministic pass in their place
+SCHEMES: dict[str, Callable[[StochasticClassifier], Draws]] = {
+    "mean": lambda model: model.mean(),
+    "moments": lambda model: model.expected(),
+}
+
 
 def pgd(
     model: StochasticClassifier,
@@ -48,7 +54,8 @@ def pgd(
         eps: size of the ball: a number, a tensor (B,) with one for each input, or a list of E of these. All sizes of a
             list share their draws, and the gradient at x.
         norm, loss: keys of NORMS and LOSSES, or functions of the same form; the loss is ascended.
-        draws: k new draws, "mean" for the network at the mean weights, or a Draws object, used at every step.
+        draws: k new draws; "mean" for the network at the mean weights, "moments" for the expected logits by one pass
+            of means and variances; or a Draws object, used at every step.
         steps: number of gradient steps.
         step_size: ν in the scale of x; by default 2·eps/steps, which is eps/5 for ten steps, and eps for one.
         start: "none", "uniform" in the ball, or "gaussian".
@@ -120,11 +127,11 @@ def _draws_of_steps(
         check_count("draws", draws)
         return model.draw(draws * steps, seed=derive(seed, "attack")).chunks(draws)
     if isinstance(draws, str):
-        if draws != "mean":
+        if draws not in SCHEMES:
             raise ValueError(
-                f"draws must be a number, a Draws object or 'mean'; got {draws!r}: {nearest(draws, ['mean'])}"
+                f"draws must be a number, a Draws object, 'mean' or 'moments'; got {draws!r}: {nearest(draws, SCHEMES)}"
             )
-        fixed = model.mean()
+        fixed = SCHEMES[draws](model)
     else:
         fixed = draws if isinstance(draws, Draws) else model.draw(draws, seed=derive(seed, "attack"))
     return repeat(fixed.keep() if steps > 1 else fixed, steps)
@@ -152,22 +159,25 @@ def _adam(norm: Norm) -> Callable[[Tensor], Tensor]:
 UPDATES: dict[str, Callable[[Norm], Callable[[Tensor], Tensor]]] = {"steepest": _steepest, "adam": _adam}
 
 
-def _setting(doc: str, **fixed: Any) -> Callable[..., Inputs]:
-    """`pgd` with some arguments fixed for good, and its own line of documentation."""
+def _setting(doc: str, *, preferred: dict[str, Any] | None = None, **fixed: Any) -> Callable[..., Inputs]:
+    """`pgd` with some arguments fixed for good, defaults of its own for others, and its own line of documentation."""
+    own = preferred or {}
 
     def attack(model: StochasticClassifier, x: Inputs, y: Labels, **given: Any) -> Inputs:
         if clash := fixed.keys() & given.keys():
             raise ValueError(f"{min(clash)} is fixed at {fixed[min(clash)]!r} in this attack: use pgd to set it.")
-        return pgd(model, x, y, **given, **fixed)
+        return pgd(model, x, y, **own | given, **fixed)
 
     words = inspect.signature(pgd).parameters.values()
-    free = inspect.Signature([word for word in words if word.name not in fixed])
+    free = inspect.Signature(
+        [word.replace(default=own.get(word.name, word.default)) for word in words if word.name not in fixed]
+    )
     vars(attack).update(func=pgd, keywords=fixed, __signature__=free)
     attack.__doc__ = doc
     return attack
 
 
-ONE_STEP = {"steps": 1, "step_size": None, "start": "none", "redraw": True, "update": "steepest"}
+ONE_STEP: dict[str, Any] = {"steps": 1, "step_size": None, "start": "none", "redraw": True, "update": "steepest"}
 
 fgsm = _setting(
     "FGSM-k: x + eps·sign(∇_x loss), one gradient for all sizes. Goodfellow et al. (2015).", norm="linf", **ONE_STEP
@@ -178,5 +188,12 @@ mean = _setting(
     "MEAN: FGSM on the network at the mean weights. Däubener et al. (2020), eq. 6.",
     norm="linf",
     draws="mean",
+    **ONE_STEP,
+)
+moments = _setting(
+    "MOMENTS: FGSM on the expected logits, which one pass of means and variances gives.",
+    preferred={"loss": "cw"},
+    norm="linf",
+    draws="moments",
     **ONE_STEP,
 )

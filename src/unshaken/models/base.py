@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from unshaken.models.draws import Draws, read_tensors
+from unshaken.models.moments import propagate
 from unshaken.store import write_tensors
 from unshaken.types import Inputs, Logits, State
 from unshaken.validate import check_count
@@ -20,6 +21,7 @@ from unshaken.validate import check_count
 # measured on one CPU core: vmap over draws beats a loop up to this batch; a small dense net gains by some draws a graph
 SMALL_BATCH, SMALL_NETWORK = 4, 2**18
 VMAP_DRAWS, LOOP_DRAWS = 32, 5
+VARIANCE = "variance of "  # before the name of a tensor, in the state of `expected`
 
 
 @dataclass
@@ -84,10 +86,33 @@ class StochasticClassifier(ABC):
         """The network at the mean of the weights, as one draw (the MEAN scheme)."""
         raise ValueError(f"a {self.kind!r} model has no mean network: attack it with a number of draws instead.")
 
+    def variances(self) -> State:
+        """The variance of every tensor that is random, by name, for models whose weights are independent Gaussians."""
+        raise ValueError(
+            f"a {self.kind!r} model has no moments to propagate: attack it with a number of draws instead."
+        )
+
+    def expected(self) -> Draws:
+        """The whole distribution in the place of one draw: its logits are the expected ones (the MOMENTS scheme)."""
+        weights, variances = next(iter(self.mean())), self.variances()
+        state = weights | {VARIANCE + name: tensor for name, tensor in variances.items()}
+        return Draws(lambda s: state, (0,), None, self.kind, (state,), expected=True)
+
+    def moments(self, x: Inputs, expected: Draws | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the logits of `x`, (B, K) each, in one pass through the layers (`models/moments.py`)."""
+        state = next(iter(expected or self.expected()))
+        own = {name: tensor.detach() for name, tensor in self.fixed.items()}
+        variances = {name.removeprefix(VARIANCE): tensor for name, tensor in state.items() if name not in own}
+        self.cost.forwards += len(x)
+        mean, variance, _ = propagate(self.net, own | state, variances, x)
+        return mean, torch.zeros_like(mean) if variance is None else variance
+
     def logits(self, x: Inputs, draws: Draws) -> Logits:
         """Logits (S, B, K) of `x` (B, ...) under each of the S draws, differentiable in x."""
         if draws.source != self.kind:
             raise ValueError(f"draws of a {draws.source!r} model cannot be used with a {self.kind!r} model.")
+        if draws.expected:
+            return self.moments(x, draws)[0].unsqueeze(0)
         if len(draws) > 1 and self.vmap_wins(x):
             try:
                 return self.logits_by_vmap(x, draws)

@@ -32,5 +32,8 @@ class Deterministic(StochasticClassifier):
     def mean(self) -> Draws:
         return self.draw(1)
 
+    def variances(self) -> State:
+        return {}
+
     def tensors(self) -> dict[str, Tensor]:
         return self.fixed

@@ -44,6 +44,7 @@ class Draws:
     seed: int | None
     source: str
     states: tuple[State, ...] | None = None
+    expected: bool = False  # one state that stands for the whole distribution, see `StochasticClassifier.expected`
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,6 +84,7 @@ class Draws:
     def save(self, path: str | Path) -> None:
         """Write the realised tensors and their provenance as safetensors."""
         told = {"source": self.source, "seed": json.dumps(self.seed), "ids": json.dumps(self.ids)}
+        told["expected"] = json.dumps(self.expected)
         write_tensors(Path(path), self.stack(), told)
 
 
@@ -94,7 +96,7 @@ def load_draws(path: str | Path) -> Draws:
     ids = tuple(json.loads(told["ids"]))
     states = tuple({name: tensor[i] for name, tensor in stacked.items()} for i in range(len(ids)))
     by_id = dict(zip(ids, states, strict=True))
-    return Draws(by_id.__getitem__, ids, json.loads(told["seed"]), told["source"], states)
+    return Draws(by_id.__getitem__, ids, json.loads(told["seed"]), told["source"], states, json.loads(told["expected"]))
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -64,6 +64,10 @@ class MeanField(StochasticClassifier):
         state = self.views(self.mean_vector.detach().clone())
         return Draws(lambda s: state, (0,), None, self.kind, (state,))
 
+    def variances(self) -> State:
+        with torch.no_grad():
+            return self.views(softplus(self.rho_vector).square())
+
     def divergence(self) -> Tensor:
         """KL(N(m, s²) ‖ N(0, σ²)) = Σ log(σ/s) + (s² + m²) / (2σ²) − ½."""
         scale = softplus(self.rho_vector)

@@ -1,0 +1,207 @@
+"""One pass of means and variances: exact where that is known, near the average over many draws elsewhere."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from oracles import raises_sentence
+from unshaken.models import Deterministic, MeanField
+from unshaken.models.moments import RULES, Moments, propagate, rectified
+from unshaken.networks import mlp, small_cnn
+
+X = torch.rand(4, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+def model(*layers: nn.Module, scale: float = 0.1) -> MeanField:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for layer in layers:
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+        return MeanField(nn.Sequential(*layers), initial_scale=scale)
+
+
+def close_to_draws(net: MeanField, x: torch.Tensor, draws: int = 4000, variance: float = 0.1) -> None:
+    """The mean within five standard errors, the variance within a share."""
+    logits = net.logits(x, net.draw(draws, seed=1))
+    mean, spread = net.moments(x)
+    error = logits.std(0) / math.sqrt(draws)
+    assert ((mean - logits.mean(0)).abs() < 5 * error + 1e-6).all()
+    torch.testing.assert_close(spread, logits.var(0), rtol=variance, atol=0)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_dense_layers_are_exact(bias):
+    close_to_draws(model(nn.Flatten(), nn.Linear(36, 5, bias=bias)), X)
+
+
+def test_a_convolution_is_exact():
+    layer = nn.Conv2d(1, 4, 3, stride=2, padding=1)
+    close_to_draws(model(layer, nn.Flatten()), X)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.LeakyReLU(0.3), nn.Identity(), nn.Dropout(0.5)])
+def test_dense_networks_agree_with_many_draws(activation):
+    close_to_draws(model(nn.Flatten(), nn.Linear(36, 40), activation, nn.Linear(40, 3)), X, variance=0.15)
+
+
+@pytest.mark.parametrize("layer", [nn.BatchNorm2d(3), nn.BatchNorm2d(3, affine=False)])
+def test_batch_norm_uses_its_running_statistics(layer):
+    layer.running_mean.uniform_(-1, 1)
+    layer.running_var.uniform_(0.5, 2)
+    close_to_draws(model(nn.Conv2d(1, 3, 3), layer, nn.Flatten()), X)
+
+
+def test_average_pooling_of_independent_entries():
+    """The entries of `first` have weights of their own, so they are independent."""
+    first = nn.Sequential(nn.Flatten(), nn.Linear(36, 36), nn.Unflatten(1, (1, 6, 6)))
+    logits, found = pooled(nn.AvgPool2d(2), first)
+    torch.testing.assert_close(found.mean, logits.mean(0), rtol=0, atol=0.02)
+    torch.testing.assert_close(found.variance, logits.var(0), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(2, stride=1), nn.MaxPool2d((1, 3), stride=(2, 1))])
+def test_max_pooling_of_independent_entries(pool):
+    first = nn.Sequential(nn.Flatten(), nn.Linear(36, 36), nn.Unflatten(1, (1, 6, 6)))
+    logits, found = pooled(pool, first)
+    assert found.mean.shape == logits.shape[1:]
+    torch.testing.assert_close(found.mean, logits.mean(0), rtol=0, atol=0.03)
+    torch.testing.assert_close(found.variance, logits.var(0), rtol=0.15, atol=0)
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, stride=2), nn.MaxPool2d((2, 1), stride=1)])
+@pytest.mark.parametrize("places", [{}, {"stride": 2, "padding": 2}])
+def test_max_pooling_after_a_convolution_knows_that_its_entries_share_weights(pool, places):
+    x = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(1)) * torch.tensor([1.0, 0.0]).view(2, 1, 1, 1)
+    net = model(nn.Conv2d(1, 2, 3, **places), pool, nn.Flatten(), scale=0.4)
+    logits = net.logits(x, net.draw(4000, seed=1))
+    mean, variance = net.moments(x)
+    assert ((mean - logits.mean(0)).abs() < 0.15 * logits.std(0)).all()
+    torch.testing.assert_close(variance, logits.var(0), rtol=0.3, atol=0)
+
+
+def pooled(pool: nn.Module, first: nn.Sequential) -> tuple[torch.Tensor, Moments]:
+    """(draws of pooled independent Gaussians, their moments by the rule)."""
+    start = MeanField(first[:2], initial_scale=0.2)
+    before = start.logits(X, start.draw(4000, seed=1)).view(-1, 4, 1, 6, 6)
+    mean, variance = (part.view(4, 1, 6, 6) for part in start.moments(X))
+    return pool(before.flatten(0, 1)).unflatten(0, (4000, 4)), RULES[type(pool)](pool, Moments(mean, variance), {})
+
+
+def test_pooling_before_a_rising_activation_is_the_same_network():
+    layers = [nn.Conv2d(1, 4, 3), nn.LeakyReLU(0.1), nn.MaxPool2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+    net = Deterministic(nn.Sequential(*layers))
+    torch.testing.assert_close(net.moments(X)[0], net.logits(X, net.mean())[0])
+
+
+@pytest.mark.parametrize("net", [mlp((1, 28, 28), 10), small_cnn((1, 28, 28), 10, widths=(3, 5))])
+def test_without_variance_the_moments_are_the_network(net):
+    x = torch.rand(3, 1, 28, 28)
+    plain, still = Deterministic(net), MeanField(net, initial_scale=1e-6)
+    for mean, variance in (plain.moments(x), still.moments(x)):
+        torch.testing.assert_close(mean, net(x), rtol=1e-4, atol=1e-4)
+        assert variance.max() < 1e-8
+    assert torch.equal(plain.moments(x)[1], torch.zeros(3, 10))
+
+
+def test_many_draws_of_a_cnn_are_nearer_to_the_moments_than_to_the_mean_network():
+    net = MeanField(small_cnn((1, 28, 28), 10, widths=(4, 6)), initial_scale=0.05)
+    x = torch.rand(4, 1, 28, 28)
+    average = torch.stack([net.logits(x, part)[0] for part in net.draw(500, seed=1).chunks(1)]).mean(0)
+    moments, mean = net.moments(x)[0], net.logits(x, net.mean())[0]
+    assert (moments - average).norm() < 0.8 * (mean - average).norm()
+
+
+def test_expected_logits_take_the_place_of_draws():
+    net = model(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 3))
+    expected = net.expected()
+    assert (len(expected), expected.seed, expected.expected) == (1, None, True)
+    assert torch.equal(net.logits(X, expected)[0], net.moments(X)[0])
+    with torch.no_grad():
+        net.mean_vector.add_(1)
+    assert not torch.allclose(net.logits(X, expected)[0], net.moments(X)[0])
+
+
+def test_expected_logits_are_differentiable_in_x():
+    net = model(nn.Conv2d(1, 4, 3), nn.LeakyReLU(0.1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)).net.double()
+    net = MeanField(net, initial_scale=0.2)
+    assert torch.autograd.gradcheck(lambda x: net.moments(x), X[:1].double().requires_grad_(), atol=1e-6)
+
+
+MEANS = torch.tensor([-300.0, -8, -1, -0.1, 0, 0.1, 1, 8, 300], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("variance", [1e-4, 0.3, 1.0, 50.0])
+def test_a_rectified_gaussian(variance):
+    grid = torch.linspace(-12, 12, 400_001, dtype=torch.float64)
+    weight = torch.exp(-grid.square() / 2)
+    values = (MEANS[:, None] + math.sqrt(variance) * grid).clamp_min(0)
+    first = (values * weight).sum(1) / weight.sum()
+    spread = ((values - first[:, None]).square() * weight).sum(1) / weight.sum()
+    mean, found, above = rectified(MEANS, torch.full_like(MEANS, variance))
+    torch.testing.assert_close(mean, first, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(found, spread, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(above, torch.special.ndtr(MEANS / math.sqrt(variance)), rtol=0, atol=1e-9)
+
+
+def test_the_derivatives_of_a_rectified_gaussian():
+    mean = torch.linspace(-3, 3, 7, dtype=torch.float64).requires_grad_()
+    variance = torch.linspace(0.2, 4, 7, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(rectified, (mean, variance))
+
+
+def test_a_rectified_gaussian_of_no_variance_is_finite():
+    mean, variance = torch.tensor([-2.0, 0.0, 2.0]).requires_grad_(), torch.zeros(3)
+    found = rectified(mean, variance)
+    torch.testing.assert_close(found[0], torch.tensor([0.0, 0.0, 2.0]))
+    assert torch.equal(found[1], torch.zeros(3))
+    (gradient,) = torch.autograd.grad(found[0].sum() + found[1].sum(), mean)
+    assert gradient.isfinite().all()
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Custom(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(36, 3)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("net", "told"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.Tanh()), r"there is no moment rule for layer '2' \(Tanh\)"),
+        (nn.Sequential(nn.Flatten(), nn.Sequential(Doubled(36, 3))), r"no moment rule for layer '1.0' \(Doubled\)"),
+        (
+            Custom(),
+            "no moment rule for a network of class Custom; there are rules for Sequential nets of Linear, Conv2d",
+        ),
+        (nn.Sequential(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2, padding=1)), "MaxPool2d knows no padding"),
+        (nn.Sequential(nn.Conv2d(1, 1, 3), nn.AvgPool2d(2, ceil_mode=True)), "AvgPool2d knows no padding, .*ceil_mode"),
+        (
+            nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")),
+            "pads with zeros only; got .*'circular'",
+        ),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False)), "needs running statistics"),
+    ],
+)
+def test_a_layer_without_a_rule_is_named(net, told):
+    with raises_sentence(told):
+        MeanField(net).moments(X)
+
+
+def test_weights_that_are_not_random_have_no_variance():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    weights = dict(net.named_parameters())
+    only_bias = propagate(net, weights, {"1.bias": torch.full((3,), 0.5)}, X)
+    torch.testing.assert_close(only_bias.variance, torch.full((4, 3), 0.5))
