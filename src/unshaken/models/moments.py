@@ -70,7 +70,9 @@ def _layers(net: nn.Module, prefix: str) -> list[tuple[str, nn.Module]]:
 def _pooled_first(layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
     """The same function with max-pooling before a rising activation: fewer entries, and Clark's rule sees Gaussians."""
     for i in range(len(layers) - 1):
-        if isinstance(layers[i][1], nn.ReLU | nn.LeakyReLU) and isinstance(layers[i + 1][1], nn.MaxPool2d):
+        layer, after = layers[i][1], layers[i + 1][1]
+        rising = isinstance(layer, nn.ReLU) or (isinstance(layer, nn.LeakyReLU) and layer.negative_slope >= 0)
+        if rising and isinstance(after, nn.MaxPool2d):
             layers[i], layers[i + 1] = layers[i + 1], layers[i]
     return layers
 
