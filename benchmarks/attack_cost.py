@@ -14,38 +14,42 @@ a round; a ratio is taken within each round and then its median over rounds, so 
 from __future__ import annotations
 
 import argparse
-import gc
-import importlib.metadata
 import json
-import os
-import platform
-import resource
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
-from datetime import date
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common import (
+    OURS,
+    Call,
+    Times,
+    cell,
+    heading,
+    in_its_own_process,
+    interleaved,
+    machine,
+    markdown,
+    parse,
+    parser,
+    peak,
+    ratio,
+    spread,
+    version,
+    write,
+)
 from unshaken.attacks import pgd
 from unshaken.models import MeanField
 from unshaken.networks import mlp, small_cnn
 
 EPS = 0.1
 SWEEP = (0.05, 0.07, 0.09, 0.11, 0.13, 0.17, 0.25)
-SHORTEST = 0.02  # seconds: a quicker attack is repeated within a round until it takes this long
 PEERS = {"foolbox": "foolbox", "torchattacks": "torchattacks", "ART": "adversarial-robustness-toolbox"}
-OURS, LOOP = "ours", "plain loop"
-
-Attack = Callable[[], object]
-Times = dict[str, list[float]]  # contender -> milliseconds of each round
+LOOP = "plain loop"
 
 
 class Row(NamedTuple):
@@ -136,14 +140,14 @@ def build(name: str, device: str, batch: int | None = None) -> Setup:
 # Contenders: (setup, row) -> a call that runs the attack of that row
 
 
-def ours(setup: Setup, row: Row, loss: str = "mean_cross_entropy") -> Attack:
+def ours(setup: Setup, row: Row, loss: str = "mean_cross_entropy") -> Call:
     model, x, y = setup.model, setup.x, setup.y
     eps: Any = list(row.eps) if len(row.eps) > 1 else row.eps[0]
     draws = row.draws or "mean"
     return lambda: pgd(model, x, y, eps=eps, draws=draws, steps=row.steps, redraw=row.redraw, loss=loss)
 
 
-def ours_by_default(setup: Setup, row: Row) -> Attack:
+def ours_by_default(setup: Setup, row: Row) -> Call:
     return ours(setup, row, "log_error")
 
 
@@ -164,13 +168,13 @@ def pgd_by_hand(net: nn.Module, x: Tensor, y: Tensor, row: Row, eps: float) -> T
     return x_adv
 
 
-def plain_loop(setup: Setup, row: Row) -> Attack:
+def plain_loop(setup: Setup, row: Row) -> Call:
     if not row.draws:
         return lambda: fgsm_by_hand(setup.at_mean, setup.x, setup.y, row.eps[0])
     return lambda: [pgd_by_hand(setup.redrawn, setup.x, setup.y, row, eps) for eps in row.eps]
 
 
-def by_foolbox(setup: Setup, row: Row) -> Attack:
+def by_foolbox(setup: Setup, row: Row) -> Call:
     """`run` rather than the call itself, which would also test whether the result is adversarial."""
     import foolbox
 
@@ -184,7 +188,7 @@ def by_foolbox(setup: Setup, row: Row) -> Attack:
     return lambda: [attack.run(model, setup.x, setup.y, epsilon=eps) for eps in row.eps]
 
 
-def by_torchattacks(setup: Setup, row: Row) -> Attack:
+def by_torchattacks(setup: Setup, row: Row) -> Call:
     import torchattacks
 
     net = setup.redrawn if row.draws else setup.at_mean
@@ -197,7 +201,7 @@ def by_torchattacks(setup: Setup, row: Row) -> Attack:
     return lambda: [attack(setup.x, setup.y) for attack in attacks]
 
 
-def by_art(setup: Setup, row: Row) -> Attack:
+def by_art(setup: Setup, row: Row) -> Call:
     """A subclass that averages `loss_gradient` over draws: ART has no such wrapper of its own."""
     from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
     from art.estimators.classification import PyTorchClassifier
@@ -221,7 +225,7 @@ def by_art(setup: Setup, row: Row) -> Attack:
     return lambda: [attack.generate(x, y) for attack in attacks]
 
 
-CONTENDERS: dict[str, Callable[[Setup, Row], Attack]] = {
+CONTENDERS: dict[str, Callable[[Setup, Row], Call]] = {
     OURS: ours,
     "ours, log_error": ours_by_default,
     LOOP: plain_loop,
@@ -231,16 +235,8 @@ CONTENDERS: dict[str, Callable[[Setup, Row], Attack]] = {
 }
 
 
-def version(contender: str) -> str | None:
-    """The version of a peer; None where it is not installed."""
-    try:
-        return importlib.metadata.version(PEERS[contender])
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def installed() -> list[str]:
-    return [name for name in CONTENDERS if name not in PEERS or version(name)]
+    return [name for name in CONTENDERS if name not in PEERS or version(PEERS[name])]
 
 
 def last(result: object) -> Tensor:
@@ -260,31 +256,6 @@ def check_result(setup: Setup, row: Row, result: object) -> None:
 
 
 # Time
-
-
-def seconds(attack: Attack, times: int, device: str) -> tuple[float, float]:
-    """(process, wall) seconds of one call, over `times` calls. On a GPU, until it has finished."""
-    gc.collect()
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    wait()
-    wall, process = time.perf_counter(), time.process_time()
-    for _ in range(times):
-        attack()
-    wait()
-    return (time.process_time() - process) / times, (time.perf_counter() - wall) / times
-
-
-def interleaved(attacks: dict[str, Attack], rounds: int, device: str, wall: bool) -> Times:
-    """Milliseconds of every contender in every round, after a warm-up that also sets the number of calls."""
-    calls = {}
-    for name, attack in attacks.items():
-        attack()
-        calls[name] = max(1, round(SHORTEST / max(seconds(attack, 1, device)[1], 1e-6)))
-    found: Times = {name: [] for name in attacks}
-    for _ in range(rounds):
-        for name, attack in attacks.items():
-            found[name].append(1000 * seconds(attack, calls[name], device)[wall])
-    return found
 
 
 def time_rows(net: str, rows: Sequence[Row], rounds: int, device: str, wall: bool) -> dict[str, Times]:
@@ -314,22 +285,7 @@ def time_vmap(net: str, batches: Sequence[int], rounds: int, device: str, wall: 
     return found
 
 
-def ratio(times: Times, name: str, to: str = OURS) -> float:
-    """How many times as long as `to` a contender takes: the median of the ratios within rounds."""
-    return statistics.median(a / b for a, b in zip(times[name], times[to], strict=True))
-
-
 # Memory
-
-
-def peak(device: str) -> float:
-    """The most memory in use so far, MiB: on Linux of this program alone (ru_maxrss begins at that of its parent)."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def memory_here(net: str, row: str, contender: str, device: str, threads: int) -> float:
@@ -343,18 +299,11 @@ def memory_here(net: str, row: str, contender: str, device: str, threads: int) -
     return peak(device) - before
 
 
-def memory(net: str, row: str, contender: str, device: str, threads: int) -> float:
-    """`memory_here`, in a process of its own."""
-    cell = json.dumps([net, row, contender, device, threads])
-    done = subprocess.run([sys.executable, __file__, "--cell", cell], capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
-
-
 def memory_rows(net: str, device: str, threads: int, quick: bool) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for row in MEMORY_ROWS:
         names = [OURS] if quick or row == "FGSM-1000" else [n for n in installed() if n != "ours, log_error"]
-        found[row] = {name: memory(net, row, name, device, threads) for name in names}
+        found[row] = {name: in_its_own_process(__file__, [net, row, name, device, threads]) for name in names}
         print(f"  {net}  memory of {row}: " + ", ".join(f"{k} {v:.1f}" for k, v in found[row].items()))
     return found
 
@@ -398,22 +347,6 @@ def targets(times: dict[str, Times], used: dict[str, dict[str, float]]) -> list[
 # Report
 
 
-def spread(ms: Sequence[float]) -> str:
-    return f"{statistics.median(ms):.3g} ({min(ms):.3g}-{max(ms):.3g})"
-
-
-def cell(times: Times, name: str) -> str:
-    """`median (least-most) ×ratio`, or why there is none."""
-    if name not in times:
-        return "not installed"
-    return spread(times[name]) + ("" if name == OURS else f" ×{ratio(times, name):.2f}")
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def time_table(times: dict[str, Times]) -> str:
     return markdown(
         ["", *CONTENDERS], [[row, *(cell(found, name) for name in CONTENDERS)] for row, found in times.items()]
@@ -431,29 +364,8 @@ def memory_table(used: dict[str, dict[str, float]]) -> str:
     return markdown(["", *names], rows)
 
 
-def machine(args: argparse.Namespace) -> dict[str, Any]:
-    cpuinfo = Path("/proc/cpuinfo")
-    models = (
-        [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        if cpuinfo.exists()
-        else []
-    )
-    return {
-        "date": date.today().isoformat(),
-        "cpu": models[0] if models else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": args.threads,
-        "gpu": torch.cuda.get_device_name() if args.device == "cuda" else None,
-        "clock": "wall" if args.wall else "process CPU time",
-        "rounds": args.repeats,
-        "torch": torch.__version__,
-        "unshaken": importlib.metadata.version("unshaken"),
-        **{name: version(name) or "not installed" for name in PEERS},
-    }
-
-
 def report(found: dict[str, Any]) -> str:
-    parts = ["# What an attack costs", "", ", ".join(f"{k} {v}" for k, v in found["machine"].items() if v), ""]
+    parts = heading("What an attack costs", found["machine"])
     parts += ["Milliseconds: median (least-most) over rounds, and ×: how many times as long as ours.", ""]
     for net, part in found["nets"].items():
         parts += [f"## {TITLES[net]}", "", time_table(part["ms"]), ""]
@@ -466,7 +378,7 @@ def report(found: dict[str, Any]) -> str:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    found: dict[str, Any] = {"machine": machine(args), "nets": {}, "vmap_ms": {}}
+    found: dict[str, Any] = {"machine": machine(args, PEERS), "nets": {}, "vmap_ms": {}}
     for net in args.nets:
         rows = [ROWS[name] for name in args.rows if args.slow or (net, name) != ("cnn", "FGSM-100")]
         times = time_rows(net, rows, args.repeats, args.device, args.wall)
@@ -479,23 +391,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="the MLP alone, 5 rounds, memory of ours alone, no vmap")
-    parser.add_argument("--repeats", type=int, help="rounds of every row (default 15)")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--nets", nargs="+", choices=NETS, help="networks to measure (default: both)")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="attacks to measure (default: all)")
-    parser.add_argument("--slow", action="store_true", help="FGSM-100 on the CNN too")
-    parser.add_argument("--wall", action="store_true", help="wall clock instead of process CPU time; always on a GPU")
-    parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out the memory of each attack")
-    parser.add_argument("--no-vmap", dest="vmap", action="store_false", help="leave out loop against vmap")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--cell", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    options = parser(__doc__, quick="the MLP alone, 5 rounds, memory of ours alone, no vmap")
+    options.add_argument("--nets", nargs="+", choices=NETS, help="networks to measure (default: both)")
+    options.add_argument("--rows", nargs="+", choices=ROWS, help="attacks to measure (default: all)")
+    options.add_argument("--slow", action="store_true", help="FGSM-100 on the CNN too")
+    options.add_argument("--no-vmap", dest="vmap", action="store_false", help="leave out loop against vmap")
+    args = parse(options)
     args.nets = args.nets or (["mlp"] if args.quick else list(NETS))
-    args.repeats = args.repeats or (5 if args.quick else 15)
-    args.wall = args.wall or args.device == "cuda" or args.threads > 1
+    args.rows = args.rows or list(ROWS)
     args.vmap = args.vmap and not args.quick
     return args
 
@@ -507,11 +410,7 @@ def main() -> None:
         return
     torch.set_num_threads(args.threads)
     found = measure(args)
-    args.out.mkdir(parents=True, exist_ok=True)
-    text = report(found)
-    (args.out / f"attack_cost-{args.device}.md").write_text(text)
-    (args.out / f"attack_cost-{args.device}.json").write_text(json.dumps(found, indent=1) + "\n")
-    print(f"\n{text}")
+    write(args, "attack_cost", found, report(found))
 
 
 if __name__ == "__main__":
