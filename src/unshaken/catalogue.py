@@ -7,12 +7,14 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS, LOSSES, NORMS
 from unshaken.attacks.norms import STARTS
 from unshaken.attacks.pgd import UPDATES
 from unshaken.checks import CHECKS
 from unshaken.data import DATASETS
 from unshaken.models import MODELS
+from unshaken.models.mean_field import INITIALS
 from unshaken.networks import NETWORKS
 from unshaken.predict import RULES
 from unshaken.recipe import Recipe, recipe_folders
@@ -29,6 +31,7 @@ def catalogue() -> dict[str, dict[str, str]]:
         "objectives": OBJECTIVES,
         "optimizers": OPTIMIZERS,
         "attacks": ATTACKS,
+        "analyses": ANALYSES,
         "losses": LOSSES,
         "updates": UPDATES,
         "rules": RULES,
@@ -39,6 +42,7 @@ def catalogue() -> dict[str, dict[str, str]]:
     found["datasets"] = {name: _source(entry) for name, entry in DATASETS.items()}
     found["norms"] = {name: norm.told for name, norm in NORMS.items()}
     found["starts"] = dict(STARTS)
+    found["initials"] = dict(INITIALS)
     return found
 
 
@@ -58,6 +62,7 @@ def describe(recipe: Recipe) -> str:
         *(f"network     {_part(model['network'])}" for model in config["models"][:1]),
         *(f"training    {_settings(model['training'] or {})}" for model in config["models"][:1]),
         f"attacks     {', '.join(attacks)}",
+        *(f"analysis    {_part({**analysis, 'label': None})}" for analysis in config["analyses"]),
         f"eps         {', '.join(f'{size:g}' for size in sizes)}",
         f"evaluation  {_settings(config['evaluation'])}",
         f"seed        {config['seed']}",

@@ -38,7 +38,9 @@ def evaluate(
         allow_shared_draws: score a perturbation with draws that made it, which is refused otherwise.
 
     Returns one row per input and repeat: `index` (place in x), `repeat`, `label`, `predicted`, `correct`, `votes`
-    (how many of the `inference_draws` draws are right on their own), `probability` (the score of the label),
+    (how many of the `inference_draws` draws are right on their own), `saturated` (how many have a softmax that is
+    exactly 1 for some class in their precision, so that their cross-entropy has no gradient), `probability` (the score
+    of the label),
     `shared_draws` (how many inference draws also made x).
     """
     import pandas as pd
@@ -77,11 +79,12 @@ def inference_sets(
 def _score(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, rule: str, batch_size: int) -> DataFrame:
     import pandas as pd
 
-    votes = torch.zeros_like(y)
+    votes, saturated = torch.zeros_like(y), torch.zeros_like(y)
 
     def count(rows: slice, logits: Logits) -> None:
         check_labels(y[rows], logits.shape[-1])
         votes[rows] += (logits.argmax(-1) == y[rows]).sum(0)
+        saturated[rows] += (logits.softmax(-1).amax(-1) == 1).sum(0)
 
     scores = predict(model, x, draws, rule=rule, batch_size=batch_size, each=count)
     predicted = scores.argmax(-1)
@@ -91,6 +94,7 @@ def _score(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, rule
         "predicted": predicted,
         "correct": predicted == y,
         "votes": votes,
+        "saturated": saturated,
         "probability": scores.gather(1, y[:, None])[:, 0].float(),
     }
     return pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()}).assign(

@@ -16,10 +16,12 @@ import torch
 
 import unshaken
 from unshaken.attacks import ATTACKS
+from unshaken.attacks.pgd import SCHEMES
+from unshaken.data import Data
 from unshaken.errors import unknown
 from unshaken.models import Cost, Draws, StochasticClassifier
 from unshaken.models.draws import read_tensors
-from unshaken.parts import Table, full
+from unshaken.parts import Table, build, full
 from unshaken.recipe import Recipe, read_recipe
 from unshaken.store import (
     Damaged,
@@ -33,7 +35,18 @@ from unshaken.store import (
     write_tensors,
     write_whole,
 )
-from unshaken.units import Unit, attack_unit, fingerprint, inference_draws, load_data, new_model, plan, train_unit
+from unshaken.training import INPUTS
+from unshaken.units import (
+    Unit,
+    analysis_unit,
+    attack_unit,
+    fingerprint,
+    inference_draws,
+    load_data,
+    new_model,
+    plan,
+    train_unit,
+)
 
 # what a unit may fail with, so that the other units go on; anything else is a defect of the program and stops it
 FAILURES = (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError, OSError, MemoryError)
@@ -69,6 +82,20 @@ def run(
     return work.folder
 
 
+def rehearse_model(spec: Table, config: Table, data: Data) -> None:
+    """One model on one input: a draw, what its attacks have in the place of draws, what its training would see."""
+    model, x, y = new_model(spec, config["seed"], data), data.x[:1], data.y[:1]
+    model.logits(x, model.draw(1, seed=0))
+    inputs = (spec["training"] or {}).get("inputs", {})
+    attacks = [*config["attacks"], *([inputs["attack"]] if "attack" in inputs else [])]
+    used = [full(attack, ATTACKS).get("draws") for attack in attacks]
+    used += [draws for analysis in config["analyses"] for draws in analysis.get("draws", [])]
+    for scheme in sorted(SCHEMES.keys() & set(used)):
+        model.logits(x, SCHEMES[scheme](model))
+    if inputs:
+        build(INPUTS, inputs)(model, x, y, seed=0)
+
+
 def choose_device(device: str) -> torch.device:
     """auto is a GPU where there is one."""
     if device not in ("auto", "cpu", "cuda"):
@@ -100,10 +127,7 @@ class Work:
         """Build every model, make a draw, look at every attack: what cannot work is said before any work."""
         config = self.recipe.config
         for spec in config["models"]:
-            model = new_model(spec, config["seed"], self.data["test"])
-            model.logits(self.data["test"].x[:1], model.draw(1, seed=0))
-            if any(full(attack, ATTACKS).get("draws") == "mean" for attack in config["attacks"]):
-                model.mean()
+            rehearse_model(spec, config, self.data["test"])
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / ".writable", {})
@@ -113,7 +137,7 @@ class Work:
 
     def do(self, unit: Unit, progress: Callable[..., None]) -> None:
         """Compute one unit unless it is there, while no other process does; note how it went."""
-        if unit.kind == "attack" and unit.model not in self.models:
+        if unit.kind != "train" and unit.model not in self.models:
             self.status[unit.name] = {"status": "skipped", "error": f"the model {unit.model!r} failed"}
             return
         path = self.path(unit)
@@ -128,7 +152,8 @@ class Work:
 
     def path(self, unit: Unit) -> Path:
         """The file whose presence means that the unit is finished."""
-        return self.folder / (f"models/{unit.name}.json" if unit.kind == "train" else f"rows/{unit.name}.parquet")
+        places = {"train": "models/{}.json", "attack": "rows/{}.parquet", "analysis": "analyses/{}.parquet"}
+        return self.folder / places[unit.kind].format(unit.name)
 
     def known(self, unit: Unit) -> Table | None:
         """What is on disk of a finished unit; None where it must be computed, with a word if a file is damaged."""
@@ -150,7 +175,7 @@ class Work:
 
     def has_examples(self, unit: Unit) -> bool:
         """The first repeat of every attack keeps some images."""
-        return bool(unit.config["repeat"] == 0 and unit.config["attack"]["kind"] != "none")
+        return unit.kind == "attack" and unit.config["repeat"] == 0 and unit.config["attack"]["kind"] != "none"
 
     def load_model(self, unit: Unit) -> Table:
         path = self.path(unit)
@@ -165,7 +190,9 @@ class Work:
 
     def compute(self, unit: Unit, progress: Callable[..., None]) -> Table:
         """Do the work of a unit and write it; returns what it cost."""
-        return self.train(unit, progress) if unit.kind == "train" else self.attack(unit)
+        if unit.kind == "train":
+            return self.train(unit, progress)
+        return self.attack(unit) if unit.kind == "attack" else self.analyse(unit)
 
     def train(self, unit: Unit, progress: Callable[..., None]) -> Table:
         started, path = time.perf_counter(), self.path(unit)
@@ -208,6 +235,14 @@ class Work:
                 "eps": str(unit.config["attack"]["eps"]),
             }
             write_tensors(self.examples(unit), examples, named)
+        write_rows(self.path(unit), rows, told)
+        return told
+
+    def analyse(self, unit: Unit) -> Table:
+        started, model = time.perf_counter(), self.models[unit.model]
+        before = replace(model.cost)
+        rows = analysis_unit(unit, model, self.data["test"])
+        told = {"unit": unit.name, "analysis": unit.config["analysis"]["kind"], **_cost(started, model, before)}
         write_rows(self.path(unit), rows, told)
         return told
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from unshaken.attacks import LOSSES, NORMS
+from unshaken.analysis import ZEROS
+from unshaken.attacks import ATTACKS, LOSSES, NORMS
 from unshaken.attacks.norms import STARTS
 from unshaken.attacks.pgd import SCHEMES, UPDATES
 from unshaken.errors import lookup, nearest, unknown
+from unshaken.models.mean_field import INITIALS
 from unshaken.predict import RULES
 from unshaken.training import INPUTS, OBJECTIVES, OPTIMIZERS
-from unshaken.validate import check_count, check_positive
+from unshaken.validate import check_count, check_eps, check_positive, check_probability
 
 Table = dict[str, Any]
 
@@ -27,17 +29,36 @@ SUPPLIED = (
     "shape",
     "classes",
     "params",
-    "eps",
     "seed",
     "examples",
+    "attacks",
     "progress",
     "checkpoint",
     "watch",
 )
-PARTS: dict[str, Mapping[str, Any]] = {"inputs": INPUTS, "objective": OBJECTIVES, "optimizer": OPTIMIZERS}
-WORDS: dict[str, Collection[str]] = {"loss": LOSSES, "norm": NORMS, "start": STARTS, "update": UPDATES, "rule": RULES}
-COUNTS = ("draws", "steps", "epochs", "batch_size", "repeats", "train_limit", "test_limit")
-POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale")
+PARTS: dict[str, Mapping[str, Any]] = {
+    "inputs": INPUTS,
+    "objective": OBJECTIVES,
+    "optimizer": OPTIMIZERS,
+    "attack": ATTACKS,
+}
+WORDS: dict[str, Collection[str]] = {
+    "loss": LOSSES,
+    "norm": NORMS,
+    "start": STARTS,
+    "update": UPDATES,
+    "rule": RULES,
+    "initial": INITIALS,
+    "zeros": ZEROS,
+}
+COUNTS = ("draws", "reference", "steps", "epochs", "repeats", "rounds", "batch", "batch_size")
+POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale", "shortest")
+RANGES: dict[str, Callable[[str, Any], None]] = {
+    **dict.fromkeys((*COUNTS, "train_limit", "test_limit"), check_count),
+    **dict.fromkeys(POSITIVE, check_positive),
+    "probability": check_probability,
+    "eps": lambda word, value: check_eps(value, 1),
+}
 
 
 def part(where: str, table: Mapping[str, Any], given: Table) -> Table:
@@ -49,7 +70,8 @@ def part(where: str, table: Mapping[str, Any], given: Table) -> Table:
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     rest = {word: value for word, value in given.items() if word != "kind"}
-    return {"kind": given["kind"], **arguments(where, function, rest)}
+    supplied = (*SUPPLIED, "eps") if table is ATTACKS else SUPPLIED  # whoever calls an attack says how large
+    return {"kind": given["kind"], **arguments(where, function, rest, supplied)}
 
 
 def arguments(where: str, function: Callable[..., Any], given: Table, supplied: Collection[str] = SUPPLIED) -> Table:
@@ -63,8 +85,7 @@ def arguments(where: str, function: Callable[..., Any], given: Table, supplied: 
     missing = [word for word, p in words.items() if p.default is p.empty and word not in given]
     if missing:
         raise ValueError(f"{where}: {missing[0]!r} is missing.")
-    plain = getattr(function, "func", function)
-    hints = get_type_hints(plain.__init__ if inspect.isclass(plain) else plain)
+    hints = _hints(function)
     return {
         word: _value(f"{where}: {word}", word, given[word], hints.get(word, Any))
         if word in given
@@ -119,16 +140,23 @@ def _value(where: str, word: str, value: Any, hint: Any) -> Any:
         value = TypeAdapter(_plain(hint)).validate_python(value)
     except ValidationError as error:
         raise ValueError(f"{where}: {error.errors()[0]['msg'].lower()}; got {value!r}.") from error
-    try:
-        if word in COUNTS and isinstance(value, int):
-            check_count(word, value)
-        if word in POSITIVE and isinstance(value, int | float):
-            check_positive(word, value)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-    if word == "draws" and isinstance(value, str) and value not in SCHEMES:
-        raise ValueError(f"{where}: expected a number, 'mean' or 'moments', got {value!r}: {nearest(value, SCHEMES)}")
+    for one in value if isinstance(value, list | tuple) else [value]:
+        try:
+            if word in RANGES and isinstance(one, int | float):
+                RANGES[word](word, one)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+        if word == "draws" and isinstance(one, str) and one not in SCHEMES:
+            raise ValueError(f"{where}: expected a number, 'mean' or 'moments', got {one!r}: {nearest(one, SCHEMES)}")
     return list(value) if isinstance(value, tuple) else value
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The types of its arguments; what it returns may be a type of a library that is not imported yet."""
+    plain: Any = getattr(function, "func", function)
+    plain = plain.__init__ if inspect.isclass(plain) else plain
+    told = {word: hint for word, hint in plain.__annotations__.items() if word != "return"}
+    return get_type_hints(SimpleNamespace(__annotations__=told), plain.__globals__)
 
 
 def _plain(hint: Any) -> Any:

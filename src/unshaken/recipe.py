@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS
 from unshaken.checks import attack_name
 from unshaken.errors import lookup, nearest, unknown
@@ -24,7 +25,10 @@ from unshaken.parts import Table, arguments, full, part, settable
 from unshaken.training import train
 from unshaken.validate import check_eps
 
-SECTIONS = ("title", "about", "seed", "data", "network", "model", "training", "attacks", "evaluation", "sweep")
+SECTIONS = (
+    *("title", "about", "seed", "data", "network", "model", "training"),
+    *("attacks", "analyses", "evaluation", "sweep"),
+)
 COLUMNS = ("norm", "loss", "draws", "steps", "eps")  # settings of an attack that rows hold in columns
 MODEL_SECTIONS = ("network", "model", "training")
 
@@ -100,7 +104,7 @@ def resolve(raw: Table) -> Table:
     for word in raw:
         if word not in SECTIONS:
             raise unknown("section", word, SECTIONS)
-    for word in ("data", "network", "model", "attacks", "evaluation"):
+    for word in ("data", "network", "model", "evaluation", *(["attacks"] if "analyses" not in raw else [])):
         if word not in raw:
             raise ValueError(f"section [{word}] is missing.")
     if isinstance(raw.get("seed", 0), bool) or not isinstance(raw.get("seed", 0), int):
@@ -113,7 +117,8 @@ def resolve(raw: Table) -> Table:
         "seed": raw.get("seed", 0),
         "data": arguments("[data]", data_section, raw["data"], supplied=()),
         "models": _models(raw),
-        "attacks": _attacks(raw["attacks"], evaluation.pop("eps")),
+        "attacks": _attacks(raw["attacks"], evaluation.pop("eps")) if "attacks" in raw else [],
+        "analyses": _analyses(raw.get("analyses", [])),
         "evaluation": evaluation,
     }
 
@@ -121,19 +126,20 @@ def resolve(raw: Table) -> Table:
 def _models(raw: Table) -> list[Table]:
     """Network, model and training for each point of the grid of [sweep], with a label."""
     models = []
-    for point in _grid("[sweep]", raw.get("sweep", {})):
-        one = deepcopy({word: raw[word] for word in MODEL_SECTIONS if word in raw})
-        for word, section in one.items():
-            if not isinstance(section, dict):
-                raise ValueError(f"[{word}] must be a table of settings; got {section!r}.")
-        for path, value in point.items():
-            if path.split(".")[0] not in one:
-                raise ValueError(f"[sweep]: {unknown('section', path.split('.')[0], one)}")
-            _merge(one, _nested(path, value), "[sweep]")
-        told = [f"{path.split('.')[-1]} {_told(value)}" for path, value in point.items()]
+    sections = {word: raw[word] for word in MODEL_SECTIONS if word in raw}
+    for word, section in sections.items():
+        if not isinstance(section, dict):
+            raise ValueError(f"[{word}] must be a table of settings; got {section!r}.")
+    sweep = raw.get("sweep", {})
+    named = bool(sweep) and all(isinstance(values, dict) for values in sweep.values())
+    for point in itertools.product(*(_axis(path, values, sections) for path, values in sweep.items())):
+        one = deepcopy(sections)
+        for _, changes in point:
+            _merge(one, changes, "[sweep]")
+        kind = [] if named else [str(one["model"].get("kind"))]
         models.append(
             {
-                "label": ", ".join([str(one["model"].get("kind")), *told]),
+                "label": ", ".join([*kind, *(name for name, _ in point)]),
                 "network": part("[network]", NETWORKS, one["network"]),
                 "model": part("[model]", MODELS, one["model"]),
                 "training": arguments("[training]", train, one["training"]) if "training" in one else None,
@@ -141,6 +147,42 @@ def _models(raw: Table) -> list[Table]:
         )
     _check_unique("models", [str(model["label"]) for model in models])
     return models
+
+
+def _axis(path: str, values: Any, sections: Table) -> list[tuple[str, Table]]:
+    """One line of [sweep] as (name, changes to the sections) for each of its values.
+
+    A list holds values of a setting; a table holds values by name, of one setting or, where the path is no section's,
+    of several: `[sweep.prior]`, `wide = { model = { prior_scale = 3.0 }, training = { epochs = 20 } }`.
+    """
+    known = path.split(".")[0] in sections
+    if not known and not (isinstance(values, dict) and all(isinstance(value, dict) for value in values.values())):
+        raise ValueError(f"[sweep]: {unknown('section', path.split('.')[0], sections)}")
+    if isinstance(values, list) and values:
+        return [(f"{path.split('.')[-1]} {_told(value)}", _nested(path, value)) for value in values]
+    if not isinstance(values, dict) or not values:
+        raise ValueError(f"[sweep]: a sweep needs a list of values for {path!r}, or a table of them; got {values!r}.")
+    for word in {word for value in values.values() for word in value} if not known else ():
+        if word not in sections:
+            raise ValueError(f"[sweep.{path}]: {unknown('section', word, sections)}")
+    return [(name, _nested(path, value) if known else value) for name, value in values.items()]
+
+
+def _analyses(entries: list[Table]) -> list[Table]:
+    """One analysis for each point of the grid of every [[analyses]], with a label."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("[[analyses]] must be a list of analyses.")
+    found = []
+    for i, entry in enumerate(entries):
+        where = f"[[analyses]] number {i + 1}"
+        own = {word: value for word, value in entry.items() if word != "sweep"}
+        for point in _grid(where, entry.get("sweep", {})):
+            told = "".join(f", {word} {_told(value)}" for word, value in point.items())
+            found.append(
+                {**part(where, ANALYSES, own | point), "label": f"{entry.get('kind')}{told}".replace("_", " ")}
+            )
+    _check_unique("analyses", [analysis["label"] for analysis in found])
+    return found
 
 
 def _attacks(entries: list[Table], sizes: list[float]) -> list[Table]:
@@ -214,7 +256,7 @@ def _merge(table: Table, changes: Table, where: str) -> None:
     for word, value in changes.items():
         old = table.get(word)
         if isinstance(old, list) and isinstance(value, dict):
-            _merge_each(old, value, f"{where}: {word}")
+            _merge_each(old, value, f"{where}: {word}", ANALYSES if word == "analyses" else ATTACKS)
         elif (
             isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind")
         ):
@@ -223,21 +265,21 @@ def _merge(table: Table, changes: Table, where: str) -> None:
             table[word] = deepcopy(value)
 
 
-def _merge_each(attacks: list[Table], changes: Table, where: str) -> None:
-    """Write `changes` into every attack that knows the word, as a value or as a sweep; one at least must."""
+def _merge_each(entries: list[Table], changes: Table, where: str, table: Mapping[str, Any]) -> None:
+    """Write `changes` into every part of a list that knows the word, as a value or as a sweep; one at least must."""
     swept = changes.get("sweep", {})
     for word, value in {**{word: value for word, value in changes.items() if word != "sweep"}, **swept}.items():
-        knowing = [attack for attack in attacks if word in _words(attack)]
+        knowing = [entry for entry in entries if word in _words(entry, table)]
         if not knowing:
-            raise ValueError(f"{where}: {unknown('setting', word, {w for a in attacks for w in _words(a)})}")
-        for attack in knowing:
-            attack.get("sweep", {}).pop(word, None)
-            attack.pop(word, None)
-            (attack.setdefault("sweep", {}) if word in swept else attack)[word] = deepcopy(value)
+            raise ValueError(f"{where}: {unknown('setting', word, {w for e in entries for w in _words(e, table)})}")
+        for entry in knowing:
+            entry.get("sweep", {}).pop(word, None)
+            entry.pop(word, None)
+            (entry.setdefault("sweep", {}) if word in swept else entry)[word] = deepcopy(value)
 
 
-def _words(attack: Table) -> set[str]:
-    return {"eps", *settable(lookup("kind", attack.get("kind", ""), ATTACKS))}
+def _words(entry: Table, table: Mapping[str, Any]) -> set[str]:
+    return set(settable(lookup("kind", entry.get("kind", ""), table)))
 
 
 def _parse_setting(setting: str) -> Table:
@@ -274,8 +316,7 @@ def _fractions(value: Any) -> Any:
 
 
 def _told(value: Any) -> str:
-    return (
-        " ".join(str(v) if k == "kind" else f"{k} {v}" for k, v in value.items())
-        if isinstance(value, dict)
-        else str(value)
-    )
+    """A value in the label of a model or attack."""
+    if isinstance(value, dict):
+        return " ".join(_told(v) if k == "kind" else f"{k} {_told(v)}" for k, v in value.items())
+    return str(value)

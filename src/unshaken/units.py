@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import unshaken
+from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS, NORMS
 from unshaken.data import Data, load
 from unshaken.evaluate import evaluate, inference_sets
@@ -42,7 +43,7 @@ class Unit:
     `config` is everything that the result depends on: its hash is in the name.
     """
 
-    kind: str  # "train" or "attack"
+    kind: str  # "train", "attack" or "analysis"
     label: str
     model: str
     config: Table
@@ -54,7 +55,7 @@ class Unit:
 
 
 def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
-    """The units of a recipe in order: each model, then its clean rows and attacks, repeat by repeat.
+    """The units of a recipe in order: each model, its clean rows and attacks, repeat by repeat, and its analyses.
 
     `inputs` is what the results depend on besides the recipe, see `fingerprint`.
     """
@@ -68,6 +69,11 @@ def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
             for attack in (CLEAN, *config["attacks"]):
                 named = {"model": digest(source), "attack": attack, "repeat": repeat, "evaluation": evaluation}
                 units.append(Unit("attack", f"{label} {attack['label']} r{repeat}", label, {**common, **named}))
+        for analysis in config["analyses"]:
+            named = {"model": digest(source), "analysis": analysis}
+            if "attacks" in inspect.signature(ANALYSES[analysis["kind"]]).parameters:
+                named["attacks"] = config["attacks"]
+            units.append(Unit("analysis", f"{label} {analysis['label']}", label, {**common, **named}))
     return units
 
 
@@ -98,11 +104,11 @@ def fingerprint(recipe: Recipe, data: dict[str, Data]) -> Table:
 
 
 def new_model(config: Table, seed: int, data: Data) -> StochasticClassifier:
-    """An untrained model for the images of `data`; the network's initial weights follow from the seed."""
+    """An untrained model for the images of `data`; its initial weights follow from the seed."""
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, "network"))
         net = build(NETWORKS, config["network"])(tuple(data.x.shape[1:]), data.classes)
-    model: StochasticClassifier = build(MODELS, config["model"])(net.to(data.x.device))
+        model: StochasticClassifier = build(MODELS, config["model"])(net.to(data.x.device))
     return model
 
 
@@ -169,6 +175,22 @@ def attack_unit(
     return rows, examples, seconds
 
 
+def analysis_unit(unit: Unit, model: StochasticClassifier, data: Data) -> DataFrame:
+    """The rows of an analysis of one model."""
+    analysis = unit.config["analysis"]
+    settings = {word: value for word, value in analysis.items() if word != "label"}
+    given: Table = {"seed": derive(unit.config["seed"], "analysis")}
+    if "attacks" in unit.config:
+        given["attacks"] = {attack["label"]: _attack(attack) for attack in unit.config["attacks"]}
+    rows: DataFrame = build(ANALYSES, settings)(model, data.x, data.y, **given)
+    return rows.assign(model=unit.model, analysis=analysis["label"])
+
+
+def _attack(attack: Table) -> Callable[..., Tensor]:
+    """The function of an attack of a recipe, for any sizes."""
+    return build(ATTACKS, {word: value for word, value in attack.items() if word not in ("label", "name", "eps")})
+
+
 def _rows(
     unit: Unit, model: StochasticClassifier, x: Tensor, y: Tensor, x_adv: Tensor, inference: Draws, norm: str
 ) -> DataFrame:
@@ -208,8 +230,7 @@ def _perturb(
         if step == 0:
             zero.copy_((gradient == 0).flatten(1).all(1)[: len(zero)])
 
-    settings = {word: value for word, value in attack.items() if word not in ("label", "name", "eps")}
-    function: Callable[..., Tensor] = build(ATTACKS, settings)
+    function = _attack(attack)
     watch = {"watch": look} if "watch" in inspect.signature(function).parameters else {}
     seed = derive(unit.config["seed"], "repeat", unit.config["repeat"])
     return function(model, x, y, eps=sizes, seed=seed, **watch), zero

@@ -54,6 +54,12 @@ def check_positive(name: str, value: float) -> None:
         raise ValueError(f"{name} must be a number above 0; got {value!r}.")
 
 
+def check_probability(name: str, value: float) -> None:
+    """A number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1; got {value!r}.")
+
+
 def check_eps(eps: float | Tensor | Sequence[float | Tensor], inputs: int) -> None:
     """Perturbation sizes: finite, 0 or more; a tensor has one size for each of the inputs."""
     sizes: list[Any] = list(eps) if isinstance(eps, list | tuple) else [eps]

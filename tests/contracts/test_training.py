@@ -1,5 +1,7 @@
 """Every training input rule and objective of the dicts, in its plain case."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -8,6 +10,9 @@ from unshaken.models import Deterministic, MeanField
 from unshaken.networks import mlp
 from unshaken.training import INPUTS, OBJECTIVES
 from unshaken.training.objectives import elbo
+
+
+PLAIN = {"adversarial": {"eps": 0.0, "probability": 1.0}}  # the settings in which a rule changes nothing
 
 
 @pytest.fixture
@@ -19,15 +24,18 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", INPUTS)
 def test_inputs_stay_in_the_box_and_follow_the_seed(name: str, batch) -> None:
     model = Deterministic(mlp((1, 3, 3), 3))
-    seen = [INPUTS[name](model, *batch, seed=seed) for seed in (1, 1)]
+    rule = partial(INPUTS[name], **PLAIN.get(name, {}))
+    seen = [rule(model, *batch, seed=seed) for seed in (1, 1)]
     assert seen[0].shape == batch[0].shape
     assert torch.equal(*seen)
     assert seen[0].min() >= 0
     assert seen[0].max() <= 1
 
 
-def test_clean_inputs_are_the_inputs(batch) -> None:
-    assert INPUTS["clean"](Deterministic(mlp((1, 3, 3), 3)), *batch, seed=0) is batch[0]
+@pytest.mark.parametrize("name", INPUTS)
+def test_in_its_plain_case_a_rule_gives_the_inputs(name: str, batch) -> None:
+    rule = partial(INPUTS[name], **PLAIN.get(name, {}))
+    assert torch.equal(rule(Deterministic(mlp((1, 3, 3), 3)), *batch, seed=0), batch[0])
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -57,17 +57,14 @@ def test_batch_norm_uses_its_running_statistics(layer):
 
 
 def test_average_pooling_of_independent_entries():
-    """The entries of `first` have weights of their own, so they are independent."""
-    first = nn.Sequential(nn.Flatten(), nn.Linear(36, 36), nn.Unflatten(1, (1, 6, 6)))
-    logits, found = pooled(nn.AvgPool2d(2), first)
+    logits, found = pooled(nn.AvgPool2d(2))
     torch.testing.assert_close(found.mean, logits.mean(0), rtol=0, atol=0.02)
     torch.testing.assert_close(found.variance, logits.var(0), rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(2, stride=1), nn.MaxPool2d((1, 3), stride=(2, 1))])
 def test_max_pooling_of_independent_entries(pool):
-    first = nn.Sequential(nn.Flatten(), nn.Linear(36, 36), nn.Unflatten(1, (1, 6, 6)))
-    logits, found = pooled(pool, first)
+    logits, found = pooled(pool)
     assert found.mean.shape == logits.shape[1:]
     torch.testing.assert_close(found.mean, logits.mean(0), rtol=0, atol=0.03)
     torch.testing.assert_close(found.variance, logits.var(0), rtol=0.15, atol=0)
@@ -84,9 +81,9 @@ def test_max_pooling_after_a_convolution_knows_that_its_entries_share_weights(po
     torch.testing.assert_close(variance, logits.var(0), rtol=0.3, atol=0)
 
 
-def pooled(pool: nn.Module, first: nn.Sequential) -> tuple[torch.Tensor, Moments]:
-    """(draws of pooled independent Gaussians, their moments by the rule)."""
-    start = MeanField(first[:2], initial_scale=0.2)
+def pooled(pool: nn.Module) -> tuple[torch.Tensor, Moments]:
+    """(draws of a pooled image of independent Gaussians, their moments by the rule)."""
+    start = model(nn.Flatten(), nn.Linear(36, 36), scale=0.2)
     before = start.logits(X, start.draw(4000, seed=1)).view(-1, 4, 1, 6, 6)
     mean, variance = (part.view(4, 1, 6, 6) for part in start.moments(X))
     return pool(before.flatten(0, 1)).unflatten(0, (4000, 4)), RULES[type(pool)](pool, Moments(mean, variance), {})

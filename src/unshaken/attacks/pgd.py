@@ -126,15 +126,21 @@ def _draws_of_steps(
     if isinstance(draws, int) and redraw:
         check_count("draws", draws)
         return model.draw(draws * steps, seed=derive(seed, "attack")).chunks(draws)
-    if isinstance(draws, str):
-        if draws not in SCHEMES:
-            raise ValueError(
-                f"draws must be a number, a Draws object, 'mean' or 'moments'; got {draws!r}: {nearest(draws, SCHEMES)}"
-            )
-        fixed = SCHEMES[draws](model)
-    else:
-        fixed = draws if isinstance(draws, Draws) else model.draw(draws, seed=derive(seed, "attack"))
+    fixed = attack_draws(model, draws, seed)
     return repeat(fixed.keep() if steps > 1 else fixed, steps)
+
+
+def attack_draws(model: StochasticClassifier, draws: int | str | Draws, seed: int) -> Draws:
+    """What an attack with one gradient uses: that many draws of its seed, a scheme of SCHEMES, or the draws given."""
+    if isinstance(draws, Draws):
+        return draws
+    if not isinstance(draws, str):
+        return model.draw(draws, seed=derive(seed, "attack"))
+    if draws not in SCHEMES:
+        raise ValueError(
+            f"draws must be a number, a Draws object, 'mean' or 'moments'; got {draws!r}: {nearest(draws, SCHEMES)}"
+        )
+    return SCHEMES[draws](model)
 
 
 def _steepest(norm: Norm) -> Callable[[Tensor], Tensor]:

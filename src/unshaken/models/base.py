@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,18 @@ def own_copy(net: nn.Module) -> nn.Module:
     """A copy of the modules, in eval mode, that shares every tensor: the user's flags and hooks stay as they are."""
     tensors = [*net.parameters(), *net.buffers()]
     return copy.deepcopy(net, {id(tensor): tensor for tensor in tensors}).eval()
+
+
+@contextmanager
+def mode(net: nn.Module, *, training: bool) -> Iterator[None]:
+    """Every module in train or eval mode; then each back in the mode it was in, which may be another one for each."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.train(training)
+    try:
+        yield
+    finally:
+        for module, before in modes:
+            module.training = before
 
 
 class StochasticClassifier(ABC):

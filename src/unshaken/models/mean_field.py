@@ -10,18 +10,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from unshaken.errors import unknown
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.draws import Draws, generator
 from unshaken.types import State
 from unshaken.validate import check_positive
 
+# where the posterior of a mean-field model starts
+INITIALS = {
+    "network": "means at the network's own initial weights, standard deviations at initial_scale",
+    "gaussian": "means and ρ from N(0, 1), so standard deviations near 0.8: as the code of Carbone et al. (2020)",
+}
+
 
 class MeanField(StochasticClassifier):
     """θ ~ N(m, s²) for every parameter of any network, s = softplus(ρ); prior N(0, prior_scale²).
 
-    Means start at the network's own initial weights and standard deviations at `initial_scale`, so that the first
-    gradient steps see signal, not noise. The network is copied; every parameter is random, frozen or not; buffers
-    (BatchNorm statistics) are shared by all draws.
+    By default means start at the network's own initial weights and standard deviations at `initial_scale`, so that the
+    first gradient steps see signal, not noise; INITIALS has the alternative. The network is copied; every parameter is
+    random, frozen or not; buffers (BatchNorm statistics) are shared by all draws.
     m and ρ are one vector each: a draw is one Gaussian vector, cut into views.
 
     Source: Graves, "Practical variational inference for neural networks" (2011); Blundell et al., "Weight
@@ -30,17 +37,23 @@ class MeanField(StochasticClassifier):
 
     kind = "mean_field"
 
-    def __init__(self, net: nn.Module, *, prior_scale: float = 1.0, initial_scale: float = 0.05) -> None:
+    def __init__(
+        self, net: nn.Module, *, prior_scale: float = 1.0, initial: str = "network", initial_scale: float = 0.05
+    ) -> None:
         check_positive("prior_scale", prior_scale)
         check_positive("initial_scale", initial_scale)
+        if initial not in INITIALS:
+            raise unknown("initial", initial, INITIALS)
         super().__init__(copy.deepcopy(net).eval())
         self.shapes = {name: tensor.shape for name, tensor in self.net.named_parameters()}
         if not self.shapes:
             raise ValueError("mean_field needs a network with parameters; this one has none.")
         self.prior_scale = prior_scale
         flat = torch.cat([tensor.detach().flatten() for tensor in self.net.parameters()])
-        self.mean_vector = flat.requires_grad_()
-        self.rho_vector = torch.full_like(flat, math.log(math.expm1(initial_scale))).requires_grad_()
+        rho = torch.full_like(flat, math.log(math.expm1(initial_scale)))
+        if initial == "gaussian":
+            flat, rho = torch.randn_like(flat), torch.randn_like(rho)
+        self.mean_vector, self.rho_vector = flat.requires_grad_(), rho.requires_grad_()
 
     def sampler(self) -> Callable[[int, int], State]:
         # a snapshot while drawing, in which draws may be written into their own noise; live parameters while training

@@ -32,6 +32,7 @@ COLUMNS = {
     "predicted": int,
     "correct": bool,
     "votes": int,
+    "saturated": int,
     "probability": float,
     "shared_draws": float,
     "size": float,
@@ -58,6 +59,7 @@ class Source:
     rows: DataFrame
     histories: dict[str, list[dict[str, float]]]
     examples: dict[str, Examples]
+    analyses: dict[str, DataFrame]  # by kind; `model` and `analysis` (a label) say whose rows they are
 
 
 def load_run(folder: str | Path) -> Source:
@@ -77,7 +79,19 @@ def load_run(folder: str | Path) -> Source:
             for path in sorted(folder.glob("examples/*.safetensors"))
             if path.stem in parts
         },
+        _analyses(folder),
     )
+
+
+def _analyses(folder: Path) -> dict[str, DataFrame]:
+    """All rows of each kind of analysis, in the order of their file names."""
+    import pandas as pd
+
+    found: dict[str, list[DataFrame]] = {}
+    for path in sorted(folder.glob("analyses/*.parquet")):
+        rows, told = _read(path, read_rows)
+        found.setdefault(told["analysis"], []).append(rows)
+    return {kind: pd.concat(parts, ignore_index=True) for kind, parts in found.items()}
 
 
 def write(path: Path, content: str | bytes) -> Path:

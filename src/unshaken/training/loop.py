@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from unshaken.models import StochasticClassifier, derive
+from unshaken.models.base import mode
 from unshaken.models.draws import read_tensors
 from unshaken.predict import predict
 from unshaken.store import write_tensors
@@ -77,7 +77,7 @@ def train(
     for epoch in range(len(history), epochs):
         started, total = time.perf_counter(), 0.0
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive(seed, "order", epoch)))
-        with _train_mode(model.net):
+        with mode(model.net, training=True):
             for step, at in enumerate(order.to(x.device).split(batch_size)):
                 now = derive(seed, "train", epoch, step)
                 seen = inputs(model, x[at], y[at], seed=now)
@@ -95,18 +95,6 @@ def train(
         if checkpoint is not None:
             _save(model, rule, history, Path(checkpoint))
     return history
-
-
-@contextmanager
-def _train_mode(net: nn.Module) -> Iterator[None]:
-    """Every module in train mode; then each back in the mode it was in, which may be another one for each."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.train()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _note(loss: float, history: list[Epoch]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from unshaken.attacks.losses import mean_cross_entropy
 from unshaken.models import StochasticClassifier
 from unshaken.types import Inputs, Labels, Logits
 from unshaken.validate import check_count
@@ -24,7 +24,8 @@ def cross_entropy(
     model: StochasticClassifier, x: Inputs, y: Labels, *, examples: int, seed: int, draws: int = 1
 ) -> Tensor:
     """Empirical risk: the mean over batch and draws of −log p_s(y|x)."""
-    return mean_cross_entropy(training_logits(model, x, draws, seed), y).mean()
+    logits = training_logits(model, x, draws, seed)
+    return F.cross_entropy(logits.flatten(0, 1), y.repeat(draws))
 
 
 def elbo(

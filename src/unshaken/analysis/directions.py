@@ -1,0 +1,81 @@
+"""Directions of gradients: how often a cheap gradient points where a well-sampled one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from unshaken.attacks import LOSSES, input_gradient
+from unshaken.attacks.pgd import attack_draws
+from unshaken.errors import lookup
+from unshaken.models import Draws, StochasticClassifier, derive
+from unshaken.types import Inputs, Labels, Loss
+from unshaken.validate import check_count, check_inputs
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def _both(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Two zeros agree; a zero and a number do not."""
+    return one == other, torch.ones_like(one, dtype=torch.bool)
+
+
+def _never(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """A zero agrees with nothing, another zero included."""
+    return (one == other) & (other != 0), torch.ones_like(one, dtype=torch.bool)
+
+
+def _left_out(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Entries where either is zero are left out."""
+    return one == other, (one != 0) & (other != 0)
+
+
+# how entries of a gradient that are exactly zero are counted: signs of two gradients -> (agree, counted)
+ZEROS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "both": _both,
+    "never": _never,
+    "left_out": _left_out,
+}
+
+
+def gradient_agreement(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    seed: int,
+    draws: Sequence[int | str] = (1, 5, 10, 20, "mean", "moments"),
+    reference: int = 100,
+    loss: str | Loss = "log_error",
+    zeros: str = "both",
+    batch_size: int = 256,
+) -> DataFrame:
+    """Share of the entries of ∇_x loss whose sign is that of the gradient of `reference` other draws.
+
+    Args:
+        draws: numbers of draws, "mean", "moments"; k draws are the first k of one set, none of them in the reference.
+        zeros: a key of ZEROS: how entries that are exactly zero are counted.
+
+    Returns one row per input and entry of `draws`: `index`, `draws` (as text), `agreement` (NaN where no entry counts).
+    Source: Däubener et al. (2020), appendix B.
+    """
+    import pandas as pd
+
+    check_inputs(x, y)
+    check_count("reference", reference)
+    count, objective = lookup("zeros", zeros, ZEROS), lookup("loss", loss, LOSSES)
+
+    def signs(chosen: int | str | Draws) -> Tensor:
+        gradient = input_gradient(model, x, y, attack_draws(model, chosen, seed), objective, batch_size=batch_size)
+        return gradient.sign()
+
+    sought, parts = signs(model.draw(reference, seed=derive(seed, "reference"))), []
+    for chosen in draws:
+        agree, counted = (part.flatten(1).double() for part in count(signs(chosen), sought))
+        share = (agree * counted).sum(1) / counted.sum(1)
+        parts.append(pd.DataFrame({"index": range(len(x)), "draws": str(chosen), "agreement": share.cpu().numpy()}))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,72 @@
+"""Time: what every attack takes for one batch, measured in turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+
+from unshaken.models import StochasticClassifier
+from unshaken.types import Inputs, Labels
+from unshaken.validate import check_count, check_inputs
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def attack_time(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    seed: int,
+    attacks: Mapping[str, Callable[..., Inputs]],
+    eps: float = 0.1,
+    rounds: int = 100,
+    batch: int = 100,
+    shortest: float = 0.01,
+) -> DataFrame:
+    """Wall seconds of each attack on one batch of inputs, `rounds` times.
+
+    In a round the attacks take turns, so that a busy machine slows all of them; ratios are to be taken within a round.
+    An attack shorter than `shortest` seconds is repeated until it takes that long. One round before the first is not
+    counted.
+
+    Args:
+        attacks: label -> attack(model, x, y, *, eps, seed); in a recipe, its [[attacks]].
+        batch: how many inputs; round r takes the r-th batch of x, and begins again where there is no whole one left.
+
+    Returns one row per attack and round: `attack`, `round`, `seconds`. Source: Däubener et al. (2020), appendix C.
+    """
+    import pandas as pd
+
+    check_inputs(x, y)
+    check_count("rounds", rounds)
+    check_count("batch", batch)
+    if not attacks:
+        raise ValueError("there are no attacks to be timed.")
+    batches = list(zip(x.split(batch), y.split(batch), strict=True))
+    whole = [part for part in batches if len(part[0]) == len(batches[0][0])]
+    repeats = dict.fromkeys(attacks, 1)
+    rows = []
+    for number in range(-1, rounds):
+        images, labels = whole[number % len(whole)]
+        for label, attack in attacks.items():
+            started = _now(x)
+            for _ in range(repeats[label]):
+                attack(model, images, labels, eps=eps, seed=seed)
+            seconds = (_now(x) - started) / repeats[label]
+            if number < 0:
+                repeats[label] = max(1, int(shortest / max(seconds, 1e-9)))
+            else:
+                rows.append((label, number, seconds))
+    return pd.DataFrame(rows, columns=["attack", "round", "seconds"])
+
+
+def _now(x: Inputs) -> float:
+    """Seconds, when all work so far is done."""
+    if x.device.type == "cuda":
+        torch.cuda.synchronize(x.device)
+    return time.perf_counter()
