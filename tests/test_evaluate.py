@@ -6,7 +6,7 @@ import torch
 from oracles import CoinClassifier, LinearClassifier
 from unshaken.attacks import fgsm
 from unshaken.evaluate import evaluate
-from unshaken.models import Deterministic, MeanField
+from unshaken.models import Deterministic, MeanField, derive
 from unshaken.networks import mlp
 
 
@@ -33,6 +33,18 @@ def test_rows_say_what_a_plain_loop_says(model, batch) -> None:
     assert rows.probability.tolist() == pytest.approx(mean[torch.arange(7), y].tolist(), abs=1e-6)
     assert rows["index"].tolist() == list(range(7))
     assert set(rows.inference_draws) == {9}
+
+
+def test_draws_that_are_exactly_sure_are_counted(batch) -> None:
+    x, y = batch
+    model = MeanField(mlp((1, 4, 4), 3), initial_scale=5.0)
+    rows = evaluate(model, x, y, draws=50, seed=5)
+    sure = [
+        (model.logits(x, part).softmax(-1) == 1).any(-1)
+        for part in model.draw(50, seed=derive(5, "inference", 0)).chunks(1)
+    ]
+    assert rows.saturated.tolist() == torch.cat(sure).sum(0).tolist()
+    assert 0 < rows.saturated.sum() < 350
 
 
 def test_repeats_are_independent_and_come_first_whatever_their_number(model, batch) -> None:

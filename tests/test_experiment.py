@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
+from oracles import truncate
 from unshaken.checks import CHECKS
 from unshaken.experiment import Work, choose_device, failed_units, run
 from unshaken.models.draws import read_tensors
 from unshaken.recipe import Recipe, read_recipe
 from unshaken.report import report
+from unshaken.report.source import load_run
 from unshaken.store import read_json, read_rows
 from unshaken.units import plan
 
@@ -253,11 +255,27 @@ def test_parts_from_outside_the_package(path: Path, tmp_path: Path) -> None:
     assert set(rows.model) == {"module"}
 
 
+TRAINING = {
+    '{kind="adversarial", eps=0.1, attack={kind="mean"}}': "a 'module' model has no mean network",
+    '{kind="adversarial", eps=0.1, attack={kind="moments"}}': "a 'module' model has no mean network",
+    '{kind="adversarial", eps=16, attack={kind="fgsm"}}': r"eps 16 is larger than the whole input box, 1 in",
+    '{kind="adversarial", eps=20, attack={kind="fgm"}}': "eps 20 is larger than the whole input box, 8 in the l2 norm",
+    '{kind="adversarial", eps=0.1, probability=-1}': "probability must be a number from 0 to 1; got -1",
+}
+
+
 def test_what_cannot_work_is_said_before_any_work(path: Path, tmp_path: Path) -> None:
     text = RECIPE.replace('"mean_field"', '"module"')
     path.write_text(text)
     with pytest.raises(ValueError, match="a 'module' model has no mean network"):
         run(recipe(path), out=tmp_path / "runs")
+    for words, told in TRAINING.items():
+        path.write_text(text.replace('kind = "mean"', 'kind = "fgsm"\ndraws = 2'))
+        with pytest.raises(ValueError, match=told):
+            run(recipe(path, f"training.inputs={words}"), out=tmp_path / "runs")
+    path.write_text(RECIPE.replace('kind = "mlp"\nwidths = [16]', 'kind = "outside:smooth_net"'))
+    with pytest.raises(ValueError, match=r"there is no moment rule for layer '2' \(Tanh\)"):
+        run(recipe(path, "attacks=[{kind='moments'}]"), out=tmp_path / "runs")
     path.write_text(RECIPE.replace('kind = "mlp"\nwidths = [16]', 'kind = "small_cnn"'))
     with pytest.raises(ValueError, match="small_cnn needs images of 16 x 16 or more; got 8 x 8"):
         run(recipe(path), out=tmp_path / "runs")
@@ -370,3 +388,41 @@ def test_progress_ends_at_the_number_of_units(path: Path, tmp_path: Path) -> Non
     assert seen[-1][:2] == (9, 9)
     assert any(note.startswith("training: loss") for _, _, note in seen)
     assert "accuracy" in seen[-1][2]
+
+
+ANALYSES = """
+[[analyses]]
+kind = "gradient_agreement"
+draws = [1, "mean"]
+reference = 3
+[[analyses]]
+kind = "attack_time"
+rounds = 2
+batch = 20
+"""
+
+
+def test_analyses_are_units_that_are_kept_and_made_again_when_damaged(path: Path, tmp_path: Path) -> None:
+    path.write_text(RECIPE.replace("[[attacks]]", ANALYSES + "[[attacks]]", 1))
+    folder, said = run(recipe(path), out=tmp_path / "runs"), []
+    files = {read_rows(file)[1]["analysis"]: file for file in folder.glob("analyses/*.parquet")}
+    agreement, times = (read_rows(files[kind])[0] for kind in ("gradient_agreement", "attack_time"))
+    assert agreement.groupby("draws").size().to_dict() == {"1": 40, "mean": 40}
+    assert set(agreement.model) == {"mean_field"}
+    attacks = [attack["label"] for attack in recipe(path).config["attacks"]]
+    assert times.attack.tolist() == attacks * 2
+    assert set(load_run(folder).analyses) == {"gradient_agreement", "attack_time"}
+    written = files["attack_time"].stat().st_mtime_ns
+    truncate(files["gradient_agreement"])
+    run(recipe(path), out=tmp_path / "runs", say=said.append)
+    assert files["gradient_agreement"].name in said[0]
+    pd.testing.assert_frame_equal(read_rows(files["gradient_agreement"])[0], agreement)
+    assert files["attack_time"].stat().st_mtime_ns == written
+
+
+def test_a_model_without_a_mean_network_has_no_agreement_with_it(path: Path, tmp_path: Path) -> None:
+    path.write_text(
+        RECIPE.replace('"mean_field"', '"module"').replace('kind = "mean"', 'kind = "fgsm"\ndraws = 2') + ANALYSES
+    )
+    with pytest.raises(ValueError, match="a 'module' model has no mean network"):
+        run(recipe(path), out=tmp_path / "runs")

@@ -74,6 +74,50 @@ def test_a_sweep_over_models(recipe: str) -> None:
     assert [model["model"]["prior_scale"] for model in models] == [0.1, 1.0]
 
 
+ADVERSARIAL = '{ kind = "adversarial", eps = "8/255", attack = { kind = "pgd", draws = 2 } }'
+NAMED = f"""
+[sweep."training.inputs"]
+none = {{ kind = "clean" }}
+PGD-2 = {ADVERSARIAL}
+[sweep.prior]
+wide = {{ model = {{ prior_scale = 3.0 }}, training = {{ epochs = 9 }} }}
+"""
+
+
+def test_a_sweep_of_names_labels_the_models_and_may_change_several_sections(recipe: str) -> None:
+    Path(recipe).write_text(BASE + NAMED)
+    models = read_recipe(recipe).config["models"]
+    assert [model["label"] for model in models] == ["none, wide", "PGD-2, wide"]
+    assert [model["model"]["prior_scale"] for model in models] == [3.0, 3.0]
+    assert [model["training"]["epochs"] for model in models] == [9, 9]
+    seen = models[1]["training"]["inputs"]
+    assert (seen["eps"], seen["probability"]) == (8 / 255, 0.3)
+    assert seen["attack"]["kind"] == "pgd"
+    assert (seen["attack"]["draws"], seen["attack"]["steps"], seen["attack"]["loss"]) == (2, 10, "log_error")
+    assert "eps" not in seen["attack"]
+
+
+def test_a_sweep_of_names_and_one_of_values(recipe: str) -> None:
+    Path(recipe).write_text(BASE + '\n[sweep]\n"model.prior_scale" = [0.1, 1.0]\n' + NAMED)
+    labels = [model["label"] for model in read_recipe(recipe).config["models"]]
+    assert labels[0] == "mean_field, prior_scale 0.1, none, wide"
+    assert len(labels) == 4
+
+
+def test_analyses_are_parts_and_attacks_are_then_optional(recipe: str) -> None:
+    text = BASE[: BASE.index("[[attacks]]")] + BASE[BASE.index("[presets.sgd]") :]
+    analyses = '[[analyses]]\nkind = "gradient_agreement"\nsweep.loss = ["cw", "log_error"]\n'
+    Path(recipe).write_text(text + analyses)
+    config = read_recipe(recipe, settings=["analyses.reference=7"]).config
+    assert config["attacks"] == []
+    assert [part["label"] for part in config["analyses"]] == [
+        "gradient agreement, loss cw",
+        "gradient agreement, loss log_error",
+    ]
+    assert [part["reference"] for part in config["analyses"]] == [7, 7]
+    assert config["analyses"][0]["draws"] == [1, 5, 10, 20, "mean", "moments"]
+
+
 def test_a_preset_overrides_and_a_setting_overrides_the_preset(recipe: str) -> None:
     config = read_recipe(recipe, preset="smoke", settings=["training.epochs=9", "attacks.draws=3"]).config
     assert config["models"][0]["training"]["epochs"] == 9
@@ -144,6 +188,27 @@ def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
         ("data.nam=x", r"\[data\]: unknown setting 'nam': did you mean 'name'?"),
         ("network.kind=nowhere:net", "cannot import kind 'nowhere:net'"),
         ("attacks", "--set needs section.word=value"),
+        ('training.inputs={kind="adversarial"}', r"\[training\]: inputs: 'eps' is missing"),
+        ('training.inputs={kind="adversarial", eps=-1}', "inputs: eps: eps must be finite and 0 or more; got -1"),
+        (
+            'training.inputs={kind="adversarial", eps=0.1, probability=1.5}',
+            "probability must be a number from 0 to 1; got 1.5",
+        ),
+        (
+            'training.inputs={kind="adversarial", eps=0.1, attack={kind="means"}}',
+            "inputs: attack: unknown kind 'means': did you mean 'mean'?",
+        ),
+        (
+            'training.inputs={kind="adversarial", eps=0.1, attack={kind="mean", eps=0.1}}',
+            "attack: unknown setting 'eps'",
+        ),
+        ('analyses=[{kind="agreement"}]', r"\[\[analyses\]\] number 1: unknown kind 'agreement'"),
+        ('analyses=[{kind="gradient_agreement", draws=[1, "meen"]}]', "got 'meen': did you mean 'mean'?"),
+        ('analyses=[{kind="gradient_agreement", draws=[0]}]', "draws must be a whole number, 1 or more; got 0"),
+        ('analyses=[{kind="gradient_agreement", zeros="bot"}]', "unknown zeros 'bot': did you mean 'both'?"),
+        ('analyses=[{kind="attack_time", rounds=0}]', "rounds must be a whole number, 1 or more; got 0"),
+        ("analyses=5", r"\[\[analyses\]\] must be a list of analyses"),
+        ("model.initial=gausian", "unknown initial 'gausian': did you mean 'gaussian'?"),
         ("evaluation.eps=['1/0']", "the fraction '1/0' divides by zero"),
     ],
 )
@@ -161,6 +226,15 @@ def test_a_wrong_word_or_value_is_answered_in_one_sentence(recipe: str, setting:
         (BASE.replace('[network]\nkind = "mlp"\nwidths = [8]\n', ""), r"section \[network\] is missing"),
         (BASE.replace('kind = "mlp"', ""), r"\[network\]: expected a part"),
         (BASE.replace('name = "digits"', ""), r"\[data\]: 'name' is missing"),
+        (BASE + "[sweep]\nprior = [1, 2]", r"\[sweep\]: unknown section 'prior'"),
+        (
+            BASE + '[sweep]\n"model.prior_scale" = 2',
+            "a sweep needs a list of values for 'model.prior_scale', or a table",
+        ),
+        (
+            BASE + "[sweep.prior]\nwide = { modl = {} }",
+            r"\[sweep.prior\]: unknown section 'modl': did you mean 'model'?",
+        ),
         (BASE.replace("[1, 5]", "5"), "a sweep needs a list of values for 'draws'; got 5"),
     ],
 )

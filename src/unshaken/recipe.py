@@ -177,10 +177,9 @@ def _analyses(entries: list[Table]) -> list[Table]:
         where = f"[[analyses]] number {i + 1}"
         own = {word: value for word, value in entry.items() if word != "sweep"}
         for point in _grid(where, entry.get("sweep", {})):
-            told = "".join(f", {word} {_told(value)}" for word, value in point.items())
-            found.append(
-                {**part(where, ANALYSES, own | point), "label": f"{entry.get('kind')}{told}".replace("_", " ")}
-            )
+            analysis = part(where, ANALYSES, own | point)
+            told = [f"{word} {_told(value)}" for word, value in point.items()]
+            found.append({**analysis, "label": ", ".join([analysis["kind"].replace("_", " "), *told])})
     _check_unique("analyses", [analysis["label"] for analysis in found])
     return found
 

@@ -11,7 +11,6 @@ from unshaken.networks import mlp
 from unshaken.training import INPUTS, OBJECTIVES
 from unshaken.training.objectives import elbo
 
-
 PLAIN = {"adversarial": {"eps": 0.0, "probability": 1.0}}  # the settings in which a rule changes nothing
 
 

@@ -90,3 +90,13 @@ def test_a_scale_that_is_no_number_above_zero_is_refused(name, value):
 def test_a_network_without_parameters_is_refused():
     with raises_sentence("mean_field needs a network with parameters"):
         MeanField(nn.Flatten())
+
+
+def test_a_gaussian_start_is_wide():
+    torch.manual_seed(0)
+    model = MeanField(small_net(hidden=400), initial="gaussian")
+    for vector in (model.mean_vector, model.rho_vector):
+        assert vector.mean().item() == pytest.approx(0, abs=0.05)
+        assert vector.std().item() == pytest.approx(1, abs=0.05)
+    with raises_sentence("unknown initial 'gausian': did you mean 'gaussian'"):
+        MeanField(small_net(), initial="gausian")

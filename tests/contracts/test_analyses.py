@@ -1,0 +1,23 @@
+"""What every analysis promises: rows that follow from the seed, and a line of documentation."""
+
+from __future__ import annotations
+
+import pytest
+
+from oracles import small_inputs, small_model
+from unshaken.analysis import ANALYSES
+from unshaken.attacks import ATTACKS
+from unshaken.catalogue import first_line
+
+X, Y = small_inputs()
+SETTINGS = {"attack_time": {"attacks": {"MEAN": ATTACKS["mean"]}, "rounds": 2, "shortest": 1e-6}}
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_an_analysis_gives_rows_of_a_model(name):
+    net = small_model("mean_field")
+    one, other = (ANALYSES[name](net, X, Y, seed=1, **SETTINGS.get(name, {})) for _ in range(2))
+    assert len(one) > 0
+    assert one.notna().all(axis=None)
+    assert one.drop(columns="seconds", errors="ignore").equals(other.drop(columns="seconds", errors="ignore"))
+    assert first_line(ANALYSES[name]).endswith(".")
