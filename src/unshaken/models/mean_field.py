@@ -83,8 +83,8 @@ class MeanField(StochasticClassifier):
 
     def divergence(self) -> Tensor:
         """KL(N(m, s²) ‖ N(0, σ²)) = Σ log(σ/s) + (s² + m²) / (2σ²) − ½."""
-        scale = softplus(self.rho_vector)
-        squares = (scale.square() + self.mean_vector.square()).sum() / (2 * self.prior_scale**2)
+        scale, mean = softplus(self.rho_vector), self.mean_vector
+        squares = (scale @ scale + mean @ mean) / (2 * self.prior_scale**2)
         return squares - scale.log().sum() + len(scale) * (math.log(self.prior_scale) - 0.5)
 
     def parameters(self) -> list[Tensor]:
