@@ -59,8 +59,8 @@ def describe(recipe: Recipe) -> str:
         f"preset      {recipe.preset or 'none'}",
         f"data        {_settings(config['data'])}",
         *(f"model       {model['label']}: {_part(model['model'])}" for model in config["models"]),
-        *(f"network     {_part(model['network'])}" for model in config["models"][:1]),
-        *(f"training    {_settings(model['training'] or {})}" for model in config["models"][:1]),
+        *_distinct("network", [_part(model["network"]) for model in config["models"]]),
+        *_distinct("training", [_settings(model["training"] or {}) for model in config["models"]]),
         f"attacks     {', '.join(attacks)}",
         *(f"analysis    {_part({**analysis, 'label': None})}" for analysis in config["analyses"]),
         f"eps         {', '.join(f'{size:g}' for size in sizes)}",
@@ -75,6 +75,11 @@ def describe(recipe: Recipe) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _distinct(what: str, told: list[str]) -> list[str]:
+    """A line for each different text."""
+    return [f"{what:<12}{text}" for text in dict.fromkeys(told)]
 
 
 def first_line(entry: Any) -> str:
