@@ -29,8 +29,12 @@ _HOME = {
     "fgsm": "attacks",
     "ifgsm": "attacks",
     "mean": "attacks",
+    "moments": "attacks",
     "pgd": "attacks",
     "train": "training",
+    "adversarial": "training",
+    "gradient_agreement": "analysis",
+    "attack_time": "analysis",
     "evaluate": "evaluate",
     "accuracy": "statistics",
     "difference": "statistics",
@@ -64,7 +68,8 @@ sys.modules[__name__].__class__ = _Package
 
 
 if TYPE_CHECKING:
-    from unshaken.attacks import fgm, fgsm, ifgsm, input_gradient, mean, pgd
+    from unshaken.analysis import attack_time, gradient_agreement
+    from unshaken.attacks import fgm, fgsm, ifgsm, input_gradient, mean, moments, pgd
     from unshaken.checks import check
     from unshaken.data import Data, load
     from unshaken.evaluate import evaluate
@@ -81,4 +86,4 @@ if TYPE_CHECKING:
     from unshaken.predict import predict
     from unshaken.report import report
     from unshaken.statistics import Interval, accuracy, difference
-    from unshaken.training import train
+    from unshaken.training import adversarial, train
