@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from oracles import small_inputs, small_model, small_net
+from unshaken.attacks import pgd
 from unshaken.models import Deterministic, MeanField, SeededModule
 from unshaken.models.base import SMALL_BATCH
 
@@ -97,3 +98,32 @@ def test_small_batches_are_vectorised_and_large_ones_looped_over():
     draws = model.draw(3, seed=0)
     x = torch.rand(20, 1, 3, 4)
     torch.testing.assert_close(model.logits(x, draws)[:, :5], model.logits(x[:5], draws))
+
+
+class Viewed(nn.Module):
+    """A network of somebody's own whose forward pass counts on the usual memory order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.last = nn.Conv2d(1, 3, 3), nn.Linear(3 * 16, 3)
+
+    def forward(self, x):
+        h = self.layer(x)
+        return self.last(h.view(len(h), -1))
+
+
+def test_a_forward_pass_of_ones_own_gets_inputs_in_the_usual_memory_order():
+    x = torch.rand(5, 1, 6, 6)
+    model = MeanField(Viewed())
+    assert model.logits(x, model.draw(2, seed=0)).shape == (2, 5, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_memory_order_of_inputs_changes_speed_not_results(channels):
+    x = torch.rand(5, channels, 6, 6)
+    net = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)).eval()
+    model = Deterministic(net)
+    assert model.laid_out(x).is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(model.logits(x, model.mean())[0], net(x))
+    x_adv = pgd(model, x, torch.zeros(5, dtype=torch.int64), eps=0.1)
+    assert x_adv.is_contiguous()

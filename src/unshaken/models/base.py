@@ -66,6 +66,9 @@ class StochasticClassifier(ABC):
         self.fixed: State = {**dict(net.named_parameters()), **dict(net.named_buffers())}
         dense = all(tensor.dim() <= 2 for tensor in self.fixed.values())
         self.small = dense and sum(tensor.numel() for tensor in self.fixed.values()) <= SMALL_NETWORK
+        modules = list(net.modules())
+        plain = all(type(module).__module__.startswith("torch.nn.") for module in modules)
+        self.channels_last = plain and any(isinstance(module, nn.Conv2d) for module in modules)
         self.tied = len(list(net.named_parameters(remove_duplicate=False))) > len(list(net.parameters()))
 
     @abstractmethod
@@ -117,7 +120,7 @@ class StochasticClassifier(ABC):
         own = {name: tensor.detach() for name, tensor in self.fixed.items()}
         variances = {name.removeprefix(VARIANCE): tensor for name, tensor in state.items() if name not in own}
         self.cost.forwards += len(x)
-        mean, variance, _ = propagate(self.net, own | state, variances, x)
+        mean, variance, _ = propagate(self.net, own | state, variances, self.laid_out(x))
         return mean, torch.zeros_like(mean) if variance is None else variance
 
     def logits(self, x: Inputs, draws: Draws) -> Logits:
@@ -159,6 +162,13 @@ class StochasticClassifier(ABC):
             return self.forward(x, {}).expand(len(draws), -1, -1)
         return vmap(lambda state: self.forward(x, state))(stacked)
 
+    def laid_out(self, x: Inputs) -> Inputs:
+        """The same inputs in the memory order in which a CPU convolves and pools fastest (measured: 1.3 to 2.4 times).
+
+        Only for networks made of torch's own layers: a forward pass of somebody else's may count on the usual order.
+        """
+        return x.to(memory_format=torch.channels_last) if self.channels_last and x.device.type == "cpu" else x
+
     def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
         """Logits (B, K) of one draw; tensors that are not random are the network's own, detached unless training."""
         if not state.keys() <= self.fixed.keys():  # functional_call's own check walks the whole network each time
@@ -166,7 +176,7 @@ class StochasticClassifier(ABC):
         self.cost.forwards += len(x)
         own = {name: tensor for name, tensor in self.fixed.items() if name not in state}
         tensors = state | (own if training else {name: tensor.detach() for name, tensor in own.items()})
-        logits: Tensor = functional_call(self.net, tensors, (x,), tie_weights=self.tied)
+        logits: Tensor = functional_call(self.net, tensors, (self.laid_out(x),), tie_weights=self.tied)
         return logits
 
     def save(self, path: str | Path) -> None:
