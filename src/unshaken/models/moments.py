@@ -259,39 +259,29 @@ class Rectified(torch.autograd.Function):
     V[r] = σ²(Φ + α²Φ(1 − Φ) + αφ(1 − 2Φ) − φ²), a form without the difference of two large squares.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        deviation, alpha, density, above = _standard(mean, variance)
-        below = 1 - above
-        spread = above + alpha * (alpha * above * below + density * (below - above)) - density * density
-        first = torch.addcmul(mean * above, deviation, density)
-        return first, variance * spread.clamp_min_(0), above
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        ctx.save_for_backward(*inputs, output[0])
+    def forward(ctx: Any, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt_()
+        alpha = (mean / deviation).clamp_(-LARGEST, LARGEST)
+        density = alpha.square().mul_(-0.5).exp_().mul_(1 / math.sqrt(2 * math.pi))
+        above = alpha.mul(math.sqrt(0.5)).erf_().add_(1).mul_(0.5)
+        first = (mean * above).addcmul_(deviation, density)
+        tilt = (1 - 2 * above).mul_(density).addcmul_(alpha, above - above * above)
+        spread = tilt.mul_(alpha).add_(above).addcmul_(density, density, value=-1).clamp_min_(0)
+        ctx.save_for_backward(first, deviation, alpha, density, above)
+        return first, spread.mul_(variance), above
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor]:
         """With V[r] = E[r²] − E[r]²: ∂E[r]/∂E[g] = Φ, ∂E[r]/∂σ² = φ/2σ, ∂E[r²]/∂E[g] = 2E[r], ∂E[r²]/∂σ² = Φ."""
-        mean, variance, first = ctx.saved_tensors
-        deviation, alpha, density, above = _standard(mean, variance)
+        first, deviation, alpha, density, above = ctx.saved_tensors
         of_first, of_variance, of_above = upstream
         density = density / deviation
-        of_mean = above * of_first + 2 * first * (1 - above) * of_variance + density * of_above
-        half = 0.5 * density
-        of_spread = half * of_first + (above - first * density) * of_variance - half * alpha / deviation * of_above
+        of_mean = (above * of_first).addcmul_(density, of_above)
+        of_mean.addcmul_(first * of_variance, 1 - above, value=2)
+        of_spread = (alpha * of_above).div_(deviation).neg_().add_(of_first).mul_(density).mul_(0.5)
+        of_spread.addcmul_(above - first * density, of_variance)
         return of_mean, of_spread
 
 
 LARGEST = 10.0  # |α| beyond which Φ(α) is 0 or 1 in float32
-
-
-def _standard(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(σ, α, φ(α), Φ(α)), with α kept where its square is harmless."""
-    deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt_()
-    alpha = (mean / deviation).clamp_(-LARGEST, LARGEST)
-    density = alpha.square().mul_(-0.5).exp_().mul_(1 / math.sqrt(2 * math.pi))
-    return deviation, alpha, density, torch.special.ndtr(alpha)
