@@ -67,6 +67,12 @@ def test_a_sweep_is_a_grid_and_labels_tell_its_points_apart(recipe: str) -> None
     assert labels == ["MEAN", "PGD-1 (norm linf)", "PGD-1 (norm l2)", "PGD-5 (norm linf)", "PGD-5 (norm l2)"]
 
 
+def test_an_attack_may_have_a_default_of_its_own(recipe: str) -> None:
+    Path(recipe).write_text(BASE.replace('kind = "mean"', 'kind = "moments"'))
+    assert read_recipe(recipe).config["attacks"][0]["loss"] == "cw"
+    assert read_recipe(recipe, settings=["attacks.loss=margin"]).config["attacks"][0]["loss"] == "margin"
+
+
 def test_a_sweep_over_models(recipe: str) -> None:
     Path(recipe).write_text(BASE + '\n[sweep]\n"model.prior_scale" = [0.1, 1.0]\n')
     models = read_recipe(recipe).config["models"]

@@ -46,6 +46,13 @@ def test_an_objective_is_the_cross_entropy_on_a_network_without_randomness(name:
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 
+def test_empirical_risk_is_the_mean_over_draws(batch) -> None:
+    model, (x, y) = MeanField(mlp((1, 3, 3), 3), initial_scale=0.5), batch
+    draws = [cross_entropy(model.logits(x, part)[0], y) for part in model.draw(3, seed=4).chunks(1)]
+    risk = OBJECTIVES["cross_entropy"](model, x, y, examples=60, seed=4, draws=3)
+    assert risk.item() == pytest.approx(float(sum(draws)) / 3, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_objective_reaches_every_parameter(name: str, batch) -> None:
     model = MeanField(mlp((1, 3, 3), 3))
