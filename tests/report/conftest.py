@@ -126,7 +126,12 @@ def _about(units: list[dict[str, Any]], test: Any) -> dict[str, Any]:
             "data": {"kind": "digits"},
             "model": {"kind": "mean_field", "net": {"kind": "mlp", "widths": [32]}, "initial_scale": 0.02},
             "training": {"epochs": 6, "optimizer": {"kind": "adam", "lr": 0.01}, "objective": "elbo"},
-            "attacks": [{"kind": "fgsm", "draws": [1, 10]}, {"kind": "pgd", "steps": 5}, {"kind": "mean"}],
+            "attacks": [
+                {"label": "FGSM-1", "kind": "fgsm", "draws": 1, "loss": "log_error"},
+                {"label": "FGSM-10", "kind": "fgsm", "draws": 10, "loss": "log_error"},
+                {"label": "PGD-10", "kind": "pgd", "draws": 10, "steps": 5, "loss": "log_error"},
+                {"label": "MEAN", "kind": "mean", "loss": "log_error"},
+            ],
             "evaluation": {"draws": INFERENCE_DRAWS, "repeats": 3},
         },
         "versions": {"unshaken": "0.1.0", "torch": torch.__version__, "python": "3.11.2"},

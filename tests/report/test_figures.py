@@ -11,7 +11,19 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from unshaken.report.figures import MEAN_COLOUR, STYLE, accuracy_figure, line_styles, picture_figure, training_figure
+from unshaken.report.drawing import (
+    HOLLOW,
+    MEAN_COLOUR,
+    MOMENTS_COLOUR,
+    STYLE,
+    blank,
+    eps_axis,
+    legend_columns,
+    line_styles,
+    log_axis,
+    named_styles,
+)
+from unshaken.report.figures import accuracy_figure, picture_figure, training_figure
 from unshaken.report.pictures import Pictures, choose
 from unshaken.report.source import load_run
 from unshaken.report.tables import accuracy_table, panels
@@ -45,6 +57,51 @@ def test_colours_are_of_the_attack_and_shades_of_the_draws(curves):
     assert sum(to_rgb(styles["FGSM-1"]["color"])) > sum(to_rgb(styles["FGSM-10"]["color"]))
 
 
+def test_moments_stands_beside_mean_and_their_pgd_is_told_from_draws(source):
+    pgd = source.rows[source.rows.attack == "pgd"]
+    more = [pgd.assign(attack_draws=scheme) for scheme in ("mean", "moments")]
+    moments = source.rows[source.rows.attack == "mean"].assign(attack="moments", attack_draws="moments")
+    found = panels(accuracy_table(pd.concat([moments, *more, source.rows])))
+    styles = line_styles(found)
+    assert to_hex(styles["MOMENTS"]["color"]) == to_hex(styles["PGD-MOMENTS"]["color"]) == MOMENTS_COLOUR
+    assert to_hex(styles["MEAN"]["color"]) == to_hex(styles["PGD-MEAN"]["color"]) == MEAN_COLOUR
+    assert len({styles[label]["marker"] for label in ("MEAN", "MOMENTS", "PGD-MEAN")}) == 3
+    assert styles["PGD-MEAN"]["marker"] == styles["PGD-10"]["marker"]
+    assert [styles[label].get("mfc") for label in ("PGD-MEAN", "PGD-10")] == [HOLLOW["mfc"], None]
+    assert min(styles[label]["lw"] for label in ("MEAN", "MOMENTS")) > styles["PGD-MOMENTS"]["lw"]
+    labels = [text.get_text() for text in accuracy_figure(found).legends[0].get_texts()]
+    assert labels == ["no attack", "FGSM-1", "FGSM-10", "PGD-10", "PGD-MEAN", "PGD-MOMENTS", "MOMENTS", "MEAN"]
+
+
+def test_models_named_for_an_attack_are_drawn_like_it_and_others_apart():
+    styles = named_styles(["none", "MEAN", "MOMENTS", "FGSM-2", "FGSM-10", "PGD-5"])
+    assert (styles["MEAN"]["color"], styles["MOMENTS"]["color"]) == (MEAN_COLOUR, MOMENTS_COLOUR)
+    assert sum(to_rgb(styles["FGSM-2"]["color"])) > sum(to_rgb(styles["FGSM-10"]["color"]))
+    assert len({to_hex(style["color"]) for style in styles.values()}) == 6
+    plain = named_styles([f"model {i}" for i in range(8)])
+    assert len({(to_hex(style["color"]), style["ls"]) for style in plain.values()}) == 8
+    assert MEAN_COLOUR not in {to_hex(style["color"]) for style in plain.values()}
+
+
+def test_ticks_do_not_touch_and_log_axes_are_labelled():
+    axis = blank(4, 3).subplots()
+    eps_axis(axis, [0.05, 0.06, 0.07, 0.15])
+    assert list(axis.get_xticks()) == [0.05, 0.06, 0.07, 0.15]
+    eps_axis(axis, [0.0, 0.01, 0.05, 0.055, 0.2])
+    assert list(axis.get_xticks()) == [0.0, 0.05, 0.2]
+    log_axis(axis, [1, 7.5, float("nan")])
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["1", "2", "5"]
+    log_axis(axis, [1, 900])
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["1", "10", "100", "1000"]
+
+
+def test_a_legend_has_as_many_columns_as_fit():
+    assert legend_columns(7.6, ["FGSM-1"] * 6) == 6
+    assert legend_columns(3.7, ["FGSM-1"] * 6) == 3
+    assert legend_columns(3.7, ["MEAN (naive_cross_entropy)"] * 6) == 1
+    assert legend_columns(3.7, ["no attack"]) == 1
+
+
 def test_an_unknown_attack_and_another_loss_have_a_style(source):
     new = source.rows[source.rows.attack == "pgd"].assign(attack="deepfool", loss="cw")
     styles = line_styles(panels(accuracy_table(pd.concat([source.rows, new]))))
@@ -56,7 +113,7 @@ def test_an_unknown_attack_and_another_loss_have_a_style(source):
 def test_each_panel_has_axes(source, narrow):
     three = pd.concat([source.rows, *(source.rows.assign(model=name) for name in ("b", "c"))])
     figure = accuracy_figure(panels(accuracy_table(three)), narrow=narrow)
-    assert [axis.get_title("left") for axis in figure.axes if axis.get_visible()] == ["b", "c", "mean_field"]
+    assert [axis.get_title("left") for axis in figure.axes if axis.get_visible()] == ["mean_field", "b", "c"]
 
 
 def test_training_has_a_line_for_each_model(source):

@@ -14,6 +14,7 @@ from unshaken.report.page import described, page, typeset
 from unshaken.report.source import load_run
 from unshaken.report.tables import accuracy_table, panels
 from unshaken.report.verdict import findings
+from unshaken.store import write_rows
 
 
 def words(text: str) -> str:
@@ -42,7 +43,7 @@ def test_every_check_is_said_before_the_first_result(reported):
 def test_sections_are_in_order(reported):
     text = (reported / "report.html").read_text()
     order = re.findall(r'<section id="(\w+)">', text)
-    assert order == ["checks", "curves", "accuracy", "pictures", "training", "cost", "made", "words"]
+    assert order == ["checks", "curves", "accuracy", "strongest", "pictures", "training", "cost", "made", "words"]
     assert text.index('class="verdict"') < text.index('<section id="checks">')
 
 
@@ -58,7 +59,7 @@ def test_the_page_needs_nothing_else(reported):
 
 def test_every_table_scrolls_in_its_own_box(reported):
     text = (reported / "report.html").read_text()
-    assert text.count("<table>") == text.count('<div class="box" tabindex="0"><table>') == 2
+    assert text.count("<table") == text.count('<div class="box" tabindex="0"><table') == 3
 
 
 def test_the_table_shows_every_number_and_marks_the_lowest(reported):
@@ -66,7 +67,10 @@ def test_the_table_shows_every_number_and_marks_the_lowest(reported):
     (panel,) = panels(accuracy_table(load_run(reported).rows))
     for curve in panel.curves.values():
         for row in curve.itertuples():
-            assert f">{row.accuracy:.3f}<small>{row.low:.3f} – {row.high:.3f}</small>" in text
+            assert (
+                f">{row.accuracy:.3f}<small>± {row.spread:.3f}</small><small>{row.low:.3f} – {row.high:.3f}</small>"
+                in text
+            )
     accuracies = pd.DataFrame({label: curve.set_index("eps").accuracy for label, curve in panel.curves.items()})
     lowest = accuracies.eq(accuracies.min(axis=1), axis=0)
     assert text.count('<td class="lowest">') == lowest.to_numpy().sum()
@@ -136,6 +140,48 @@ def test_a_run_that_has_only_begun_has_a_page(run):
     assert "No attack has finished yet" in text
     assert 'id="curves"' not in text
     assert (run / "tables/accuracy.csv").read_text().startswith("model,attack,norm")
+
+
+def test_a_run_of_analyses_alone_speaks_of_no_attack(run, edit):
+    for path in [*run.glob("rows/*"), *run.glob("examples/*")]:
+        if not path.name.startswith("clean"):
+            path.unlink()
+    units = [unit for unit in json.loads((run / "run.json").read_text())["units"] if unit["kind"] != "attack"]
+    told = {
+        "kind": "analysis",
+        "label": "mean_field gradient agreement",
+        "name": "gradient-agreement-1",
+        "seconds": 3.0,
+    }
+    edit(units=[*units, units[0] | told])
+    rows = pd.DataFrame({"index": range(40), "draws": "mean", "agreement": 0.75}).assign(model="mean_field")
+    (run / "analyses").mkdir()
+    rows = pd.concat([rows.assign(draws="10", agreement=0.5), rows]).assign(analysis="gradient agreement")
+    write_rows(run / "analyses/gradient-agreement-1.parquet", rows, {"analysis": "gradient_agreement"})
+    text = report(run).read_text()
+    told = words(text)
+    assert "Without an attack, accuracy on 200 test inputs of digits is 0.9" in told
+    assert "MEAN agrees with the gradient of many draws in 0.75 of the entries, 10 draws in 0.50" in told
+    assert re.findall(r'<section id="(\w+)">', text) == ["agreement", "training", "cost", "made", "words"]
+    assert "gradient agreement 3.00" in told
+    assert not re.search("No attack|believed|checks?\\b|fewer", told)
+    written = sorted(path.name for path in (run / "figures").glob("*.png"))
+    assert written == ["gradient_agreement.png", "training.png"]
+    data = pd.read_csv(run / "tables/gradient_agreement.csv", dtype={"draws": str})
+    assert data.agreement.tolist() == [0.5, 0.75]
+    assert "| MEAN | 0.750 [0.750, 0.750] |" in (run / "tables/gradient_agreement.md").read_text()
+    assert "MEAN & 0.750 {\\footnotesize [0.750, 0.750]} &" in (run / "tables/gradient_agreement.tex").read_text()
+
+
+def test_analyses_that_have_not_finished_are_said_so(run, edit):
+    for path in run.glob("rows/*"):
+        path.unlink()
+    unit = {"kind": "analysis", "label": "m attack time", "model": "m", "name": "a", "status": "failed", "error": "no."}
+    edit(units=[unit])
+    told = words(text_of(run))
+    assert "No analysis has finished yet." in told
+    assert "attack time on m failed: no." in told
+    assert "Reasons for caution" in told
 
 
 def test_clean_rows_alone_make_a_page(run):

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from unshaken.report.source import load_run
-from unshaken.report.tables import accuracy_table, columns, cost_summary, cost_table, eps_text, grid, panels
+from unshaken.report.tables import accuracy_table, at, columns, cost_summary, cost_table, grid, panels
+from unshaken.report.wording import eps_text
 from unshaken.statistics import accuracy
 
 
@@ -29,18 +30,38 @@ def test_accuracy_csv_has_the_columns_and_the_plain_means(reported, rows):
     assert table[table.attack == "none"].eps.tolist() == [0]
 
 
+def test_one_repeat_has_no_standard_deviation(rows):
+    table = accuracy_table(rows[rows.repeat == 0])
+    assert table.spread.isna().all()
+    assert at(table[table.attack == "pgd"], 0.1).in_full() == str(at(table[table.attack == "pgd"], 0.1))
+
+
+def test_repeats_csv_has_every_repeat_by_itself(reported, rows):
+    table = pd.read_csv(reported / "tables/repeats.csv", keep_default_na=False)
+    assert ",".join(table) == "model,attack,norm,loss,attack_draws,steps,inference_draws,eps,repeat,n,accuracy"
+    swept = rows[rows.role == "sweep"]
+    assert len(table) == 21 * 3
+    for line in table.itertuples():
+        chosen = swept[(swept.attack == line.attack) & (swept.attack_draws == line.attack_draws)]
+        chosen = chosen[(chosen.eps == line.eps) & (chosen.repeat == line.repeat)]
+        assert (line.n, line.accuracy) == (200, pytest.approx(chosen.correct.mean()))
+
+
 def test_check_rows_are_left_out(rows):
     assert rows.eps.max() == 1
     assert accuracy_table(rows).eps.max() == 0.2
 
 
-def test_text_tables_say_the_same_as_the_csv(reported):
+def test_text_tables_say_the_same_as_the_csv(reported, rows):
     table = pd.read_csv(reported / "tables/accuracy.csv", keep_default_na=False)
     markdown = (reported / "tables/accuracy.md").read_text()
     latex = (reported / "tables/accuracy.tex").read_text()
     for line in table.itertuples():
-        assert f"{line.accuracy:.3f} [{line.low:.3f}, {line.high:.3f}]" in markdown
-        assert f"{line.accuracy:.3f} {{\\footnotesize [{line.low:.3f}, {line.high:.3f}]}}" in latex
+        chosen = rows[(rows.attack == line.attack) & (rows.attack_draws == line.attack_draws) & (rows.eps == line.eps)]
+        spread = chosen[chosen.role == "sweep"].groupby("repeat").correct.mean().std(ddof=1)
+        interval = f"[{line.low:.3f}, {line.high:.3f}]"
+        assert f"{line.accuracy:.3f} ± {spread:.3f} {interval}" in markdown
+        assert f"{line.accuracy:.3f} {{\\footnotesize $\\pm$ {spread:.3f} {interval}}}" in latex
     widths = {row.count("|") for row in markdown.strip().splitlines()}
     assert len(widths) == 1
     assert {row.count("&") for row in latex.splitlines() if "&" in row} == {6}
@@ -74,7 +95,7 @@ def test_curves_of_one_name_are_told_apart_by_loss_and_steps(rows):
 
 def test_models_norms_and_inference_draws_are_panels_of_their_own(rows):
     l2 = rows[rows.attack == "mean"].assign(norm="l2")
-    assert [p.title for p in panels(accuracy_table(pd.concat([rows, l2])))] == ["L2 norm", "L∞ norm"]
+    assert [p.title for p in panels(accuracy_table(pd.concat([rows, l2])))] == ["L∞ norm", "L2 norm"]
     wide = rows.assign(model="wide")
     titles = [p.title for p in panels(accuracy_table(pd.concat([rows, wide])))]
     assert titles == ["mean_field", "wide"]

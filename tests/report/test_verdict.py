@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from unshaken.checks import Finding
@@ -35,6 +36,31 @@ def test_mean_is_compared_with_the_most_draws(source, right, told):
     rows = source.rows.copy()
     rows.loc[(rows.attack == "mean") & (rows["index"] % 3 > 0), "correct"] = right
     assert told in verdict(source.about, rows)[-1]
+
+
+def test_moments_is_compared_too_and_mean_with_the_loss_of_the_draws(source):
+    rows = source.rows
+    moments = rows[rows.attack == "mean"].assign(attack="moments", attack_draws="moments", correct=False)
+    weak = rows[rows.attack == "mean"].assign(loss="cw", correct=True)
+    told = verdict(source.about, pd.concat([weak, rows, moments]))[-2]
+    assert "MEAN (log_error), which attacks one average network, leaves" in told
+    assert " MOMENTS, which takes one pass of means and variances, leaves 0.000 at eps" in told
+    assert "MOMENTS is the stronger attack there" in told
+
+
+def test_a_model_that_guesses_has_no_word_on_its_robustness(source):
+    rows = source.rows.assign(correct=source.rows["index"] % 10 == 0)
+    last = verdict(source.about, rows)[-1]
+    assert "not surely better than chance: accuracy under attack says nothing" in last
+    assert "Under PGD-10" not in last
+
+
+def test_the_sections_speak_after_the_models(source):
+    rows = pd.DataFrame({"attack": "MEAN", "round": [0, 1], "seconds": [0.02, 0.04], "model": "m", "analysis": "time"})
+    told = verdict(source.about, source.rows, {"attack_time": rows})
+    assert told[-1] == "One batch takes MEAN 30.0 ms."
+    guessing = source.rows.assign(correct=source.rows["index"] % 10 == 0)
+    assert verdict(source.about, guessing, {"attack_time": rows})[-2] == told[-1]
 
 
 def test_equal_attacks_are_called_equal(source):
@@ -81,6 +107,11 @@ def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
         "The training of mean_field failed: loss is nan.",
     ]
     assert doubts({"units": units[-1:]}, source.rows) == []
+    waiting = [unit | {"label": f"PGD-{k}", "model": m, "status": "waiting"} for k in (1, 2) for m in ("a", "b")]
+    assert doubts({"units": [units[2], *waiting]}, source.rows) == [
+        "MEAN on mean_field could not start.",
+        "4 units have not been run yet, on a and b.",
+    ]
 
 
 @pytest.mark.parametrize(

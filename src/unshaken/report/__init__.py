@@ -16,6 +16,7 @@ def report(*runs: str | Path) -> Path:
     """
     from unshaken.report.figures import write_figures
     from unshaken.report.page import page
+    from unshaken.report.sections import sections
     from unshaken.report.source import load_run, write
     from unshaken.report.tables import accuracy_table, panels, write_tables
 
@@ -25,7 +26,8 @@ def report(*runs: str | Path) -> Path:
     for source in [load_run(folder) for folder in runs]:
         table = accuracy_table(source.rows)
         curves = panels(table)
-        write_tables(source, table)
-        figures = write_figures(source, curves)
-        pages.append(write(source.folder / "report.html", page(source, curves, figures)))
+        more = sections(source, curves)
+        write_tables(source, table, more)
+        figures = write_figures(source, curves, more)
+        pages.append(write(source.folder / "report.html", page(source, curves, figures, more)))
     return pages[0]

@@ -1,75 +1,37 @@
-"""Figures: accuracy against eps, training, and images before and after an attack; one function for each."""
+"""Figures of every run: accuracy against eps, training, and images before and after an attack."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
+from unshaken.report.drawing import (
+    CLEAN,
+    MEAN_COLOUR,
+    MUTED,
+    RULE,
+    Inline,
+    blank,
+    draw_lines,
+    eps_axis,
+    legend,
+    legend_height,
+    line_styles,
+    named_styles,
+    styled,
+    write_figure,
+)
 from unshaken.report.pictures import Pictures, choose
-from unshaken.report.source import Source, write
-from unshaken.report.tables import NORMS, Panel, eps_text
+from unshaken.report.section import Section
+from unshaken.report.source import Source
+from unshaken.report.tables import NORMS, Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, MUTED, RULE = "#1f2328", "#6a7079", "#d8dbe0"
-"""Text, secondary text, lines: on the page they follow its colour scheme."""
 
-MEAN_COLOUR = "#d55e00"
-COLOURS = {"fgsm": "#0072b2", "fgm": "#0072b2", "pgd": "#009e73", "ifgsm": "#a0579b"}
-OTHERS = ("#a6761d", "#5b7fd4", "#8c8c8c")
-"""One hue for each kind of attack, told apart by every kind of colour vision (after Okabe and Ito, 2008)."""
-
-CLEAN = "no attack"
-MARKERS = {"fgsm": "o", "fgm": "o", "pgd": "s", "ifgsm": "^", "mean": "D"}
-
-STYLE = {
-    "font.size": 9,
-    "font.family": "sans-serif",
-    "text.color": INK,
-    "text.parse_math": False,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "svg.hashsalt": "unshaken",
-}
-
-
-class Inline(NamedTuple):
-    """A figure as SVG text for the page: for a desktop and for a phone."""
-
-    wide: str
-    narrow: str
-
-
-@contextmanager
-def _style(**settings: Any) -> Iterator[None]:
-    import matplotlib
-
-    style: Any = {**STYLE, **settings}
-    with matplotlib.rc_context(style):
-        yield
-
-
-def write_figures(source: Source, found: Sequence[Panel]) -> dict[str, Inline]:
+def write_figures(source: Source, found: Sequence[Panel], sections: Sequence[Section] = ()) -> dict[str, Inline]:
     """figures/<name>.svg, .png, .pdf of every figure there is something for; returns them for the page."""
     makers: dict[str, Callable[[bool], Figure]] = {}
     if found:
@@ -79,66 +41,60 @@ def write_figures(source: Source, found: Sequence[Panel]) -> dict[str, Inline]:
     if (pictures := choose(source, found)) is not None:
         names = source.about.get("data", {}).get("labels", [])
         makers["pictures"] = lambda narrow: picture_figure(pictures, names, narrow=narrow)
-    inline = {}
-    for name, make in makers.items():
-        with _style():
-            wide, narrow = _settled(make(False)), _settled(make(True))
-            for kind in ("svg", "png", "pdf"):
-                write(source.folder / "figures" / f"{name}.{kind}", _rendered(wide, kind))
-        with _style(**{"svg.fonttype": "none"}):
-            inline[name] = Inline(_for_page(wide, f"{name}-wide-"), _for_page(narrow, f"{name}-narrow-"))
-    return inline
+    makers |= {drawing.name: drawing.make for section in sections for drawing in section.drawings}
+    return {name: write_figure(source.folder / "figures", name, make) for name, make in makers.items()}
 
 
-@_style()
+@styled()
 def accuracy_figure(found: Sequence[Panel], *, narrow: bool = False) -> Figure:
     """Accuracy against eps with 95 % intervals, one line for each attack, one set of axes for each model and norm.
 
-    MEAN is the broad line underneath, and the interval bars of one eps stand side by side, so that attacks of equal
-    strength do not hide each other.
+    MEAN and MOMENTS are the broad lines underneath, and the interval bars of one eps stand side by side, so that
+    attacks of equal strength do not hide each other. An attack with several losses is drawn with its strongest.
     """
     columns = 1 if narrow else min(len(found), 2)
     rows = -(-len(found) // columns)
-    figure = _figure(3.7 if narrow else 7.6, (2.6 if narrow else 3.2 if columns > 1 else 3.7) * rows + 0.4 * narrow)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
+    found = [panel.strongest_losses() for panel in found]
     styles, handles = line_styles(found), dict[str, Any]()
+    width, height = (3.7, 2.4) if narrow else (7.6, 3.2 if columns > 1 else 3.7)
+    below = narrow or max(map(len, styles)) > 18
+    figure = blank(width, height * rows + (legend_height(width, [CLEAN, *styles]) if below else 0))
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
     for place, panel in enumerate(found):
         handles |= _draw_panel(axes[place], panel, styles)
         axes[place].set_ylabel("accuracy" if place % columns == 0 else "")
     for empty in axes[len(found) :]:
         empty.set_visible(False)
-    handles = dict(sorted(handles.items(), key=lambda item: (item[0] != CLEAN, item[0].startswith("MEAN"))))
-    below: dict[str, Any] = {"loc": "outside lower center", "ncols": 3, "columnspacing": 1.2}
-    figure.legend(handles.values(), handles, **(below if narrow else {"loc": "outside right upper"}))
+    legend(figure, handles, below=below)
     return figure
 
 
-@_style()
+@styled()
 def training_figure(histories: dict[str, list[dict[str, float]]], *, narrow: bool = False) -> Figure:
     """Loss and training accuracy after every epoch, one line for each model."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(3.7, 4.4) if narrow else _figure(7.6, 2.6)
+    many = len(histories) > 5
+    figure = blank(3.7, 4.4 + 0.7 * many) if narrow else blank(7.6, 2.6 + 0.6 * many)
     axes = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
-    palette = ["#0072b2", MEAN_COLOUR, "#009e73", "#a0579b", *OTHERS]
+    styles, handles = named_styles(list(histories)), dict[str, Any]()
     for axis, key, label in zip(
         axes, ("loss", "accuracy"), ("loss (nats per image)", "training accuracy"), strict=True
     ):
-        for place, (model, history) in enumerate(histories.items()):
-            epochs, dashes = range(1, len(history) + 1), ("-", "--", ":")[place // len(palette) % 3]
-            values = [epoch[key] for epoch in history]
-            axis.plot(
-                epochs, values, dashes, color=palette[place % len(palette)], lw=1.6, marker="o", ms=3, label=model
-            )
+        for model, history in histories.items():
+            epochs, values = range(1, len(history) + 1), [epoch[key] for epoch in history]
+            (handles[model],) = axis.plot(epochs, values, **styles[model] | {"ms": 3.6})
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    if len(histories) > 1:
-        axes[0].legend()
+    if many:
+        legend(figure, handles, below=narrow)
+    elif len(histories) > 1:
+        axes[0].legend(handles.values(), handles)
     return figure
 
 
-@_style()
+@styled()
 def picture_figure(pictures: Pictures, names: Sequence[str], *, narrow: bool = False) -> Figure:
     """Images, their perturbations (magnified; grey is no change) and the attacked images, with predicted labels.
 
@@ -146,7 +102,7 @@ def picture_figure(pictures: Pictures, names: Sequence[str], *, narrow: bool = F
     """
     n = min(len(pictures.labels), 4 if narrow else 8)
     width, (high, wide) = 3.7 if narrow else 7.6, pictures.clean.shape[1:3]
-    figure = _figure(width, 3 * (width - 0.8) / n * high / wide * 0.92 + 0.7)
+    figure = blank(width, 3 * (width - 0.8) / n * high / wide * 0.92 + 0.7)
     axes = figure.subplots(3, n, squeeze=False)
     change = (pictures.attacked - pictures.clean) * pictures.gain() + 0.5
     for row, images in enumerate((pictures.clean, change, pictures.attacked)):
@@ -164,46 +120,13 @@ def picture_figure(pictures: Pictures, names: Sequence[str], *, narrow: bool = F
     return figure
 
 
-def line_styles(found: Sequence[Panel]) -> dict[str, dict[str, Any]]:
-    """How to draw each curve: hue and marker by attack, shade by number of draws (more is darker), MEAN broad."""
-    first = {label: curve.iloc[0] for panel in found for label, curve in panel.curves.items()}
-    kinds = sorted({row.attack for row in first.values()} - {*COLOURS, "mean"})
-    hues = COLOURS | {kind: OTHERS[i % len(OTHERS)] for i, kind in enumerate(kinds)}
-    losses = sorted({row.loss for row in first.values()})
-    styles: dict[str, dict[str, Any]] = {}
-    for label, row in first.items():
-        dashes = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (5, 1, 1, 1)))[losses.index(row.loss) % 4]
-        if row.attack == "mean":
-            styles[label] = {"color": MEAN_COLOUR, "lw": 3.6, "zorder": 1.9, "marker": "D", "ms": 7.5, "ls": dashes}
-            continue
-        counts = sorted(
-            {int(r.attack_draws) for r in first.values() if r.attack == row.attack and r.attack_draws.isdigit()}
-        )
-        rank = counts.index(int(row.attack_draws)) if row.attack_draws.isdigit() else len(counts) - 1
-        shade = _lighter(hues[row.attack], 0.5 * (1 - rank / (len(counts) - 1)) if len(counts) > 1 else 0.0)
-        styles[label] = {"color": shade, "lw": 1.3, "marker": MARKERS.get(row.attack, "v"), "ms": 3.6, "ls": dashes}
-    return styles
-
-
 def _draw_panel(axis: Axes, panel: Panel, styles: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """One panel; returns label -> line for the legend."""
-    from matplotlib.transforms import offset_copy
-
     handles: dict[str, Any] = {}
     if panel.clean is not None:
         handles[CLEAN] = axis.axhline(panel.clean.value, color=MUTED, ls=(0, (4, 3)), lw=1.2)
-    step, middle = min(4.0, 20 / len(panel.curves)), (len(panel.curves) - 1) / 2
-    for place, (label, curve) in enumerate(panel.curves.items()):
-        bars = [curve.accuracy - curve.low, curve.high - curve.accuracy]
-        aside = offset_copy(axis.transData, axis.get_figure(root=True), (place - middle) * step, units="points")
-        colour = styles[label]["color"]
-        axis.errorbar(curve.eps, curve.accuracy, bars, fmt="none", ecolor=colour, elinewidth=1, transform=aside)
-        (handles[label],) = axis.plot(curve.eps, curve.accuracy, **styles[label])
-    sizes = panel.eps()
-    margin = 0.05 * (sizes[-1] - sizes[0]) or 0.1 * sizes[0] or 1.0
-    shown = sizes if len(sizes) <= 6 else sizes[:: -(-len(sizes) // 6)]
-    axis.set_xticks(shown, [eps_text(sizes)[e] for e in shown])
-    axis.set(xlim=(sizes[0] - margin, sizes[-1] + margin), ylim=(-0.02, 1.02))
+    handles |= draw_lines(axis, panel.curves, styles)
+    eps_axis(axis, panel.eps())
     axis.set(xlabel=f"eps, size of the perturbation ({NORMS.get(panel.norm, panel.norm)} norm)", title=panel.title)
     return handles
 
@@ -223,46 +146,3 @@ def _name(names: Sequence[str], label: int) -> str:
     """The name of a class, cut to the width of an image."""
     name = names[label] if label < len(names) else str(label)
     return name if len(name) <= 10 else f"{name[:9]}…"
-
-
-def _lighter(colour: str, share: float) -> tuple[float, float, float]:
-    """The colour mixed with a share of white."""
-    from matplotlib.colors import to_rgb
-
-    red, green, blue = (part + (1 - part) * share for part in to_rgb(colour))
-    return red, green, blue
-
-
-def _figure(width: float, height: float) -> Figure:
-    """An empty figure in inches, in nobody's list of open figures."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.07))
-
-
-def _settled(figure: Figure) -> Figure:
-    """The figure with its layout found once, for every format."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    return figure
-
-
-def _rendered(figure: Figure, kind: str, **options: Any) -> bytes:
-    """The figure as a file's content, without the date: the same run gives the same bytes."""
-    dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
-    stream = BytesIO()
-    figure.savefig(stream, format=kind, dpi=200, metadata=dated[kind], **options)
-    return stream.getvalue()
-
-
-def _for_page(figure: Figure, prefix: str) -> str:
-    """An <svg> element that takes the page's width, font and colours; ids get a prefix, to be unique on the page."""
-    text = _rendered(figure, "svg", transparent=True).decode()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
-    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
-    text = re.sub(r' xmlns(:xlink)?="[^"]*"|font-family: [^;"]*(; )?', "", text)
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", text)
-    for colour, variable in ((INK, "--ink"), (MUTED, "--muted"), (RULE, "--rule")):
-        text = text.replace(colour, f"var({variable})")
-    return text

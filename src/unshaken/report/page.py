@@ -9,11 +9,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from unshaken.checks import Finding
-from unshaken.report.figures import CLEAN, Inline
+from unshaken.report.drawing import CLEAN, Inline
 from unshaken.report.pictures import choose
+from unshaken.report.section import Section, parts
 from unshaken.report.source import Source
-from unshaken.report.tables import COSTS, Panel, at, columns, cost_summary, cost_table, eps_text, grid
-from unshaken.report.verdict import believe, doubts, findings, results
+from unshaken.report.tables import COSTS, Panel, Point, at, columns, cost_summary, cost_table, grid
+from unshaken.report.verdict import believe, doubts, findings, guessing, of_panels, only_analyses, results
+from unshaken.report.wording import eps_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,28 +23,39 @@ if TYPE_CHECKING:
 TOLD = ("title", "about", "name", "seed", "paper", "presets")
 """Entries of a recipe that the page shows elsewhere."""
 
+LONG = 24
+"""A table with more rows than this is folded."""
+
 STATUS = {True: "pass", False: "doubt", None: "not tested"}
 
 
-def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline]) -> str:
+def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline], sections: Sequence[Section] = ()) -> str:
     """report.html of one run."""
     from jinja2 import Environment, StrictUndefined
 
     run, found = source.about, findings(source.rows)
     cautions = doubts(run, source.rows)
+    many = any(section.place == "first" for section in sections)
+    folded = many or guessing(source, curves)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["typeset"] = typeset
+    environment.filters.update(typeset=typeset, parts=parts)
     text = files("unshaken.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(text).render(
         title=run.get("title") or run.get("name", source.folder.name),
         about=run.get("about", ""),
-        results=results(run, source.rows, curves),
+        results=results(source, curves, sections),
+        single=of_panels(source, curves) if many else [],
+        folded=folded,
+        measured=only_analyses(run, source.rows),
         overall=believe(found),
         doubtful=any(f.passed is False for f in found),
         reasons=_reasons(found, cautions),
         cautions=len(cautions),
         figures=figures,
+        sections={place: [s for s in sections if s.place == place] for place in ("first", "figures", "tables")},
+        long=LONG,
         tables=[_table(panel) for panel in curves],
+        repeats=_repeats(curves),
         paper=_paper(run.get("paper") or {}, curves),
         pictures=choose(source, curves),
         cost=_cost(cost_summary(cost_table(run.get("units", [])))),
@@ -65,7 +78,7 @@ def typeset(sentence: str) -> str:
 
 
 def _table(panel: Panel) -> dict[str, Any]:
-    """The compact table for the template; a cell is (value, interval, whether it is the lowest of its column)."""
+    """The compact table for the template; a cell is (value, spread and interval, whether it is the lowest)."""
     rows = list(grid(panel))
     lowest = [
         min((cell.value for cell in column if cell), default=0.0) for column in zip(*(c for _, c in rows), strict=True)
@@ -77,13 +90,24 @@ def _table(panel: Panel) -> dict[str, Any]:
             (
                 label,
                 [
-                    cell and (f"{cell.value:.3f}", f"{cell.low:.3f} – {cell.high:.3f}", place > 0 and cell.value == low)
+                    cell and (f"{cell.value:.3f}", _small(cell), place > 0 and cell.value == low)
                     for cell, low in zip(cells, lowest, strict=True)
                 ],
             )
             for place, (label, cells) in enumerate(rows)
         ],
     }
+
+
+def _small(cell: Point) -> list[str]:
+    """What stands below an accuracy: its standard deviation over repeats, its interval."""
+    spread = [f"± {cell.spread:.3f}"] if cell.spread == cell.spread else []
+    return [*spread, f"{cell.low:.3f} – {cell.high:.3f}"]
+
+
+def _repeats(curves: Sequence[Panel]) -> bool:
+    """Whether any accuracy has a standard deviation over repeats."""
+    return any(bool(curve.spread.notna().any()) for panel in curves for curve in panel.curves.values())
 
 
 def _paper(paper: dict[str, Any], curves: Sequence[Panel]) -> dict[str, Any] | None:

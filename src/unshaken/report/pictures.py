@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unshaken.report.source import Examples, Source
 from unshaken.report.tables import SERIES, Panel
-from unshaken.report.verdict import informative
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +59,7 @@ def _label(panel: Panel, rows: DataFrame) -> str | None:
 
 def _pictures(source: Source, panel: Panel, label: str, part: Examples) -> Pictures | None:
     """The images at the stored size nearest to the informative one; None where their predictions are not known."""
-    wanted = informative(panel, label)
+    wanted = panel.informative(label)
     place = min(range(len(part.eps)), key=lambda i: abs(part.eps[i] - wanted))
     eps, n = part.eps[place], len(part.x)
     draws = part.rows.inference_draws.iloc[0]

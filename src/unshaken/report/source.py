@@ -67,30 +67,61 @@ def load_run(folder: str | Path) -> Source:
     folder = Path(folder)
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} is not a run: looked for {folder / 'run.json'}.")
+    about = _read(folder / "run.json", read_json)
     parts = {path.stem: _read(path, _rows) for path in sorted(folder.glob("rows/*.parquet"))}
     records = [_read(path, read_json) for path in sorted(folder.glob("models/*.json"))]
+    records.sort(key=lambda record: _model_place(about, record["model"]))
     return Source(
         folder,
-        _read(folder / "run.json", read_json),
-        _joined(list(parts.values())),
+        about,
+        _joined(sorted(parts.values(), key=lambda rows: _place(about, rows))),
         {record["model"]: record["history"] for record in records if record.get("history")},
         {
             path.stem: _read(path, _pictures)._replace(rows=parts[path.stem])
             for path in sorted(folder.glob("examples/*.safetensors"))
             if path.stem in parts
         },
-        _analyses(folder),
+        _analyses(folder, about),
     )
 
 
-def _analyses(folder: Path) -> dict[str, DataFrame]:
-    """All rows of each kind of analysis, in the order of their file names."""
+def attack_entry(about: dict[str, Any], row: Any) -> tuple[int, dict[str, Any]]:
+    """(place, entry) of the attack of the recipe that made a row; (behind all others, {}) where none did."""
+    attacks = about.get("recipe", {}).get("attacks", [])
+    for place, entry in enumerate(attacks):
+        told = {"loss": row.loss, "draws": row.attack_draws, "steps": row.steps, "norm": row.norm}
+        same = all(str(entry[word]) == str(value) for word, value in told.items() if word in entry)
+        if same and entry.get("name", entry.get("kind")) == row.attack:
+            return place, entry
+    return len(attacks), {}
+
+
+def _place(about: dict[str, Any], rows: DataFrame) -> tuple[Any, ...]:
+    """Where the rows of one unit belong: by model and attack of the recipe, then by attack and number of draws."""
+    if len(rows) == 0:
+        return (-1,)
+    row = rows.iloc[0]
+    draws = int(row.attack_draws) if str(row.attack_draws).isdigit() else 0
+    unknown = (row.attack in ("mean", "moments"), row.attack, draws, row.loss, int(row.steps))
+    clean = row.attack == "none"
+    return _model_place(about, row.model), not clean, 0 if clean else attack_entry(about, row)[0], *unknown
+
+
+def _model_place(about: dict[str, Any], model: str) -> tuple[int, str]:
+    labels = [entry["label"] for entry in about.get("recipe", {}).get("models", [])]
+    return (labels.index(model), "") if model in labels else (len(labels), model)
+
+
+def _analyses(folder: Path, about: dict[str, Any]) -> dict[str, DataFrame]:
+    """All rows of each kind of analysis, models in the order of the recipe."""
     import pandas as pd
 
     found: dict[str, list[DataFrame]] = {}
     for path in sorted(folder.glob("analyses/*.parquet")):
         rows, told = _read(path, read_rows)
         found.setdefault(told["analysis"], []).append(rows)
+    for parts in found.values():
+        parts.sort(key=lambda rows: _model_place(about, rows.model.iloc[0]))
     return {kind: pd.concat(parts, ignore_index=True) for kind, parts in found.items()}
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.checks import attack_name
+from unshaken.report.section import Section, latex, markdown, write_table
 from unshaken.report.source import Source, write
-from unshaken.statistics import Interval, accuracy
+from unshaken.report.wording import eps_text
+from unshaken.statistics import accuracy, crossed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -19,6 +20,22 @@ SERIES = ["model", "attack", "norm", "loss", "attack_draws", "steps", "inference
 
 COSTS = ["seconds", "forwards", "gradients"]
 NORMS = {"linf": "L∞", "l2": "L2"}
+
+
+class Point(NamedTuple):
+    """An accuracy, its 95 % interval, and its standard deviation over repeats (NaN where there is one repeat)."""
+
+    value: float
+    low: float
+    high: float
+    spread: float = float("nan")
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def in_full(self) -> str:
+        """ "0.417 ± 0.012 [0.380, 0.454]"."""
+        return str(self) if self.spread != self.spread else str(self).replace(" [", f" ± {self.spread:.3f} [")
 
 
 class Panel(NamedTuple):
@@ -31,7 +48,7 @@ class Panel(NamedTuple):
     title: str
     model: str
     norm: str
-    clean: Interval | None
+    clean: Point | None
     curves: dict[str, DataFrame]
 
     def eps(self) -> list[float]:
@@ -48,23 +65,71 @@ class Panel(NamedTuple):
 
         return min(self.curves, key=excess)
 
+    def strongest_losses(self) -> Panel:
+        """The panel with every attack once: with the loss that leaves the least accuracy on average."""
+        kept: dict[tuple[str, ...], str] = {}
+        for label, curve in sorted(self.curves.items(), key=lambda item: -float(item[1].accuracy.mean())):
+            kept[tuple(curve.iloc[0][column] for column in SERIES if column != "loss")] = label
+        return self._replace(curves={label: c for label, c in self.curves.items() if label in kept.values()})
+
+    def informative(self, label: str) -> float:
+        """The smallest eps at which the attack at least halves the accuracy; its largest where there is none."""
+        curve = self.curves[label]
+        start = self.clean.value if self.clean is not None else float(curve.accuracy.iloc[0])
+        halved = curve[(curve.eps > 0) & (curve.accuracy <= start / 2)]
+        return float(halved.eps.min() if len(halved) else curve.eps.max())
+
 
 def accuracy_table(rows: DataFrame) -> DataFrame:
-    """Accuracy of every curve at every eps, with its 95 % interval and the number of inputs n; sweep rows only."""
+    """Accuracy of every curve at every eps, in the order of the rows; sweep rows only.
+
+    `low` and `high` are its 95 % interval, n the number of inputs, `spread` the standard deviation over repeats of the
+    accuracy of a repeat (NaN where there is one).
+    """
     import pandas as pd
 
     values = []
     for key, group in rows[rows.role == "sweep"].groupby([*SERIES, "eps"], sort=False):
-        found = accuracy(group)
-        values.append((*key, group["index"].nunique(), *found))
-    table = pd.DataFrame(values, columns=[*SERIES, "eps", "n", "accuracy", "low", "high"])
-    return table.sort_values(["model", "norm", "inference_draws", "attack", "loss", "steps", "eps"], kind="stable")
+        repeats = crossed(group).mean(0)
+        spread = repeats.std(ddof=1) if len(repeats) > 1 else float("nan")
+        values.append((*key, group["index"].nunique(), *accuracy(group), spread))
+    table = pd.DataFrame(values, columns=[*SERIES, "eps", "n", "accuracy", "low", "high", "spread"])
+    places = [table.groupby(by, sort=False).ngroup() for by in ("model", ["model", "norm", "inference_draws"], SERIES)]
+    keys = dict(zip(("by_model", "by_panel", "by_curve"), places, strict=True))
+    return table.assign(**keys).sort_values([*keys, "eps"], kind="stable").drop(columns=[*keys])
 
 
-def at(curve: DataFrame, eps: float) -> Interval:
+def repeats_table(rows: DataFrame) -> DataFrame:
+    """Accuracy of every curve at every eps in every repeat, over n inputs; sweep rows only."""
+    swept = rows[rows.role == "sweep"]
+    grouped = swept.groupby([*SERIES, "eps", "repeat"], sort=False).correct
+    return grouped.agg(n="size", accuracy="mean").reset_index()
+
+
+def at(curve: DataFrame, eps: float) -> Point:
     """The accuracy of a curve at one of its sizes."""
     row = curve[curve.eps == eps].iloc[0]
-    return Interval(float(row.accuracy), float(row.low), float(row.high))
+    return Point(float(row.accuracy), float(row.low), float(row.high), float(row.spread))
+
+
+def rows_of(curve: DataFrame, eps: float, rows: DataFrame) -> DataFrame:
+    """The rows behind one point of a curve."""
+    first = curve.iloc[0]
+    chosen = (rows.role == "sweep") & (rows.eps == eps)
+    for column in SERIES:
+        chosen &= rows[column] == first[column]
+    return rows[chosen]
+
+
+def chance(clean: DataFrame) -> float:
+    """Accuracy of the answer that is always the commonest label."""
+    return float(clean.drop_duplicates("index").label.value_counts(normalize=True).max())
+
+
+def above_chance(panel: Panel, rows: DataFrame) -> bool:
+    """Whether the model surely knows more than the commonest label; accuracy under attack says nothing where not."""
+    clean = rows[(rows.attack == "none") & (rows.model == panel.model)]
+    return panel.clean is None or panel.clean.low > chance(clean)
 
 
 def panels(table: DataFrame) -> list[Panel]:
@@ -78,16 +143,6 @@ def panels(table: DataFrame) -> list[Panel]:
         clean = table[(table.attack == "none") & (table.model == model) & (table.inference_draws == draws)]
         found.append(Panel(title, model, norm, at(clean, 0.0) if len(clean) else None, _curves(part)))
     return found
-
-
-def eps_text(sizes: Iterable[float]) -> dict[float, str]:
-    """How to write sizes: as n/255 where all are that and decimals would be long, otherwise as decimals."""
-    sizes = list(sizes)
-    pixels = all(math.isclose(e * 255, round(e * 255), abs_tol=1e-4) for e in sizes)
-    short = all(math.isclose(e * 1000, round(e * 1000), abs_tol=1e-6) for e in sizes)
-    if pixels and not short:
-        return {e: f"{round(e * 255)}/255" if e else "0" for e in sizes}
-    return {e: f"{e:.4g}" for e in sizes}
 
 
 def cost_table(units: list[dict[str, Any]]) -> DataFrame:
@@ -121,21 +176,23 @@ def cost_summary(cost: DataFrame) -> DataFrame:
     return counts.join(sums).join(means).reset_index()
 
 
-def write_tables(source: Source, table: DataFrame) -> None:
-    """tables/accuracy.csv, .md, .tex and tables/cost.csv, .md."""
+def write_tables(source: Source, table: DataFrame, sections: Sequence[Section] = ()) -> None:
+    """tables/accuracy.csv, .md, .tex, repeats.csv, cost.csv, .md, and the tables of the sections."""
     folder = source.folder / "tables"
     cost = cost_table(source.about.get("units", []))
     summary = cost_summary(cost)
-    write(folder / "accuracy.csv", table.to_csv(index=False))
+    write(folder / "accuracy.csv", table.drop(columns="spread").to_csv(index=False))
     write(folder / "accuracy.md", "\n".join(_markdown_panel(panel) for panel in panels(table)))
     write(folder / "accuracy.tex", "\n".join(_latex_panel(panel) for panel in panels(table)))
+    write(folder / "repeats.csv", repeats_table(source.rows).to_csv(index=False))
     write(folder / "cost.csv", cost.to_csv(index=False))
-    write(
-        folder / "cost.md", _markdown(list(summary.columns), [[_plain(v) for v in row] for row in summary.to_numpy()])
-    )
+    write(folder / "cost.md", markdown(list(summary.columns), [[_plain(v) for v in row] for row in summary.to_numpy()]))
+    for section in sections:
+        for part in section.tables:
+            write_table(folder, part)
 
 
-def grid(panel: Panel) -> Iterator[tuple[str, list[Interval | None]]]:
+def grid(panel: Panel) -> Iterator[tuple[str, list[Point | None]]]:
     """The compact table: (label, accuracy at each of `columns(panel)`), clean first; None where it was not run."""
     sizes = columns(panel)
     if panel.clean is not None:
@@ -151,7 +208,7 @@ def columns(panel: Panel) -> list[float]:
 
 
 def _curves(part: DataFrame) -> dict[str, DataFrame]:
-    """Label -> rows by eps, in the order kind, draws; loss and steps are named where the attack alone is not enough."""
+    """Label -> rows by eps, in the order of the rows; loss and steps are named where the attack is not enough."""
     curves: dict[str, DataFrame] = {}
     grouped = list(part.groupby(["attack", "attack_draws", "loss", "steps"], sort=False))
     names = [attack_name(attack, draws) for (attack, draws, _, steps), _ in grouped]
@@ -160,26 +217,21 @@ def _curves(part: DataFrame) -> dict[str, DataFrame]:
         extra = [key[2]] if len({other[2] for other in same}) > 1 else []
         extra += [f"{key[3]} steps"] if len({other[3] for other in same}) > 1 else []
         curves[f"{name} ({', '.join(extra)})" if extra else name] = curve.sort_values("eps")
-    return dict(sorted(curves.items(), key=lambda item: _order(item[1])))
+    return curves
 
 
-def _order(curve: DataFrame) -> tuple[bool, str, int, str, str, int]:
-    """MEAN last; then by attack, number of draws, loss, steps."""
-    first = curve.iloc[0]
-    draws = str(first.attack_draws)
-    k = int(draws) if draws.isdigit() else 0
-    return first.attack == "mean", first.attack, k, draws, first.loss, int(first.steps)
+def _text_panel(panel: Panel) -> list[list[str]]:
+    return [[label, *("" if cell is None else cell.in_full() for cell in cells)] for label, cells in grid(panel)]
 
 
 def _markdown_panel(panel: Panel) -> str:
     head = ["attack", *(f"eps {text}" for text in eps_text(columns(panel)).values())]
-    body = [[label, *("" if cell is None else str(cell) for cell in cells)] for label, cells in grid(panel)]
-    return (f"**{panel.title}**\n\n" if panel.title else "") + _markdown(head, body)
+    return (f"**{panel.title}**\n\n" if panel.title else "") + markdown(head, _text_panel(panel))
 
 
-def _markdown(head: list[str], body: Iterable[list[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+def _latex_panel(panel: Panel) -> str:
+    head = ["attack", *(f"ε = {size}" for size in eps_text(columns(panel)).values())]
+    return latex(head, _text_panel(panel), title=panel.title)
 
 
 def _plain(value: Any) -> str:
@@ -187,27 +239,3 @@ def _plain(value: Any) -> str:
     if value is None or value != value:
         return ""
     return f"{value:,.3g}" if isinstance(value, float) else str(value)
-
-
-def _latex_panel(panel: Panel) -> str:
-    r"""One tabular of booktabs; accuracy with its interval in small type."""
-    sizes = list(eps_text(columns(panel)).values())
-    lines = [
-        *([f"% {panel.title}"] if panel.title else []),
-        rf"\begin{{tabular}}{{l{'r' * len(sizes)}}}",
-        r"\toprule",
-        " & ".join(["attack", *(rf"$\varepsilon = {size}$" for size in sizes)]) + r" \\",
-        r"\midrule",
-        *(" & ".join([_latex(label), *map(_latex_cell, cells)]) + r" \\" for label, cells in grid(panel)),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _latex_cell(cell: Interval | None) -> str:
-    return "" if cell is None else rf"{cell.value:.3f} {{\footnotesize [{cell.low:.3f}, {cell.high:.3f}]}}"
-
-
-def _latex(text: str) -> str:
-    return "".join(f"\\{c}" if c in "_%&#$" else c for c in text)

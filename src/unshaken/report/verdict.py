@@ -2,41 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unshaken.checks import Finding, check
-from unshaken.report.tables import SERIES, Panel, accuracy_table, at, eps_text, panels, part_label
+from unshaken.report.section import Section
+from unshaken.report.source import Source
+from unshaken.report.tables import Panel, above_chance, accuracy_table, at, chance, panels, part_label, rows_of
+from unshaken.report.wording import eps_text, listed, word
 from unshaken.statistics import Interval, accuracy, difference
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+FEW = 3
+"""More parts than this that wait to be run are told of together."""
 
 
-def verdict(run: dict[str, Any], rows: DataFrame) -> list[str]:
-    """How far to believe a run, then what it found, as sentences for a terminal; `run` is run.json."""
-    found = findings(rows)
-    curves = panels(accuracy_table(rows))
+def verdict(run: dict[str, Any], rows: DataFrame, analyses: Mapping[str, DataFrame] | None = None) -> list[str]:
+    """How far to believe a run, then what it found, as sentences for a terminal.
+
+    `run` is run.json, `analyses` the rows of its analyses by kind.
+    """
+    from unshaken.report.sections import sections
+
+    source = Source(Path(), run, rows, {}, {}, dict(analyses or {}))
+    found, curves = findings(rows), panels(accuracy_table(rows))
+    told = results(source, curves, sections(source, curves))
     return [
-        *believe(found),
+        *(["Nothing was attacked, so there is nothing to check."] if only_analyses(run, rows) else believe(found)),
         *(f.sentence for f in found if f.passed is False),
         *doubts(run, rows),
-        *(f"{panel}: {text}" if panel else text for panel, text in results(run, rows, curves)),
+        *(f"{panel}: {text}" if panel else text for panel, text in told),
     ]
 
 
 def findings(rows: DataFrame) -> list[Finding]:
-    """Every check of the rows, doubts first; none where there are no rows."""
-    return check(rows) if len(rows) else []
+    """Every check of the rows, doubts first; none where nothing was attacked."""
+    return check(rows) if (rows.attack != "none").any() else []
 
 
-def results(run: dict[str, Any], rows: DataFrame, curves: Sequence[Panel]) -> list[tuple[str, str]]:
+def only_analyses(run: dict[str, Any], rows: DataFrame) -> bool:
+    """Whether a run is one of analyses alone: nothing was attacked in it or is going to be."""
+    kinds = {unit["kind"] for unit in run.get("units", []) if unit["kind"] != "attack" or part_label(unit) != "clean"}
+    return "analysis" in kinds and "attack" not in kinds and not (rows.attack != "none").any()
+
+
+def results(source: Source, curves: Sequence[Panel], more: Sequence[Section]) -> list[tuple[str, str]]:
+    """(panel, paragraph) for each model and norm, and the sentences of the sections.
+
+    Where a section comes first on the page, its sentences stand for those of single models.
+    """
+    sentences = [("", sentence) for section in more for sentence in section.sentences]
+    if any(section.place == "first" for section in more):
+        return sentences
+    if guessing(source, curves):
+        return [*sentences, *of_panels(source, curves)]
+    return [*of_panels(source, curves), *sentences]
+
+
+def guessing(source: Source, curves: Sequence[Panel]) -> bool:
+    """Whether no model that was attacked knows more than chance."""
+    return bool(curves) and not any(above_chance(panel, source.rows) for panel in curves)
+
+
+def of_panels(source: Source, curves: Sequence[Panel]) -> list[tuple[str, str]]:
     """(panel, paragraph) for each model and norm: clean accuracy, the strongest attack, MEAN beside draws."""
-    if not curves:
+    run, rows = source.about, source.rows
+    if curves:
+        return [(panel.title, _panel(panel, run, rows)) for panel in curves]
+    if not only_analyses(run, rows):
         return [("", "No attack has finished yet, so there is nothing to say about robustness.")]
-    return [(panel.title, _panel(panel, run, rows)) for panel in curves]
+    clean = [(str(model), accuracy(part)) for model, part in rows.groupby("model", sort=False)]
+    told = [f"{found} on {model}" if len(clean) > 1 else str(found) for model, found in clean]
+    on = f"{_inputs(run, rows['index'].nunique())} is {listed(told)}" if told else ""
+    done = any(unit["kind"] == "analysis" and unit["status"] == "done" for unit in run.get("units", []))
+    said = [f"Without an attack, accuracy on {on}."] * bool(told) + ["No analysis has finished yet."] * (not done)
+    return [("", sentence) for sentence in said]
 
 
 def believe(found: list[Finding]) -> list[str]:
@@ -49,30 +93,30 @@ def believe(found: list[Finding]) -> list[str]:
         names = ", ".join(f.check for f in failed)
         return [f"{len(failed)} of {made} checks {'raises' if len(failed) == 1 else 'raise'} a doubt: {names}."]
     if not unknown:
-        return [f"All {_word(made)} checks pass."]
+        return [f"All {word(made)} checks pass."]
     left = ", ".join(f.check for f in unknown)
-    return [f"{_word(made).capitalize()} of {len(found)} checks pass; the others could not be made: {left}."]
+    return [f"{word(made).capitalize()} of {len(found)} checks pass; the others could not be made: {left}."]
 
 
 def doubts(run: dict[str, Any], rows: DataFrame) -> list[str]:
     """Reasons for doubt that lie in the run, not in its rows: few inputs, one repeat, units without a result."""
     said = []
-    if len(rows) and rows.repeat.nunique() == 1:
+    attacked = bool((rows.attack != "none").any())
+    if attacked and rows.repeat.nunique() == 1:
         said.append(
             "Each input was predicted with one set of draws only (one repeat), so the intervals cover the choice of "
             "inputs but not the luck of the draws."
         )
-    if len(rows) and rows.repeat.nunique() == 2:
+    if attacked and rows.repeat.nunique() == 2:
         said.append(
             "There are two repeats only, so the variance of the draws is hardly known and intervals can be wide."
         )
-    for model, clean in rows[rows.attack == "none"].groupby("model") if len(rows) else ():
-        chance = float(clean.drop_duplicates("index").label.value_counts(normalize=True).max())
-        if (found := accuracy(clean)).low <= chance:
-            said.append(f"Without an attack {model} is not surely better than chance ({chance:.3f}): {found}.")
+    for model, clean in rows[rows.attack == "none"].groupby("model", sort=False) if len(rows) else ():
+        if (found := accuracy(clean)).low <= (guess := chance(clean)):
+            said.append(f"Without an attack {model} is not surely better than chance ({guess:.3f}): {found}.")
     if len(rows) and (n := rows["index"].nunique()) < 100:
-        said.append(f"Only {n} inputs were attacked, so every interval is wide.")
-    return said + [_missing(units) for units in _unfinished(run.get("units", []))]
+        said.append(f"Only {n} inputs were {'attacked' if attacked else 'used'}, so every interval is wide.")
+    return said + _left_out(_unfinished(run.get("units", [])))
 
 
 def _unfinished(units: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -82,6 +126,16 @@ def _unfinished(units: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         if unit["status"] != "done":
             together.setdefault((unit["kind"], part_label(unit), unit["model"], unit["status"]), []).append(unit)
     return list(together.values())
+
+
+def _left_out(parts: list[list[dict[str, Any]]]) -> list[str]:
+    """A sentence for each part without a result; one for all those that have not been run yet, if they are many."""
+    waiting = [units for units in parts if units[0]["status"] not in ("failed", "skipped")]
+    if len(waiting) <= FEW:
+        return [_missing(units) for units in parts]
+    models = list(dict.fromkeys(units[0]["model"] for units in waiting))
+    said = [_missing(units) for units in parts if units not in waiting]
+    return [*said, f"{sum(map(len, waiting))} units have not been run yet, on {listed(models)}."]
 
 
 def _missing(units: list[dict[str, Any]]) -> str:
@@ -94,63 +148,74 @@ def _missing(units: list[dict[str, Any]]) -> str:
     return f"{what} {first['model']} {told}{count}{reason}."
 
 
-def informative(panel: Panel, label: str) -> float:
-    """The smallest eps at which the attack at least halves the accuracy; its largest where there is none."""
-    curve = panel.curves[label]
-    start = panel.clean.value if panel.clean is not None else float(curve.accuracy.iloc[0])
-    halved = curve[(curve.eps > 0) & (curve.accuracy <= start / 2)]
-    return float(halved.eps.min() if len(halved) else curve.eps.max())
-
-
 def _panel(panel: Panel, run: dict[str, Any], rows: DataFrame) -> str:
     strongest = panel.strongest()
     curve = panel.curves[strongest]
-    sizes = _some(sorted(e for e in curve.eps if e > 0) or [0.0], informative(panel, strongest))
+    if panel.clean is not None and not above_chance(panel, rows):
+        data = _inputs(run, int(curve.n.iloc[0]))
+        return (
+            f"Without an attack, accuracy on {data} is {panel.clean}, not surely better than chance: accuracy under "
+            "attack says nothing about such a model."
+        )
+    sizes = _some(sorted(e for e in curve.eps if e > 0) or [0.0], panel.informative(strongest))
     texts = eps_text(panel.eps())
-    under = _listed([f"{at(curve, e)} at eps {texts[e]}" for e in sizes])
-    among = f"the strongest of the {_word(len(panel.curves))} attacks" if len(panel.curves) > 1 else "the only attack"
-    data = f"{curve.n.iloc[0]:,} " + (f"test inputs of {run['data']['name']}" if run.get("data") else "inputs")
+    under = listed([f"{at(curve, e)} at eps {texts[e]}" for e in sizes])
+    among = f"the strongest of the {word(len(panel.curves))} attacks" if len(panel.curves) > 1 else "the only attack"
+    data = _inputs(run, int(curve.n.iloc[0]))
     clean = "" if panel.clean is None else f"Without an attack, accuracy on {data} is {panel.clean}. "
     return f"{clean}Under {strongest}, {among}, it is {under}.{_mean_sentence(panel, rows)}"
 
 
+def _inputs(run: dict[str, Any], n: int) -> str:
+    return f"{n:,} " + (f"test inputs of {run['data']['name']}" if run.get("data") else "inputs")
+
+
+CHEAP = {"mean": "which attacks one average network", "moments": "which takes one pass of means and variances"}
+"""Attacks that need one gradient, and what to say of them."""
+
+
 def _mean_sentence(panel: Panel, rows: DataFrame) -> str:
-    """MEAN beside the one-step attack with the most draws, paired by input, at that attack's informative eps."""
+    """MEAN and MOMENTS beside the one-step attack with the most draws, paired by input, at its informative eps."""
     single = [label for label, c in panel.curves.items() if c.attack.iloc[0] in ("fgsm", "fgm")]
     sampled = [label for label in single if str(panel.curves[label].attack_draws.iloc[0]).isdigit()]
-    means = [label for label, c in panel.curves.items() if c.attack.iloc[0] == "mean"]
-    if not sampled or not means:
+    if not sampled:
         return ""
-    other = max(sampled, key=lambda label: int(panel.curves[label].attack_draws.iloc[0]))
-    mean, drawn, eps = panel.curves[means[0]], panel.curves[other], informative(panel, other)
-    ours, theirs = _rows_of(mean, eps, rows), _rows_of(drawn, eps, rows)
-    if not set(ours.repeat) & set(theirs.repeat):
-        return ""
-    change, size = difference(ours, theirs), eps_text(panel.eps())[eps]
-    return (
-        f" MEAN, which attacks one average network, leaves {at(mean, eps).value:.3f} at eps {size} where {other} "
-        f"leaves {at(drawn, eps).value:.3f}: {_judged(change)}."
-    )
+    other = max(sampled, key=lambda label: _strength(panel.curves[label]))
+    drawn, eps, told = panel.curves[other], panel.informative(other), ""
+    for attack, what in CHEAP.items():
+        label = _same_loss(panel, attack, drawn.loss.iloc[0])
+        if label is None:
+            continue
+        ours, theirs = rows_of(panel.curves[label], eps, rows), rows_of(drawn, eps, rows)
+        if set(ours.repeat) & set(theirs.repeat):
+            beside = f" where {other} leaves {at(drawn, eps).value:.3f}" if not told else ""
+            told += (
+                f" {label}, {what}, leaves {at(panel.curves[label], eps).value:.3f} at eps "
+                f"{eps_text(panel.eps())[eps]}{beside}: {_judged(attack.upper(), difference(ours, theirs))}."
+            )
+    return told
 
 
-def _judged(change: Interval) -> str:
+def _strength(curve: DataFrame) -> tuple[int, float]:
+    """The number of draws of an attack, then how little accuracy it leaves."""
+    return int(curve.attack_draws.iloc[0]), -float(curve.accuracy.mean())
+
+
+def _same_loss(panel: Panel, attack: str, loss: str) -> str | None:
+    """The curve of an attack, the one with this loss where there are several."""
+    labels = [label for label, curve in panel.curves.items() if curve.attack.iloc[0] == attack]
+    return min(labels, key=lambda label: panel.curves[label].loss.iloc[0] != loss, default=None)
+
+
+def _judged(name: str, change: Interval) -> str:
     if change == (0, 0, 0):
         return "the two agree on every input"
     gap = f"difference {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"
     if change.low > 0:
-        return f"MEAN is the weaker attack there ({gap})"
+        return f"{name} is the weaker attack there ({gap})"
     if change.high < 0:
-        return f"MEAN is the stronger attack there ({gap})"
+        return f"{name} is the stronger attack there ({gap})"
     return f"no difference beyond chance ({gap})"
-
-
-def _rows_of(curve: DataFrame, eps: float, rows: DataFrame) -> DataFrame:
-    """The rows behind one point of a curve."""
-    first = curve.iloc[0]
-    chosen = (rows.role == "sweep") & (rows.eps == eps)
-    for column in SERIES:
-        chosen &= rows[column] == first[column]
-    return rows[chosen]
 
 
 def _some(sizes: list[float], middle: float) -> list[float]:
@@ -158,11 +223,3 @@ def _some(sizes: list[float], middle: float) -> list[float]:
     if middle in (sizes[0], sizes[-1]):
         middle = sizes[len(sizes) // 2]
     return sorted({sizes[0], middle, sizes[-1]})
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _word(n: int) -> str:
-    return WORDS[n] if n < len(WORDS) else str(n)

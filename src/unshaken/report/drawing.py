@@ -1,0 +1,261 @@
+"""How figures look: colours and marks of attacks, intervals, legends, and their files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unshaken.report.source import write
+from unshaken.report.tables import Panel
+from unshaken.report.wording import eps_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+INK, MUTED, RULE = "#1f2328", "#6a7079", "#d8dbe0"
+"""Text, secondary text, lines: on the page they follow its colour scheme."""
+
+MEAN_COLOUR, MOMENTS_COLOUR = "#d55e00", "#b5179e"
+SCHEMES = {"mean": MEAN_COLOUR, "moments": MOMENTS_COLOUR}
+COLOURS = {"fgsm": "#0072b2", "fgm": "#0072b2", "pgd": "#009e73", "ifgsm": "#a6761d"}
+OTHERS = ("#6a51a3", "#5b7fd4", "#8c8c8c")
+"""One hue for each kind of attack, told apart by every kind of colour vision (after Okabe and Ito, 2008)."""
+
+CLEAN = "no attack"
+MARKERS = {"fgsm": "o", "fgm": "o", "pgd": "s", "ifgsm": "^", "mean": "D", "moments": "*"}
+BROAD = {"mean": {"lw": 3.6, "zorder": 1.9, "ms": 7.5}, "moments": {"lw": 2.6, "zorder": 1.95, "ms": 11}}
+HOLLOW = {"ms": 7, "mfc": "none", "mew": 1.4}
+DASHES = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (5, 1, 1, 1)))
+
+STYLE = {
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "svg.hashsalt": "unshaken",
+}
+
+
+class Inline(NamedTuple):
+    """A figure as SVG text for the page: for a desktop and for a phone."""
+
+    wide: str
+    narrow: str
+
+
+@contextmanager
+def styled(**settings: Any) -> Iterator[None]:
+    """The style of the figures, and nobody else's."""
+    import matplotlib
+
+    style: Any = {**STYLE, **settings}
+    with matplotlib.rc_context(style):
+        yield
+
+
+def write_figure(folder: Path, name: str, make: Callable[[bool], Figure]) -> Inline:
+    """<name>.svg, .png, .pdf of `make(False)`; returns it and `make(True)` for the page."""
+    with styled():
+        wide, narrow = _settled(make(False)), _settled(make(True))
+        for kind in ("svg", "png", "pdf"):
+            write(folder / f"{name}.{kind}", _rendered(wide, kind))
+    with styled(**{"svg.fonttype": "none"}):
+        return Inline(_for_page(wide, f"{name}-wide-"), _for_page(narrow, f"{name}-narrow-"))
+
+
+def blank(width: float, height: float) -> Figure:
+    """An empty figure in inches, in nobody's list of open figures."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.07))
+
+
+def line_styles(found: Sequence[Panel]) -> dict[str, dict[str, Any]]:
+    """How to draw each curve.
+
+    The hue and marker are the attack's, the shade its number of draws (more is darker), the dashes its loss. MEAN and
+    MOMENTS are broad; another attack on the average network or on the moments has their colour and its own marker.
+    """
+    first = {label: curve.iloc[0] for panel in found for label, curve in panel.curves.items()}
+    kinds = sorted({row.attack for row in first.values()} - {*COLOURS, *SCHEMES})
+    hues = COLOURS | {kind: OTHERS[i % len(OTHERS)] for i, kind in enumerate(kinds)}
+    losses = list(dict.fromkeys(row.loss for row in first.values()))
+    styles: dict[str, dict[str, Any]] = {}
+    for label, row in first.items():
+        scheme, dashes = str(row.attack_draws), DASHES[losses.index(row.loss) % len(DASHES)]
+        marker = MARKERS.get(row.attack, "v")
+        if row.attack in SCHEMES:
+            styles[label] = {"color": SCHEMES[row.attack], **BROAD[row.attack], "marker": marker, "ls": dashes}
+        elif scheme in SCHEMES:
+            styles[label] = {"color": SCHEMES[scheme], "lw": 1.5, "marker": marker, **HOLLOW, "ls": dashes}
+        else:
+            counts = sorted({_draws(r) for r in first.values() if r.attack == row.attack} - {0})
+            colour = shade(hues[row.attack], counts, _draws(row))
+            styles[label] = {"color": colour, "lw": 1.3, "marker": marker, "ms": 3.6, "ls": dashes}
+    return styles
+
+
+def named_styles(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How to draw one line for each model: those named for an attack (MEAN, PGD-5) as that attack is drawn."""
+    palette = ["#0072b2", "#c78500", "#009e73", *OTHERS]
+    split = {label: label.lower().partition("-") for label in labels}
+    named = {kind for kind, _, _ in split.values()} & {*COLOURS, *SCHEMES}
+    others = [label for label in labels if split[label][0] not in named]
+    styles: dict[str, dict[str, Any]] = {}
+    for label, (kind, _, draws) in split.items():
+        if kind in SCHEMES:
+            styles[label] = {"color": SCHEMES[kind], **BROAD[kind], "marker": MARKERS[kind], "ls": "-"}
+        elif kind in COLOURS:
+            counts = sorted(int(k) for other, _, k in split.values() if other == kind and k.isdigit())
+            colour = shade(COLOURS[kind], counts, int(draws) if draws.isdigit() else 0)
+            styles[label] = {"color": colour, "lw": 1.3, "marker": MARKERS[kind], "ms": 3.6, "ls": "-"}
+        else:
+            place = others.index(label)
+            hues, dashes = ([MUTED, *OTHERS] if named else palette), ("-", "--", ":")
+            ls = dashes[place // len(hues) % len(dashes)]
+            styles[label] = {"color": hues[place % len(hues)], "lw": 1.6, "marker": "o", "ms": 3.6, "ls": ls}
+    return styles
+
+
+def shade(hue: str, counts: Sequence[int], draws: int) -> tuple[float, float, float]:
+    """The hue, up to half white: the fewest draws of `counts` are lightest."""
+    from matplotlib.colors import to_rgb
+
+    rank = counts.index(draws) if draws in counts else len(counts) - 1
+    white = 0.5 * (1 - rank / (len(counts) - 1)) if len(counts) > 1 else 0.0
+    red, green, blue = (part + (1 - part) * white for part in to_rgb(hue))
+    return red, green, blue
+
+
+def draw_lines(axis: Axes, curves: Mapping[str, DataFrame], styles: Mapping[str, Any]) -> dict[str, Any]:
+    """Accuracy against eps with interval bars that stand side by side; returns label -> line for the legend."""
+    from matplotlib.transforms import offset_copy
+
+    handles: dict[str, Any] = {}
+    step, middle = min(2.5, 16 / len(curves)), (len(curves) - 1) / 2
+    for place, (label, curve) in enumerate(curves.items()):
+        bars = [curve.accuracy - curve.low, curve.high - curve.accuracy]
+        aside = offset_copy(axis.transData, axis.get_figure(root=True), (place - middle) * step, units="points")
+        colour = styles[label]["color"]
+        axis.errorbar(
+            curve.eps, curve.accuracy, bars, fmt="none", ecolor=colour, elinewidth=1, transform=aside, clip_on=False
+        )
+        (handles[label],) = axis.plot(curve.eps, curve.accuracy, **styles[label])
+    return handles
+
+
+def eps_axis(axis: Axes, sizes: Sequence[float]) -> None:
+    """Ticks at the sizes, left out where they would touch, and accuracy from 0 to 1."""
+    span = sizes[-1] - sizes[0]
+    margin = 0.06 * span or 0.1 * sizes[0] or 1.0
+    shown = list(sizes[:1])
+    for size in sizes[1:]:
+        if size - shown[-1] >= 0.1 * span - 1e-9:
+            shown.append(size)
+    axis.set_xticks(shown, [eps_text(sizes)[e] for e in shown])
+    axis.set(xlim=(sizes[0] - margin, sizes[-1] + margin), ylim=(-0.02, 1.02))
+
+
+def log_axis(axis: Axes, values: Iterable[float]) -> None:
+    """A horizontal log axis around positive values, with ticks at 1, 2, 5, 10, ... or at powers of ten alone."""
+    known = [value for value in values if value == value]
+    low, high = min(known) / 1.25, max(known) * 1.25
+    steps = (1, 2, 5) if high / low < 100 else (1,)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_xticks([], minor=True)
+    axis.set_xlim(low, high)
+
+
+def legend(figure: Figure, handles: Mapping[str, Any], *, below: bool) -> None:
+    """One legend of the whole figure: beside it, or below in as many columns as its labels leave room for."""
+    ordered = dict(sorted(handles.items(), key=lambda item: _rank(item[0])))
+    where: dict[str, Any] = {"loc": "outside right upper", "handlelength": 2.6}
+    if below:
+        where = {
+            "loc": "outside lower center",
+            "ncols": legend_columns(figure.get_figwidth(), list(ordered)),
+            "columnspacing": 1.2,
+        }
+    figure.legend(ordered.values(), ordered, **where)
+
+
+def legend_columns(width: float, labels: Sequence[str]) -> int:
+    """In how many columns a legend of this many inches has room for its labels."""
+    import numpy as np
+
+    for columns in range(min(len(labels), 6), 1, -1):
+        longest = [max(map(len, part)) for part in np.array_split(list(labels), columns) if len(part)]
+        if sum(0.075 * length + 0.55 for length in longest) <= width:
+            return columns
+    return 1
+
+
+def legend_height(width: float, labels: Sequence[str]) -> float:
+    """The inches that a legend below a figure takes."""
+    return 0.19 * -(-len(labels) // legend_columns(width, labels)) + 0.2
+
+
+def _rank(label: str) -> int:
+    """No attack first; MEAN and MOMENTS last, after the other attacks with their gradient."""
+    if label == CLEAN:
+        return 0
+    return 3 if label.startswith(("MEAN", "MOMENTS")) else 2 if "-MEAN" in label or "-MOMENTS" in label else 1
+
+
+def _draws(row: Any) -> int:
+    return int(row.attack_draws) if str(row.attack_draws).isdigit() else 0
+
+
+def _settled(figure: Figure) -> Figure:
+    """The figure with its layout found once, for every format."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def _rendered(figure: Figure, kind: str, **options: Any) -> bytes:
+    """The figure as a file's content, without the date: the same run gives the same bytes."""
+    dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+    stream = BytesIO()
+    figure.savefig(stream, format=kind, dpi=200, metadata=dated[kind], **options)
+    return stream.getvalue()
+
+
+def _for_page(figure: Figure, prefix: str) -> str:
+    """An <svg> element that takes the page's width, font and colours; ids get a prefix, to be unique on the page."""
+    text = _rendered(figure, "svg", transparent=True).decode()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    text = re.sub(r' xmlns(:xlink)?="[^"]*"|font-family: [^;"]*(; )?', "", text)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", text)
+    for colour, variable in ((INK, "--ink"), (MUTED, "--muted"), (RULE, "--rule")):
+        text = text.replace(colour, f"var({variable})")
+    return text

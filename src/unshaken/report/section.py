@@ -1,0 +1,98 @@
+"""One idea of a report: its sentences, figures and tables, in one form for files, page and terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from unshaken.report.source import write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+SIGNS = {"±": r"$\pm$", "÷": r"$\div$", "ε": r"$\varepsilon$", "∞": r"$\infty$", "−": "$-$"}
+"""Characters that LaTeX wants in its own way."""
+
+
+class Drawing(NamedTuple):
+    """A figure: `make(narrow)` draws it, `told` says what is in it to those who cannot see it."""
+
+    name: str
+    make: Callable[[bool], Figure]
+    told: str
+    caption: str
+
+
+class Table(NamedTuple):
+    """A table: `data` is its .csv; `head` and `body` are its text on the page, in .md and in .tex."""
+
+    name: str
+    data: DataFrame
+    head: list[str]
+    body: list[list[str]]
+    title: str = ""
+    note: str = ""
+
+
+class Section(NamedTuple):
+    """What the report says of one idea. `sentences` stand in the verdict.
+
+    `place` is where it stands on the page: "first", among the "figures", or after the "tables" of accuracy.
+    """
+
+    name: str
+    title: str
+    sentences: list[str]
+    drawings: list[Drawing]
+    tables: list[Table]
+    place: str = "figures"
+
+
+def write_table(folder: Path, table: Table) -> None:
+    """<name>.csv, .md and .tex."""
+    write(folder / f"{table.name}.csv", table.data.to_csv(index=False))
+    write(folder / f"{table.name}.md", markdown(table.head, table.body))
+    write(folder / f"{table.name}.tex", latex(table.head, table.body))
+
+
+def markdown(head: list[str], body: Iterable[list[str]]) -> str:
+    """A table of Markdown, its first column to the left."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def latex(head: list[str], body: Iterable[list[str]], *, title: str = "") -> str:
+    r"""One tabular of booktabs; what follows a first number, its spread and interval, in small type."""
+    lines = [
+        *([f"% {title}"] if title else []),
+        rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+        r"\toprule",
+        " & ".join(map(_latex, head)) + r" \\",
+        r"\midrule",
+        *(" & ".join(map(_latex_cell, line)) + r" \\" for line in body),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def parts(cell: str) -> list[str]:
+    """ "0.417 ± 0.012 [0.380, 0.454]" as number, spread and interval."""
+    number, opened, interval = cell.partition(" [")
+    value, plus, spread = number.partition(" ± ")
+    return [value, *([f"± {spread}"] if plus else []), *([f"[{interval}"] if opened else [])]
+
+
+def _latex_cell(cell: str) -> str:
+    value, *small = map(_latex, parts(cell))
+    return rf"{value} {{\footnotesize {' '.join(small)}}}" if small else value
+
+
+def _latex(text: str) -> str:
+    escaped = "".join(f"\\{c}" if c in "_%&#$" else c for c in text)
+    for sign, command in SIGNS.items():
+        escaped = escaped.replace(sign, command)
+    return re.sub(r"(?<![\w$])-(?=\d)", "$-$", escaped)

@@ -1,0 +1,30 @@
+"""What a report says besides accuracy: one function for each idea, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from unshaken.report.agreement import agreement_section
+from unshaken.report.frontier import frontier_section
+from unshaken.report.losses import losses_section
+from unshaken.report.models import models_section
+from unshaken.report.section import Section
+from unshaken.report.source import Source
+from unshaken.report.strongest import strongest_section
+from unshaken.report.tables import Panel
+from unshaken.report.timing import timing_section
+
+SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
+    "models": models_section,
+    "losses": losses_section,
+    "frontier": frontier_section,
+    "time": timing_section,
+    "agreement": agreement_section,
+    "strongest": strongest_section,
+}
+
+
+def sections(source: Source, panels: Sequence[Panel]) -> list[Section]:
+    """Every section that there is something for, in the order of SECTIONS."""
+    found = [section(source, panels) for section in SECTIONS.values()]
+    return [section for section in found if section is not None]

@@ -1,0 +1,53 @@
+"""Words of the report: numbers, lists and sizes as people write them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+NAIVE = "naive_cross_entropy"
+"""The loss that rounds: the one that papers compute and that a saturated softmax leaves without a gradient."""
+
+
+def listed(parts: Sequence[str]) -> str:
+    """ "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def word(n: int) -> str:
+    """A small number as a word."""
+    return WORDS[n] if n < len(WORDS) else str(n)
+
+
+def times(ratio: float) -> str:
+    """ "4.2 times", with two digits that count."""
+    return f"{ratio:.0f} times" if ratio >= 9.95 else f"{ratio:.1f} times" if ratio >= 0.995 else f"{ratio:.2f} times"
+
+
+def percent(share: float) -> str:
+    """ "38 %", with one decimal below 10 %."""
+    return f"{share:.0%}".replace("%", " %") if share == 0 or abs(share) >= 0.1 else f"{share:.1%}".replace("%", " %")
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A positive number with so many digits that count: 1.00, 48.5, 1,234."""
+    value = float(f"{value:.{digits}g}")
+    places = max(0, digits - 1 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:,.{places}f}"
+
+
+def increase(share: float) -> str:
+    """ "+456 %", as an increase is published."""
+    return f"{100 * share:+,.0f} %" if abs(share) >= 0.1 else f"{100 * share:+,.1f} %"
+
+
+def eps_text(sizes: Iterable[float]) -> dict[float, str]:
+    """How to write sizes: as n/255 where all are that and decimals would be long, otherwise as decimals."""
+    sizes = list(sizes)
+    pixels = all(math.isclose(e * 255, round(e * 255), abs_tol=1e-4) for e in sizes)
+    short = all(math.isclose(e * 1000, round(e * 1000), abs_tol=1e-6) for e in sizes)
+    if pixels and not short:
+        return {e: f"{round(e * 255)}/255" if e else "0" for e in sizes}
+    return {e: f"{e:.4g}" for e in sizes}

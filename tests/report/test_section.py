@@ -1,0 +1,51 @@
+"""Sections: their tables as text, and the dict that finds them; words and numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from made_rows import source
+
+from unshaken.report.section import Table, latex, markdown, parts, write_table
+from unshaken.report.sections import SECTIONS, sections
+from unshaken.report.wording import increase, listed, percent, significant, times, word
+
+
+def test_a_table_is_written_in_three_forms(tmp_path):
+    table = Table("told", pd.DataFrame({"a": [1.5]}), ["a_b", "ε ÷ 2"], [["x|y", "0.5 ± 0.1 [-0.2, 0.8]"], ["z", ""]])
+    write_table(tmp_path, table)
+    assert (tmp_path / "told.csv").read_text() == "a\n1.5\n"
+    assert (tmp_path / "told.md").read_text() == markdown(table.head, table.body)
+    assert "| x\\|y | 0.5 ± 0.1 [-0.2, 0.8] |" in (tmp_path / "told.md").read_text()
+    text = (tmp_path / "told.tex").read_text()
+    assert "\\begin{tabular}{lr}" in text
+    assert "a\\_b & $\\varepsilon$ $\\div$ 2 \\\\" in text
+    assert "0.5 {\\footnotesize $\\pm$ 0.1 [$-$0.2, 0.8]} \\\\" in text
+    assert latex(["a"], [], title="dense").startswith("% dense\n")
+
+
+@pytest.mark.parametrize(
+    ("cell", "split"),
+    [
+        ("0.4 ± 0.1 [0.3, 0.5]", ["0.4", "± 0.1", "[0.3, 0.5]"]),
+        ("0.4 [0.3, 0.5]", ["0.4", "[0.3, 0.5]"]),
+        ("FGSM-10 (cw)", ["FGSM-10 (cw)"]),
+        ("", [""]),
+    ],
+)
+def test_a_cell_is_number_spread_and_interval(cell, split):
+    assert parts(cell) == split
+
+
+def test_a_run_with_nothing_measured_has_no_sections():
+    assert sections(source(), []) == []
+    assert list(SECTIONS) == ["models", "losses", "frontier", "time", "agreement", "strongest"]
+
+
+def test_numbers_are_written_as_people_write_them():
+    assert [times(r) for r in (0.5, 1.02, 4.25, 96.7)] == ["0.50 times", "1.0 times", "4.2 times", "97 times"]
+    assert [percent(s) for s in (0, 0.034, 0.383, 1)] == ["0 %", "3.4 %", "38 %", "100 %"]
+    assert [increase(s) for s in (-0.0087, 0.5523, 95.6705)] == ["-0.9 %", "+55 %", "+9,567 %"]
+    assert [significant(v) for v in (0.01234, 0.9999, 48.51, 12345.6, 0)] == ["0.0123", "1.00", "48.5", "12,300", "0"]
+    assert [listed(p) for p in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+    assert (word(3), word(21)) == ("three", "21")

@@ -1,0 +1,71 @@
+"""What is read from a run folder: models and attacks in the order of the recipe, analyses by kind."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pandas as pd
+import pytest
+from made_rows import attacked, clean
+
+from unshaken.report import report
+from unshaken.report.source import attack_entry, load_run
+from unshaken.report.tables import accuracy_table, panels
+from unshaken.store import write_rows
+
+MODELS = ("none", "MEAN", "FGSM-2", "FGSM-10")
+ATTACKS = ("PGD-10", "MEAN", "PGD-2", "FGSM-1")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Files whose names sort otherwise than the recipe."""
+    for part in ("rows", "models", "analyses"):
+        (tmp_path / part).mkdir()
+    entries = [{"label": label, "name": label.lower().split("-")[0], "loss": "cw"} for label in ATTACKS]
+    for entry in entries:
+        entry |= {"draws": int(entry["label"].split("-")[1])} if "-" in entry["label"] else {}
+    recipe = {"models": [{"label": model} for model in MODELS], "attacks": entries}
+    (tmp_path / "run.json").write_text(json.dumps({"name": "order", "recipe": recipe}))
+    for model in MODELS:
+        parts = {"clean": clean(model), **{label: attacked(model, label, {0.2: 10, 0.1: 50}) for label in ATTACKS}}
+        for label, rows in parts.items():
+            write_rows(tmp_path / f"rows/{label}-{model}.parquet".lower(), _complete(rows), {})
+        record = {"model": model, "history": [{"loss": 1.0, "accuracy": 0.5}]}
+        (tmp_path / f"models/{model}.json".lower()).write_text(json.dumps(record))
+        rows = pd.DataFrame(
+            {"attack": ["MEAN"], "round": [0], "seconds": [1.0], "model": [model], "analysis": ["time"]}
+        )
+        write_rows(tmp_path / f"analyses/{model}.parquet".lower(), rows, {"analysis": "attack_time"})
+    return tmp_path
+
+
+def _complete(rows):
+    return rows.assign(votes=1, probability=0.5, size=rows.eps)
+
+
+def test_everything_is_in_the_order_of_the_recipe(folder):
+    source = load_run(folder)
+    found = panels(accuracy_table(source.rows))
+    assert [panel.model for panel in found] == list(MODELS)
+    assert all(list(panel.curves) == list(ATTACKS) for panel in found)
+    assert all(curve.eps.tolist() == [0.1, 0.2] for curve in found[0].curves.values())
+    assert list(source.histories) == list(MODELS)
+    assert source.analyses["attack_time"].model.tolist() == list(MODELS)
+    text = report(folder).read_text()
+    assert re.findall(r"<p><b>([^<]+)\.</b>", text)[:4] == ["none", "MEAN", "FGSM-2", "FGSM-10"]
+
+
+def test_without_a_recipe_draws_are_counted_and_mean_is_last(folder):
+    (folder / "run.json").write_text("{}")
+    found = panels(accuracy_table(load_run(folder).rows))
+    assert [panel.model for panel in found] == ["FGSM-10", "FGSM-2", "MEAN", "none"]
+    assert list(found[0].curves) == ["FGSM-1", "PGD-2", "PGD-10", "MEAN"]
+
+
+def test_an_attack_of_another_loss_is_another_entry():
+    about = {"recipe": {"attacks": [{"name": "mean", "loss": "cw"}, {"name": "mean", "loss": "log_error"}]}}
+    row = attacked("m", "MEAN", {0.1: 5}, loss="log_error").iloc[0]
+    assert attack_entry(about, row)[0] == 1
+    assert attack_entry(about, attacked("m", "FGSM-1", {0.1: 5}).iloc[0]) == (2, {})
