@@ -123,3 +123,12 @@ def test_names_people_use() -> None:
     assert attack_name("pgd", "mean") == "PGD-MEAN"
     assert attack_name("pgd (start uniform)", "5") == "PGD-5 (start uniform)"
     assert attack_name("mine.attacks:noise", "") == "noise"
+
+
+def test_a_doubt_names_the_model_and_the_loss_where_there_are_several() -> None:
+    worse = attacked(0.9, eps=0.1)  # ten draws leave more than one
+    told = {finding.check: finding.sentence for finding in check(run(many_small=worse))}
+    assert "(FGSM from 1 to 10 draws at eps 0.1)" in told["more draws"]
+    other = [run().assign(model="n"), attacked(0.5, eps=0.1, draws="2", loss="margin").assign(model="m")]
+    told = {finding.check: finding.sentence for finding in check(pd.concat([run(many_small=worse), *other]))}
+    assert "(m, FGSM (cw) from 1 to 10 draws at eps 0.1)" in told["more draws"]

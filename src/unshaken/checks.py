@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unshaken.statistics import accuracy, difference
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 ATTACK = ["model", "attack", "norm", "loss", "attack_draws", "steps"]
 """The columns that name one attack on one model."""
@@ -83,7 +83,7 @@ def more_draws(rows: DataFrame) -> Finding:
         counts = sorted(family.attack_draws.unique(), key=int)
         for a, b in pairwise(counts):
             few, many = family[family.attack_draws == a], family[family.attack_draws == b]
-            name, eps = attack_name(family.attack.iloc[0], ""), family.eps.iloc[0]
+            name, eps = _name(family.iloc[0], rows, draws=""), family.eps.iloc[0]
             pairs.append((f"{name} from {a} to {b} draws at eps {eps:g}", many, few))
     return _no_rise("more draws", "Accuracy does not rise with attack draws", "Accuracy rises with attack draws", pairs)
 
@@ -149,11 +149,17 @@ CHECKS: dict[str, Callable[[DataFrame], Finding]] = {
 def _attacks(rows: DataFrame, all_rows: DataFrame | None = None) -> Iterator[tuple[str, DataFrame, DataFrame]]:
     """(name, rows of one attack on one model, all rows of that model)."""
     everything = rows if all_rows is None else all_rows
-    several = rows.model.nunique() > 1
     for key, attacked in rows[rows.attack != "none"].groupby(ATTACK, sort=False):
-        model, attack, _, _, draws, _ = key
-        name = attack_name(attack, draws)
-        yield (f"{model}, {name}" if several else name), attacked, everything[everything.model == model]
+        first = attacked.iloc[0]
+        yield _name(first, rows, first.attack_draws), attacked, everything[everything.model == key[0]]
+
+
+def _name(row: Series, rows: DataFrame, draws: str) -> str:
+    """The attack of a row, with its model and its loss where the rows have several."""
+    name = attack_name(row.attack, draws)
+    attacks = rows[rows.attack != "none"]
+    loss = f" ({row.loss})" if attacks[attacks.attack == row.attack].loss.nunique() > 1 else ""
+    return f"{row.model}, {name}{loss}" if rows.model.nunique() > 1 else f"{name}{loss}"
 
 
 def _clean(rows: DataFrame) -> DataFrame:
