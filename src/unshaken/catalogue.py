@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from unshaken.analysis import ANALYSES
+from unshaken.analysis import ANALYSES, ZEROS
 from unshaken.attacks import ATTACKS, LOSSES, NORMS
 from unshaken.attacks.norms import STARTS
 from unshaken.attacks.pgd import UPDATES
@@ -32,6 +32,7 @@ def catalogue() -> dict[str, dict[str, str]]:
         "optimizers": OPTIMIZERS,
         "attacks": ATTACKS,
         "analyses": ANALYSES,
+        "zeros": ZEROS,
         "losses": LOSSES,
         "updates": UPDATES,
         "rules": RULES,
