@@ -89,7 +89,8 @@ def rehearse_model(spec: Table, config: Table, data: Data) -> None:
     inputs = (spec["training"] or {}).get("inputs", {})
     attacks = [*config["attacks"], *([inputs["attack"]] if "attack" in inputs else [])]
     used = [full(attack, ATTACKS).get("draws") for attack in attacks]
-    used += [draws for analysis in config["analyses"] for draws in analysis.get("draws", [])]
+    for draws in (analysis.get("draws") for analysis in config["analyses"]):
+        used += draws if isinstance(draws, list) else [draws]
     for scheme in sorted(SCHEMES.keys() & set(used)):
         model.logits(x, SCHEMES[scheme](model))
     if inputs:

@@ -18,6 +18,7 @@ import unshaken
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS, NORMS
 from unshaken.data import Data, load
+from unshaken.errors import lookup
 from unshaken.evaluate import evaluate, inference_sets
 from unshaken.models import MODELS, Draws, StochasticClassifier, derive
 from unshaken.models.draws import provenance_of, remember
@@ -71,7 +72,7 @@ def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
                 units.append(Unit("attack", f"{label} {attack['label']} r{repeat}", label, {**common, **named}))
         for analysis in config["analyses"]:
             named = {"model": digest(source), "analysis": analysis}
-            if "attacks" in inspect.signature(ANALYSES[analysis["kind"]]).parameters:
+            if "attacks" in inspect.signature(lookup("kind", analysis["kind"], ANALYSES)).parameters:
                 named["attacks"] = config["attacks"]
             units.append(Unit("analysis", f"{label} {analysis['label']}", label, {**common, **named}))
     return units

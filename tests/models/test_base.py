@@ -118,6 +118,12 @@ def test_a_forward_pass_of_ones_own_gets_inputs_in_the_usual_memory_order():
     assert model.logits(x, model.draw(2, seed=0)).shape == (2, 5, 3)
 
 
+def test_flat_inputs_that_the_network_folds_itself():
+    net = MeanField(nn.Sequential(nn.Unflatten(1, (1, 6, 6)), nn.Conv2d(1, 3, 3), nn.Flatten()))
+    x, y = torch.rand(5, 36), torch.zeros(5, dtype=torch.int64)
+    assert pgd(net, x, y, eps=0.1, draws=2, steps=2).shape == x.shape
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_memory_order_of_inputs_changes_speed_not_results(channels):
     x = torch.rand(5, channels, 6, 6)

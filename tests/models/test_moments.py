@@ -82,6 +82,26 @@ def test_max_pooling_after_a_convolution_knows_that_its_entries_share_weights(po
     torch.testing.assert_close(variance, logits.var(0), rtol=0.3, atol=0)
 
 
+def nearness(net: MeanField, x: torch.Tensor) -> float:
+    """Distance of the expected logits from the mean over many draws, relative to it."""
+    average = torch.stack([net.logits(x, part)[0] for part in net.draw(6000, seed=1).chunks(1)]).mean(0)
+    return float((net.moments(x)[0] - average).norm() / average.norm())
+
+
+@pytest.mark.parametrize("between", [[nn.BatchNorm2d(4), nn.ReLU()], [nn.ReLU(), nn.Dropout(0.3), nn.Identity()]])
+def test_layers_between_a_convolution_and_pooling_keep_the_covariances(between):
+    net = model(nn.Conv2d(1, 4, 3), *between, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 5), scale=0.2)
+    assert nearness(net, X) < 0.05
+
+
+def test_a_layer_without_weights_may_be_used_twice_one_with_weights_not():
+    relu, dense = nn.ReLU(), nn.Linear(36, 36)
+    net = model(nn.Flatten(), nn.Linear(36, 30), relu, nn.Linear(30, 30), relu, nn.Linear(30, 5))
+    assert nearness(net, X) < 0.05
+    with raises_sentence("there is no moment rule for a layer that is used twice"):
+        model(nn.Flatten(), dense, dense).moments(X)
+
+
 def pooled(pool: nn.Module) -> tuple[torch.Tensor, Moments]:
     """(draws of a pooled image of independent Gaussians, their moments by the rule)."""
     start = model(nn.Flatten(), nn.Linear(36, 36), scale=0.2)
@@ -91,9 +111,10 @@ def pooled(pool: nn.Module) -> tuple[torch.Tensor, Moments]:
 
 
 def test_pooling_before_a_rising_activation_is_the_same_network():
-    for slope in (0.1, -0.5):  # a falling one stays where it is
-        layers = [nn.Conv2d(1, 4, 3), nn.LeakyReLU(slope), nn.MaxPool2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
-        net = Deterministic(nn.Sequential(*layers))
+    for slope, rest in ((0.1, [nn.ReLU(), nn.MaxPool2d(2)]), (-0.5, [])):  # a falling one stays where it is
+        net = Deterministic(
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.LeakyReLU(slope), nn.MaxPool2d(2), *rest, nn.Flatten())
+        )
         torch.testing.assert_close(net.moments(X)[0], net.logits(X, net.mean())[0])
 
 

@@ -167,7 +167,8 @@ class StochasticClassifier(ABC):
 
         Only for networks made of torch's own layers: a forward pass of somebody else's may count on the usual order.
         """
-        return x.to(memory_format=torch.channels_last) if self.channels_last and x.device.type == "cpu" else x
+        wanted = self.channels_last and x.device.type == "cpu" and x.dim() == 4
+        return x.to(memory_format=torch.channels_last) if wanted else x
 
     def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
         """Logits (B, K) of one draw; tensors that are not random are the network's own, detached unless training."""

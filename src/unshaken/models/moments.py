@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from unshaken.types import Inputs, State
 
 Shift = tuple[int, int]  # (rows down, columns to the right)
+Covariances: TypeAlias = Callable[[list[Shift]], dict[Shift, Tensor]]
 
 
 class Moments(NamedTuple):
@@ -30,7 +31,7 @@ class Moments(NamedTuple):
 
     mean: Tensor
     variance: Tensor | None = None
-    covariances: Callable[[list[Shift]], dict[Shift, Tensor]] | None = None
+    covariances: Covariances | None = None
 
 
 Weights = dict[str, Moments]  # of one layer: weight, bias
@@ -43,9 +44,8 @@ def propagate(net: nn.Module, weights: State, variances: State, x: Inputs) -> Mo
 
     Raises ValueError for a layer that has no rule in RULES, by name, before anything is computed.
     """
-    layers = list(_layers(net, ""))
     moments = Moments(x)
-    for prefix, layer in layers:
+    for prefix, layer in _pooled_first(_layers(net, "")):
         own = {
             name: Moments(weights[prefix + name], variances.get(prefix + name))
             for name, _ in layer.named_parameters(recurse=False)
@@ -55,20 +55,22 @@ def propagate(net: nn.Module, weights: State, variances: State, x: Inputs) -> Mo
 
 
 def _layers(net: nn.Module, prefix: str) -> list[tuple[str, nn.Module]]:
-    """(prefix of its tensors' names, layer) in the order of the forward pass."""
+    """(prefix of its tensors' names, layer) in the order of the forward pass, but for layers that change nothing."""
     if type(net) is nn.Sequential:
-        return _pooled_first(
-            [pair for name, child in net.named_children() for pair in _layers(child, f"{prefix}{name}.")]
-        )
+        children = [(name, child) for name, child in net._modules.items() if child is not None]  # repeats included
+        return [pair for name, child in children for pair in _layers(child, f"{prefix}{name}.")]
     if type(net) not in RULES:
         told = f"layer {prefix[:-1]!r} ({type(net).__name__})" if prefix else f"a network of class {type(net).__name__}"
         known = ", ".join(kind.__name__ for kind in RULES)
         raise ValueError(f"there is no moment rule for {told}; there are rules for Sequential nets of {known}.")
-    return [(prefix, net)]
+    return [] if RULES[type(net)] is unchanged else [(prefix, net)]
 
 
 def _pooled_first(layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
     """The same function with max-pooling before a rising activation: fewer entries, and Clark's rule sees Gaussians."""
+    learnt = [layer for _, layer in layers if any(True for _ in layer.parameters())]
+    if len(set(learnt)) < len(learnt):
+        raise ValueError("there is no moment rule for a layer that is used twice: its outputs share their weights.")
     for i in range(len(layers) - 1):
         layer, after = layers[i][1], layers[i + 1][1]
         rising = isinstance(layer, nn.ReLU) or (isinstance(layer, nn.LeakyReLU) and layer.negative_slope >= 0)
@@ -94,7 +96,7 @@ def convolution(layer: Any, x: Moments, weights: Weights) -> Moments:
     def covariances(shifts: list[Shift]) -> dict[Shift, Tensor]:
         """Σ V[W] E[x_p] E[x_q] + V[b]: of two outputs by the weights that they share."""
         down, right = layer.stride
-        moved = [x.mean * F.pad(x.mean, (-c * right, c * right, -r * down, r * down)) for r, c in shifts]
+        moved = [x.mean * _moved(x.mean, rows * down, columns * right) for rows, columns in shifts]
         bias = weights["bias"].variance if "bias" in weights else None
         return dict(zip(shifts, product(torch.cat(moved), spread, bias).split(len(x.mean)), strict=True))
 
@@ -121,16 +123,44 @@ def batch_norm(layer: Any, x: Moments, weights: Weights) -> Moments:
     """(x − running mean) / running deviation, then times weight plus bias: a `dense` layer of one input per output."""
     if layer.running_mean is None:
         raise ValueError("the moment rule of BatchNorm needs running statistics; this layer keeps none.")
+    if not weights:  # a layer without weights of its own multiplies by one
+        weights = {
+            "weight": Moments(torch.ones_like(layer.running_var)),
+            "bias": Moments(torch.zeros_like(layer.running_var)),
+        }
     wide = (1, -1, *[1] * (x.mean.dim() - 2))
     scale = (layer.running_var + layer.eps).rsqrt().view(wide)
-    standard = Moments(
-        (x.mean - layer.running_mean.view(wide)) * scale,
-        x.variance if x.variance is None else x.variance * scale.square(),
-    )
-    if not weights:
-        return standard
+    mean = (x.mean - layer.running_mean.view(wide)) * scale
+    standard = Moments(mean, None if x.variance is None else x.variance * scale.square())
     own = {name: _apply(lambda part: part.view(wide), w) for name, w in weights.items()}
-    return _affine(lambda a, weight, bias: a * weight if bias is None else a * weight + bias, standard, own)
+    found = _affine(lambda a, weight, bias: a * weight if bias is None else a * weight + bias, standard, own)
+    return found._replace(covariances=_normed(x, mean, scale, own)) if x.mean.dim() == 4 else found
+
+
+def _normed(x: Moments, standard: Tensor, scale: Tensor, own: Weights) -> Covariances:
+    """E[w]²s² Cov(x_p, x_q) + V[w](s² Cov(x_p, x_q) + z_p z_q) + V[b], z being the standardised mean."""
+    weight, bias = own["weight"], own["bias"]
+
+    def covariances(shifts: list[Shift]) -> dict[Shift, Tensor]:
+        before = x.covariances(shifts) if x.covariances else {}
+        found = {}
+        for shift in shifts:
+            shared = before.get(shift, torch.zeros_like(standard)) * scale.square()
+            found[shift] = weight.mean.square() * shared
+            if weight.variance is not None:
+                found[shift] = found[shift] + weight.variance * (shared + standard * _moved(standard, *shift))
+            if bias.variance is not None:
+                found[shift] = found[shift] + bias.variance
+        return found
+
+    return covariances
+
+
+def _moved(x: Tensor, rows: int, columns: int) -> Tensor:
+    """The entry so many rows below and columns to the right, at the place of every entry; zero outside."""
+    height, width = x.shape[-2:]
+    rows, columns = max(-height, min(rows, height)), max(-width, min(columns, width))
+    return F.pad(x, (-columns, columns, -rows, rows))
 
 
 def leaky_relu(layer: Any, x: Moments, weights: Weights) -> Moments:
