@@ -407,7 +407,7 @@ def test_analyses_are_units_that_are_kept_and_made_again_when_damaged(path: Path
     folder, said = run(recipe(path), out=tmp_path / "runs"), []
     files = {read_rows(file)[1]["analysis"]: file for file in folder.glob("analyses/*.parquet")}
     agreement, times = (read_rows(files[kind])[0] for kind in ("gradient_agreement", "attack_time"))
-    assert agreement.groupby("draws").size().to_dict() == {"1": 40, "mean": 40}
+    assert agreement.groupby("draws").size().to_dict() == {"1": 40 * 3, "mean": 40 * 3}
     assert set(agreement.model) == {"mean_field"}
     attacks = [attack["label"] for attack in recipe(path).config["attacks"]]
     assert times.attack.tolist() == attacks * 2

@@ -110,6 +110,12 @@ def test_a_sweep_of_names_and_one_of_values(recipe: str) -> None:
     assert len(labels) == 4
 
 
+def test_a_named_point_of_a_sweep_may_be_set(recipe: str) -> None:
+    Path(recipe).write_text(BASE + NAMED)
+    models = read_recipe(recipe, settings=['sweep."training.inputs".PGD-2.eps=0.2']).config["models"]
+    assert models[1]["training"]["inputs"]["eps"] == 0.2
+
+
 def test_analyses_are_parts_and_attacks_are_then_optional(recipe: str) -> None:
     text = BASE[: BASE.index("[[attacks]]")] + BASE[BASE.index("[presets.sgd]") :]
     analyses = '[[analyses]]\nkind = "gradient_agreement"\nsweep.loss = ["cw", "log_error"]\n'
@@ -214,6 +220,11 @@ def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
         ('analyses=[{kind="gradient_agreement", zeros="bot"}]', "unknown zeros 'bot': did you mean 'both'?"),
         ('analyses=[{kind="attack_time", rounds=0}]', "rounds must be a whole number, 1 or more; got 0"),
         ("analyses=5", r"\[\[analyses\]\] must be a list of analyses"),
+        ("sweep=5", r"\[sweep\]: expected a table of settings, got 5"),
+        ("attacks.sweep=5", "sweep: expected a table of settings, got 5"),
+        ('training.objective={kind="elbo", kl_scale=-1}', "kl_scale must be a finite number, 0 or more; got -1"),
+        ('training.objective={kind="elbo", kl_scale=nan}', "kl_scale must be a finite number, 0 or more; got nan"),
+        ("a b=1", "'a b' is no path of words"),
         ("model.initial=gausian", "unknown initial 'gausian': did you mean 'gaussian'?"),
         ("evaluation.eps=['1/0']", "the fraction '1/0' divides by zero"),
     ],

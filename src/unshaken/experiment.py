@@ -196,7 +196,7 @@ class Work:
         return self.attack(unit) if unit.kind == "attack" else self.analyse(unit)
 
     def train(self, unit: Unit, progress: Callable[..., None]) -> Table:
-        started, path = time.perf_counter(), self.path(unit)
+        path = self.path(unit)
         checkpoint = path.with_suffix(".checkpoint")
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         self.check_checkpoint(checkpoint)
@@ -204,7 +204,8 @@ class Work:
         weights = path.with_suffix(".safetensors")
         write_whole(weights, model.save)
         self.models[unit.model] = model
-        cost = _cost(started, model, Cost())
+        words = ("seconds", "forwards", "gradients")  # of all epochs, also those of a process that was killed
+        cost = {word: round(sum(epoch[word] for epoch in history), 3) for word in words}
         told = {"unit": unit.name, "model": unit.model, "history": history, "sha256": checksum(weights), **cost}
         write_json(path, told)
         checkpoint.unlink(missing_ok=True)

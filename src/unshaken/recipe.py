@@ -7,6 +7,7 @@ of models in `[sweep]`. Fractions such as "8/255" are numbers.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -131,6 +132,7 @@ def _models(raw: Table) -> list[Table]:
         if not isinstance(section, dict):
             raise ValueError(f"[{word}] must be a table of settings; got {section!r}.")
     sweep = raw.get("sweep", {})
+    _check_table("[sweep]", sweep)
     named = bool(sweep) and all(isinstance(values, dict) for values in sweep.values())
     for point in itertools.product(*(_axis(path, values, sections) for path, values in sweep.items())):
         one = deepcopy(sections)
@@ -164,7 +166,10 @@ def _axis(path: str, values: Any, sections: Table) -> list[tuple[str, Table]]:
         raise ValueError(f"[sweep]: a sweep needs a list of values for {path!r}, or a table of them; got {values!r}.")
     for word in {word for value in values.values() for word in value} if not known else ():
         if word not in sections:
-            raise ValueError(f"[sweep.{path}]: {unknown('section', word, sections)}")
+            told = unknown("section", word, sections)
+            raise ValueError(
+                f"[sweep.{path}]: {told} (If {path!r} is meant to be a section: {nearest(path, sections)})"
+            )
     return [(name, _nested(path, value) if known else value) for name, value in values.items()]
 
 
@@ -242,8 +247,14 @@ def _check_sizes(where: str, eps: Any) -> None:
         raise ValueError(f"{where}: {error}") from error
 
 
+def _check_table(where: str, given: Any) -> None:
+    if not isinstance(given, dict):
+        raise ValueError(f"{where}: expected a table of settings, got {given!r}.")
+
+
 def _grid(where: str, sweep: Table) -> Iterator[Table]:
     """Every combination of the lists of a sweep; one empty point where there is none."""
+    _check_table(f"{where}: sweep", sweep)
     for word, values in sweep.items():
         if not isinstance(values, list) or not values:
             raise ValueError(f"{where}: a sweep needs a list of values for {word!r}; got {values!r}.")
@@ -267,11 +278,13 @@ def _merge(table: Table, changes: Table, where: str) -> None:
 def _merge_each(entries: list[Table], changes: Table, where: str, table: Mapping[str, Any]) -> None:
     """Write `changes` into every part of a list that knows the word, as a value or as a sweep; one at least must."""
     swept = changes.get("sweep", {})
+    _check_table(f"{where}: sweep", swept)
     for word, value in {**{word: value for word, value in changes.items() if word != "sweep"}, **swept}.items():
         knowing = [entry for entry in entries if word in _words(entry, table)]
         if not knowing:
             raise ValueError(f"{where}: {unknown('setting', word, {w for e in entries for w in _words(e, table)})}")
         for entry in knowing:
+            _check_table(f"{where}: sweep", entry.get("sweep", {}))
             entry.get("sweep", {}).pop(word, None)
             entry.pop(word, None)
             (entry.setdefault("sweep", {}) if word in swept else entry)[word] = deepcopy(value)
@@ -286,11 +299,12 @@ def _parse_setting(setting: str) -> Table:
     path, equals, text = setting.partition("=")
     if not equals or not path:
         raise ValueError(f"--set needs section.word=value, such as attacks.steps=20; got {setting!r}.")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    return _nested(path.strip(), _fractions(value))
+    for known in (text, json.dumps(text.strip(), ensure_ascii=False)):  # a value of TOML, or else a word
+        try:
+            return dict(_fractions(tomllib.loads(f"{path} = {known}")))
+        except tomllib.TOMLDecodeError:
+            continue
+    raise ValueError(f"--set {setting}: {path.strip()!r} is no path of words, such as attacks.steps.")
 
 
 def _nested(path: str, value: Any) -> Table:

@@ -51,17 +51,20 @@ def accuracy(rows: DataFrame, *, level: float = 0.95) -> Interval:
 
 def difference(rows: DataFrame, other: DataFrame, *, level: float = 0.95) -> Interval:
     """Accuracy of `rows` minus accuracy of `other`, paired by input and repeat: mean ± t · standard error."""
-    from scipy.special import stdtrit
-
     here, there = rows.set_index(["index", "repeat"]), other.set_index(["index", "repeat"])
     both = here.index.intersection(there.index)
     if len(both) == 0:
         raise ValueError("the two sets of rows have no input and repeat in common, so there is nothing to compare.")
     change = here.loc[both, "correct"].astype(float) - there.loc[both, "correct"].astype(float)
-    table = change.unstack("repeat").to_numpy()
-    variance, freedom = two_level_variance(table)
+    return mean(change.unstack("repeat").to_numpy(), level=level)
+
+
+def mean(table: np.ndarray, *, level: float = 0.95) -> Interval:
+    """Mean of a table of inputs x repeats ± t · standard error, with both sources of variance."""
+    from scipy.special import stdtrit
+
+    value, (variance, freedom) = float(table.mean()), two_level_variance(table)
     half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)
-    value = float(table.mean())
     return Interval(value, value - half, value + half)
 
 

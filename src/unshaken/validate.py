@@ -60,6 +60,12 @@ def check_probability(name: str, value: float) -> None:
         raise ValueError(f"{name} must be a number from 0 to 1; got {value!r}.")
 
 
+def check_weight(name: str, value: float) -> None:
+    """A finite number, zero or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be a finite number, 0 or more; got {value!r}.")
+
+
 def check_eps(eps: float | Tensor | Sequence[float | Tensor], inputs: int) -> None:
     """Perturbation sizes: finite, 0 or more; a tensor has one size for each of the inputs."""
     sizes: list[Any] = list(eps) if isinstance(eps, list | tuple) else [eps]

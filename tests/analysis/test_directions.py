@@ -16,14 +16,14 @@ X, Y = small_inputs()
 
 
 def shares(rows, draws) -> list[float]:
-    return rows[rows.draws == str(draws)].sort_values("index").agreement.tolist()
+    return rows[(rows.draws == str(draws)) & (rows.repeat == 0)].sort_values("index").agreement.tolist()
 
 
 def test_a_classifier_without_randomness_agrees_with_itself_everywhere():
     net = LinearClassifier(scale=0.0)
     x, y = net.inputs(5)
     rows = gradient_agreement(net, x, y, seed=1, draws=[1, 3, "mean", "moments"], reference=4)
-    assert len(rows) == 20
+    assert len(rows) == 20 * 3
     assert (rows.agreement == 1).all()
 
 
@@ -38,8 +38,9 @@ def test_more_draws_agree_more_and_the_mean_of_a_linear_classifier_most():
 @pytest.mark.parametrize("draws", [3, "mean"])
 def test_the_share_is_that_of_signs_counted_by_hand(draws):
     net = small_model("mean_field")
-    sought = input_gradient(net, X, Y, net.draw(7, seed=derive(2, "reference")), LOSSES["cw"]).sign()
-    used = net.mean() if draws == "mean" else net.draw(draws, seed=derive(2, "attack"))
+    own = derive(2, "repeat", 0)
+    sought = input_gradient(net, X, Y, net.draw(7, seed=derive(own, "reference")), LOSSES["cw"]).sign()
+    used = net.mean() if draws == "mean" else net.draw(draws, seed=derive(own, "attack"))
     found = input_gradient(net, X, Y, used, LOSSES["cw"]).sign()
     by_hand = [
         sum(a == b for a, b in zip(one.flatten(), other.flatten(), strict=True)) / 12
@@ -47,6 +48,14 @@ def test_the_share_is_that_of_signs_counted_by_hand(draws):
     ]
     rows = gradient_agreement(net, X, Y, seed=2, draws=[draws], reference=7, loss="cw")
     assert shares(rows, draws) == pytest.approx([float(share) for share in by_hand])
+
+
+def test_repeats_have_draws_and_a_reference_of_their_own():
+    net = small_model("mean_field")
+    three, two = (gradient_agreement(net, X, Y, seed=2, draws=[1, "mean"], repeats=r) for r in (3, 2))
+    assert three[three.repeat < 2].equals(two)
+    parts = [three[three.repeat == r].agreement.tolist() for r in range(3)]
+    assert parts[0] != parts[1] != parts[2]
 
 
 def test_how_zeros_are_counted():
@@ -76,6 +85,9 @@ def test_an_input_without_any_gradient_counts_as_the_setting_says():
             "draws must be a number, a Draws object, 'mean' or 'moments'; got 'meen': did you mean 'mean'",
         ),
         ({"draws": [0]}, "draws must be a whole number, 1 or more; got 0"),
+        ({"draws": [1, 1]}, r"draws must be one number or scheme at least, none of them twice; got \[1, 1\]"),
+        ({"draws": []}, "draws must be one number or scheme at least"),
+        ({"repeats": 0}, "repeats must be a whole number, 1 or more; got 0"),
         ({"reference": 0}, "reference must be a whole number, 1 or more; got 0"),
         ({"zeros": "bot"}, "unknown zeros 'bot': did you mean 'both'"),
         ({"loss": "cww"}, "unknown loss 'cww': did you mean 'cw'"),

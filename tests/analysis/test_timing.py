@@ -44,14 +44,14 @@ def test_a_quick_attack_is_repeated_and_the_time_is_of_one():
         called.append(1)
         time.sleep(0.002)
 
-    rows = attack_time(small_model("mean_field"), X, Y, seed=0, attacks={"a": attack}, rounds=2, shortest=0.02)
+    rows = attack_time(small_model("mean_field"), X, Y, seed=0, attacks={"a": attack}, rounds=2, batch=7, shortest=0.02)
     assert len(called) > 1 + 2  # the round that is not counted and two that are, had each been one call
     assert 0.002 <= rows.seconds.median() < 0.02
 
 
 def test_attacks_of_ours():
     attacks = {"MEAN": mean, "FGSM-50": partial(fgsm, draws=50)}
-    rows = attack_time(small_model("mean_field"), X, Y, seed=0, attacks=attacks, rounds=5)
+    rows = attack_time(small_model("mean_field"), X, Y, seed=0, attacks=attacks, rounds=5, batch=7)
     times = rows.groupby("attack").seconds.median()
     assert times["FGSM-50"] > 5 * times["MEAN"]
 
@@ -61,6 +61,8 @@ def test_attacks_of_ours():
     [
         ({"attacks": {}}, "there are no attacks to be timed"),
         ({"rounds": 0}, "rounds must be a whole number, 1 or more; got 0"),
+        ({"batch": 8}, "a batch of 8 needs as many inputs; got 7"),
+        ({"eps": -1.0, "batch": 2}, "eps must be finite and 0 or more; got -1.0"),
         ({"batch": 0}, "batch must be a whole number, 1 or more; got 0"),
     ],
 )

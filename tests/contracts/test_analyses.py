@@ -10,7 +10,7 @@ from unshaken.attacks import ATTACKS
 from unshaken.catalogue import first_line
 
 X, Y = small_inputs()
-SETTINGS = {"attack_time": {"attacks": {"MEAN": ATTACKS["mean"]}, "rounds": 2, "shortest": 1e-6}}
+SETTINGS = {"attack_time": {"attacks": {"MEAN": ATTACKS["mean"]}, "rounds": 2, "batch": 3, "shortest": 1e-6}}
 
 
 @pytest.mark.parametrize("name", ANALYSES)

@@ -17,10 +17,10 @@ CENTRES = dict(zip(DRAWS, (0.55, 0.66, 0.75, 0.72, 0.8), strict=True))
 RECIPE = {"analyses": [{"kind": "gradient_agreement", "label": "gradient agreement", "reference": 100}]}
 
 
-def rows(model: str = "m", n: int = 50, draws: tuple[str, ...] = DRAWS) -> pd.DataFrame:
-    noise = np.random.default_rng(1).normal(0, 0.05, (n, len(draws)))
+def rows(model: str = "m", n: int = 50, draws: tuple[str, ...] = DRAWS, repeat: int = 0) -> pd.DataFrame:
+    noise = np.random.default_rng(1 + repeat).normal(0, 0.05, (n, len(draws)))
     parts = [
-        pd.DataFrame({"index": range(n), "draws": k, "agreement": CENTRES[k] + noise[:, i]})
+        pd.DataFrame({"index": range(n), "repeat": repeat, "draws": k, "agreement": CENTRES[k] + noise[:, i]})
         for i, k in enumerate(draws)
     ]
     return pd.concat(parts, ignore_index=True).assign(model=model, analysis="gradient agreement")
@@ -80,7 +80,17 @@ def test_inputs_without_a_value_are_left_out():
     told.loc[(told["index"] < 10) & (told.draws == "mean"), "agreement"] = float("nan")
     (table,) = section(told).tables
     assert table.data.set_index("draws").n.to_dict() == {"1": 50, "10": 50, "20": 50, "mean": 40, "moments": 50}
-    assert mean_interval(pd.Series([0.5, float("nan")])).value == 0.5
+    alone = pd.Series([0.5, float("nan")], pd.MultiIndex.from_tuples([(0, 0), (1, 0)], names=["index", "repeat"]))
+    assert mean_interval(alone).value == 0.5
+
+
+def test_repeats_of_the_draws_widen_the_interval():
+    one, again = rows(), rows(repeat=1)
+    again["agreement"] += 0.05  # all inputs share the luck of a repeat
+    (alone,), (both,) = section(one).tables, section(pd.concat([one, again])).tables
+    width = [float((table.data.high - table.data.low).iloc[0]) for table in (alone, both)]
+    assert width[1] > 5 * width[0]
+    assert both.data.n.tolist() == [50] * 5
 
 
 @pytest.mark.parametrize("narrow", [True, False])

@@ -52,6 +52,7 @@ def gradient_agreement(
     reference: int = 100,
     loss: str | Loss = "log_error",
     zeros: str = "both",
+    repeats: int = 3,
     batch_size: int = 256,
 ) -> DataFrame:
     """Share of the entries of ∇_x loss whose sign is that of the gradient of `reference` other draws.
@@ -59,23 +60,32 @@ def gradient_agreement(
     Args:
         draws: numbers of draws, "mean", "moments"; k draws are the first k of one set, none of them in the reference.
         zeros: a key of ZEROS: how entries that are exactly zero are counted.
+        repeats: how many times, each with draws and a reference of its own: all inputs share their luck.
 
-    Returns one row per input and entry of `draws`: `index`, `draws` (as text), `agreement` (NaN where no entry counts).
+    Returns one row per input, repeat and entry of `draws`: `index`, `repeat`, `draws` (as text), `agreement` (NaN where
+    no entry counts).
     Source: Däubener et al. (2020), appendix B.
     """
     import pandas as pd
 
     check_inputs(x, y)
     check_count("reference", reference)
+    check_count("repeats", repeats)
+    if not draws or len(set(draws)) < len(draws):
+        raise ValueError(f"draws must be one number or scheme at least, none of them twice; got {list(draws)}.")
     count, objective = lookup("zeros", zeros, ZEROS), lookup("loss", loss, LOSSES)
 
-    def signs(chosen: int | str | Draws) -> Tensor:
-        gradient = input_gradient(model, x, y, attack_draws(model, chosen, seed), objective, batch_size=batch_size)
+    def signs(chosen: int | str | Draws, at: int) -> Tensor:
+        gradient = input_gradient(model, x, y, attack_draws(model, chosen, at), objective, batch_size=batch_size)
         return gradient.sign()
 
-    sought, parts = signs(model.draw(reference, seed=derive(seed, "reference"))), []
-    for chosen in draws:
-        agree, counted = (part.flatten(1).double() for part in count(signs(chosen), sought))
-        share = (agree * counted).sum(1) / counted.sum(1)
-        parts.append(pd.DataFrame({"index": range(len(x)), "draws": str(chosen), "agreement": share.cpu().numpy()}))
+    parts = []
+    for repeat in range(repeats):
+        own = derive(seed, "repeat", repeat)
+        sought = signs(model.draw(reference, seed=derive(own, "reference")), own)
+        for chosen in draws:
+            agree, counted = (part.flatten(1).double() for part in count(signs(chosen, own), sought))
+            share = ((agree * counted).sum(1) / counted.sum(1)).cpu().numpy()
+            told = {"index": range(len(x)), "repeat": repeat, "draws": str(chosen), "agreement": share}
+            parts.append(pd.DataFrame(told))
     return pd.concat(parts, ignore_index=True)

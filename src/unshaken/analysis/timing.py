@@ -10,7 +10,7 @@ import torch
 
 from unshaken.models import StochasticClassifier
 from unshaken.types import Inputs, Labels
-from unshaken.validate import check_count, check_inputs
+from unshaken.validate import check_count, check_eps, check_inputs
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -47,8 +47,11 @@ def attack_time(
     check_count("batch", batch)
     if not attacks:
         raise ValueError("there are no attacks to be timed.")
-    batches = list(zip(x.split(batch), y.split(batch), strict=True))
-    whole = [part for part in batches if len(part[0]) == len(batches[0][0])]
+    if len(x) < batch:
+        raise ValueError(f"a batch of {batch} needs as many inputs; got {len(x)}.")
+    check_eps(eps, 1)
+    batches = zip(x.split(batch), y.split(batch), strict=True)
+    whole = [part for part in batches if len(part[0]) == batch]
     repeats = dict.fromkeys(attacks, 1)
     rows = []
     for number in range(-1, rounds):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +9,7 @@ from unshaken.report.drawing import COLOURS, INK, MUTED, SCHEMES, blank, shade, 
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.source import Source
 from unshaken.report.tables import Panel
-from unshaken.statistics import Interval
+from unshaken.statistics import Interval, mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +21,7 @@ BESIDE = "10"
 
 
 class Agreement(NamedTuple):
-    """One analysis of one model: `table` has a column for each entry of `draws`, a row for each input.
+    """One analysis of one model: `table` has a column for each entry of `draws`, a row for each input and repeat.
 
     `reference` is the number of draws of the gradient that the others are compared with, None where it is not known.
     """
@@ -66,21 +65,17 @@ def measured(source: Source) -> list[Agreement]:
     keys, found = ["model", "analysis"], []
     for (model, analysis), part in rows.groupby(keys, sort=False):
         title = ", ".join(name for key, name in zip(keys, (model, analysis), strict=True) if rows[key].nunique() > 1)
-        table = part.pivot(index="index", columns="draws", values="agreement")[list(part.draws.unique())]
+        table = part.pivot(index=["index", "repeat"], columns="draws", values="agreement")[list(part.draws.unique())]
         found.append(Agreement(title, model, entries.get(analysis, {}).get("reference"), table))
     return found
 
 
 def mean_interval(values: Series, *, level: float = 0.95) -> Interval:
-    """Mean over inputs ± t · standard error; inputs without a value are left out."""
-    from scipy.special import stdtrit
-
-    values = values.dropna()
-    value, n = float(values.mean()), len(values)
-    if n < 2:
-        return Interval(value, float("nan"), float("nan"))
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
-    return Interval(value, value - half, value + half)
+    """Mean over inputs and repeats with both sources of variance; an input without a value in a repeat is left out."""
+    table = values.unstack("repeat").dropna()
+    if len(table) < 2:
+        return Interval(float(table.mean(axis=None)), float("nan"), float("nan"))
+    return mean(table.to_numpy(), level=level)
 
 
 def agreement_table(found: Sequence[Agreement]) -> Table:
@@ -90,12 +85,22 @@ def agreement_table(found: Sequence[Agreement]) -> Table:
     values = []
     for part in found:
         for draws, column in part.table.items():
-            mean, known = mean_interval(column), column.dropna()
+            average, known = mean_interval(column), column.dropna()
             more = [float("nan")] * 3
             if draws != "mean" and "mean" in part.table:
                 more = list(mean_interval(part.table["mean"] - column))
             quartiles = known.quantile([0.25, 0.5, 0.75]).tolist()
-            values.append((part.title, part.model, draws, len(known), *mean, *quartiles, *more))
+            values.append(
+                (
+                    part.title,
+                    part.model,
+                    draws,
+                    known.index.get_level_values("index").nunique(),
+                    *average,
+                    *quartiles,
+                    *more,
+                )
+            )
     names = ["title", "model", "draws", "n", "agreement", "low", "high", "lower_quartile", "median", "upper_quartile"]
     data = pd.DataFrame(values, columns=[*names, "mean_more", "mean_more_low", "mean_more_high"])
     compared = bool(data.mean_more.notna().any())
@@ -118,9 +123,8 @@ def agreement_table(found: Sequence[Agreement]) -> Table:
         data,
         ["model"] * titled + shown,
         body,
-        note="The mean over inputs with its 95 % interval. The last column is paired by input."
-        if compared
-        else "The mean over inputs with its 95 % interval.",
+        note="The mean over inputs and repeats of the draws with its 95 % interval."
+        + " The last column is paired by input and repeat." * compared,
     )
 
 
@@ -155,7 +159,7 @@ def _boxes(axis: Axes, table: DataFrame, *, narrow: bool) -> None:
         stats = boxplot_stats(column.dropna().to_numpy(), labels=[str(draws).upper()])
         colour = SCHEMES.get(str(draws)) or shade(COLOURS["fgsm"], counts, int(str(draws)))
         style: dict[str, Any] = {"color": colour, "linewidth": 1.2}
-        mean = {"marker": "o", "markersize": 4.5, "markerfacecolor": INK, "markeredgecolor": "none"}
+        dot = {"marker": "o", "markersize": 4.5, "markerfacecolor": INK, "markeredgecolor": "none"}
         beyond = {"marker": "o", "markersize": 2.5, "markeredgecolor": colour, "alpha": 0.35, "markeredgewidth": 0.6}
         axis.bxp(
             stats,
@@ -166,7 +170,7 @@ def _boxes(axis: Axes, table: DataFrame, *, narrow: bool) -> None:
             whiskerprops=style,
             capprops=style,
             medianprops={"color": colour, "linewidth": 2.6},
-            meanprops=mean,
+            meanprops=dot,
             flierprops=beyond,
         )
     lower = "\n" * narrow  # on a phone there is no room for MOMENTS beside MEAN

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+FEWEST = 3
+"""With fewer repeats the luck of the draws is hardly known, and attacks are told apart by accident."""
+
+
 class Frontier(NamedTuple):
     """One panel at one eps: `table` has a row for each attack that was timed.
 
@@ -46,7 +50,7 @@ def frontier_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     return Section(
         "frontier",
         "What more time buys",
-        [_sentence(part, source.rows) for part in found],
+        [_sentence(part, source.rows) for part in found] if source.rows.repeat.nunique() >= FEWEST else [],
         [drawing],
         [frontier_table(found)],
     )

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+SAME_DIRECTION = "log_error"
+"""The loss that climbs what the naive one climbs, without the rounding: what it wins is what saturation hid."""
+
+
 class Family(NamedTuple):
     """One attack with several losses: `labels` of its curves and `zero`, the share of zero gradients, by loss."""
 
@@ -197,7 +201,10 @@ def _sentence(part: Losses, rows: DataFrame) -> str:
     eps = _informative(part, family)
     points = {loss: at(part.panel.curves[label], eps).value for loss, label in family.labels.items()}
     weak = NAIVE if NAIVE in points else max(points, key=points.__getitem__)
-    best = min((loss for loss in points if loss != weak), key=points.__getitem__)
+    others = (
+        [SAME_DIRECTION] if weak == NAIVE and SAME_DIRECTION in points else [loss for loss in points if loss != weak]
+    )
+    best = min(others, key=points.__getitem__)
     change = difference(*(rows_of(part.panel.curves[family.labels[loss]], eps, rows) for loss in (weak, best)))
     where = f"{weak} leaves {points[weak]:.3f} where {best} leaves {points[best]:.3f}"
     start = f"On {part.panel.title}, " if part.panel.title else ""

@@ -271,7 +271,8 @@ def _head(models: Models) -> list[str]:
 
 
 def _note(models: Models) -> str:
-    note = "Accuracy with its 95 % interval, under attack at the size where the attack has halved it."
+    note = "Accuracy with its 95 % interval, under attack at the size where the attack has halved the mean "
+    note += "accuracy of the models, or else at its largest size."
     if models.scores:
         note += (
             f" Better and worse than {BASE}: at how many pairs of attack and eps the difference to the network trained "

@@ -73,7 +73,7 @@ def _reasons(found: list[Finding], cautions: list[str]) -> list[tuple[str, str]]
 
 def typeset(sentence: str) -> str:
     """Real minus signs, and no line break inside "eps 0.1", "95 %" or an interval."""
-    sentence = re.sub(r"(?<=[\s\[(])-(?=\d)", "−", sentence)
+    sentence = re.sub(r"(?:^|(?<=[\s\[(]))-(?=\d)", "−", sentence)
     return re.sub(r"(?<=\beps) (?=\d)|(?<=\d) (?=%)|(?<=\d,) (?=[-−+]?[\d.]+\])", "\u00a0", sentence)
 
 
