@@ -46,3 +46,11 @@ def stored_net(shape, classes: int) -> nn.Module:
 def smooth_net(shape, classes):
     """A layer that moment propagation has no rule for."""
     return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], 8), nn.Tanh(), nn.Linear(8, classes))
+
+
+def spread(model, x, y, *, seed, draws: int = 4):
+    """An analysis: the standard deviation of the logits over draws, one row per input."""
+    import pandas as pd
+
+    logits = model.logits(x, model.draw(draws, seed=seed))
+    return pd.DataFrame({"index": range(len(x)), "spread": logits.std(0).mean(-1).numpy()})

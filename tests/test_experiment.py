@@ -426,3 +426,33 @@ def test_a_model_without_a_mean_network_has_no_agreement_with_it(path: Path, tmp
     )
     with pytest.raises(ValueError, match="a 'module' model has no mean network"):
         run(recipe(path), out=tmp_path / "runs")
+
+
+def test_an_analysis_from_outside_the_package(path: Path, tmp_path: Path) -> None:
+    path.write_text(RECIPE + '\n[[analyses]]\nkind = "outside:spread"\ndraws = 3\n')
+    folder = run(recipe(path), out=tmp_path / "runs")
+    assert not failed_units(folder)
+    rows = load_run(folder).analyses["outside:spread"]
+    assert (len(rows), bool((rows.spread > 0).all())) == (40, True)
+    report(folder)
+
+
+def test_training_that_was_killed_costs_what_all_of_it_cost(path: Path, tmp_path: Path) -> None:
+    whole = run(recipe(path), out=tmp_path / "whole")
+    killed = recipe(path)
+    unit = plan(killed, Work(killed, tmp_path / "cut", None, choose_device("cpu"), print).inputs)[0]
+    work = Work(killed, tmp_path / "cut", None, choose_device("cpu"), print)
+
+    def stop(step: int, steps: int, told: str) -> None:
+        if step > steps // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work.do(unit, stop)
+    again = run(killed, out=tmp_path / "cut")
+    counts = [
+        {word: entry[word] for word in ("forwards", "gradients")}
+        for entry in (read_json(folder / "run.json")["units"][0] for folder in (whole, again))
+    ]
+    assert counts[0] == counts[1]
+    assert counts[0]["forwards"] > 0

@@ -94,7 +94,10 @@ def rehearse_model(spec: Table, config: Table, data: Data) -> None:
     for scheme in sorted(SCHEMES.keys() & set(used)):
         model.logits(x, SCHEMES[scheme](model))
     if inputs:
-        build(INPUTS, inputs)(model, x, y, seed=0)
+        try:
+            build(INPUTS, inputs)(model, x, y, seed=0)
+        except ValueError as error:
+            raise ValueError(f"[training]: inputs of {spec['label']}: {error}") from error
 
 
 def choose_device(device: str) -> torch.device:

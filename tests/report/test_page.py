@@ -154,7 +154,9 @@ def test_a_run_of_analyses_alone_speaks_of_no_attack(run, edit):
         "seconds": 3.0,
     }
     edit(units=[*units, units[0] | told])
-    rows = pd.DataFrame({"index": range(40), "draws": "mean", "repeat": 0, "agreement": 0.75}).assign(model="mean_field")
+    rows = pd.DataFrame({"index": range(40), "draws": "mean", "repeat": 0, "agreement": 0.75}).assign(
+        model="mean_field"
+    )
     (run / "analyses").mkdir()
     rows = pd.concat([rows.assign(draws="10", agreement=0.5), rows]).assign(analysis="gradient agreement")
     write_rows(run / "analyses/gradient-agreement-1.parquet", rows, {"analysis": "gradient_agreement"})

@@ -118,8 +118,8 @@ def _analyses(folder: Path, about: dict[str, Any]) -> dict[str, DataFrame]:
 
     found: dict[str, list[DataFrame]] = {}
     for path in sorted(folder.glob("analyses/*.parquet")):
-        rows, told = _read(path, read_rows)
-        found.setdefault(told["analysis"], []).append(rows)
+        kind, rows = _read(path, _analysis)
+        found.setdefault(kind, []).append(rows)
     for parts in found.values():
         parts.sort(key=lambda rows: _model_place(about, rows.model.iloc[0]))
     return {kind: pd.concat(parts, ignore_index=True) for kind, parts in found.items()}
@@ -148,6 +148,14 @@ def _rows(path: Path) -> DataFrame:
     if missing := [name for name in COLUMNS if name not in rows]:
         raise ValueError(f"it has no column {', '.join(missing)}")
     return rows
+
+
+def _analysis(path: Path) -> tuple[str, DataFrame]:
+    """(kind, rows) of an analysis."""
+    rows, told = read_rows(path)
+    if "analysis" not in told:
+        raise ValueError("it holds no analysis")
+    return told["analysis"], rows
 
 
 def _pictures(path: Path) -> Examples:
