@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def write_figures(source: Source, found: Sequence[Panel], sections: Sequence[Section] = ()) -> dict[str, Inline]:
     """figures/<name>.svg, .png, .pdf of every figure there is something for; returns them for the page."""
     makers: dict[str, Callable[[bool], Figure]] = {}
-    if found:
+    if any(len(panel.eps()) > 1 for panel in found):  # at one size there is nothing to draw a line through
         makers["accuracy"] = lambda narrow: accuracy_figure(found, narrow=narrow)
     if source.histories:
         makers["training"] = lambda narrow: training_figure(source.histories, narrow=narrow)
