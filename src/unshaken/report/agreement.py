@@ -9,6 +9,7 @@ from unshaken.report.drawing import COLOURS, INK, MUTED, SCHEMES, blank, shade, 
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.source import Source
 from unshaken.report.tables import Panel
+from unshaken.report.wording import judged, signed
 from unshaken.statistics import Interval, mean
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def agreement_table(found: Sequence[Agreement]) -> Table:
             f"{row.n:,}",
         ]
         gap = Interval(row.mean_more, row.mean_more_low, row.mean_more_high)
-        cells += ["" if gap.value != gap.value else _signed(gap)] * compared
+        cells += ["" if gap.value != gap.value else signed(gap)] * compared
         body.append([str(row.title)] * titled + cells)
     return Table(
         "gradient_agreement",
@@ -192,18 +193,9 @@ def _sentence(part: Agreement) -> str:
     told = (
         f"{f'On {part.title}, ' if part.title else ''}{first.upper()} agrees with the gradient of {against} in "
         f"{part.table[first].mean():.2f} of the entries, {name(beside)} in {part.table[beside].mean():.2f}: "
-        f"{_judged(more)}."
+        f"{judged(more)}."
     )
     for other in rest:
         more = mean_interval(part.table[other] - part.table[beside])
-        told += f" {other.upper()} agrees in {part.table[other].mean():.2f}: {_judged(more)}."
+        told += f" {other.upper()} agrees in {part.table[other].mean():.2f}: {judged(more)}."
     return told
-
-
-def _judged(more: Interval) -> str:
-    gap = f"difference {_signed(more)}"
-    return gap if more.low > 0 or more.high < 0 else f"no difference beyond chance ({gap})"
-
-
-def _signed(more: Interval) -> str:
-    return f"{more.value:+.3f} [{more.low:+.3f}, {more.high:+.3f}]"

@@ -21,8 +21,8 @@ from unshaken.report.drawing import (
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.source import Source
 from unshaken.report.tables import Panel, at, rows_of
-from unshaken.report.wording import NAIVE, eps_text, percent
-from unshaken.statistics import Interval, difference
+from unshaken.report.wording import NAIVE, eps_text, judged, percent
+from unshaken.statistics import difference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -210,13 +210,6 @@ def _sentence(part: Losses, rows: DataFrame) -> str:
     start = f"On {part.panel.title}, " if part.panel.title else ""
     said = (
         f"{start}{percent(part.saturated)} of the clean predictions of single draws are saturated; under {family.name} "
-        f"at eps {eps_text([eps])[eps]}, {where}: {_judged(change)}."
+        f"at eps {eps_text([eps])[eps]}, {where}: {judged(change)}."
     )
     return said[0].upper() + said[1:]
-
-
-def _judged(change: Interval) -> str:
-    if change == (0, 0, 0):
-        return "the two agree on every input"
-    gap = f"difference {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"
-    return gap if change.low > 0 or change.high < 0 else f"no difference beyond chance ({gap})"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from unshaken.statistics import Interval
+
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 NAIVE = "naive_cross_entropy"
@@ -51,3 +53,16 @@ def eps_text(sizes: Iterable[float]) -> dict[float, str]:
     if pixels and not short:
         return {e: f"{round(e * 255)}/255" if e else "0" for e in sizes}
     return {e: f"{e:.4g}" for e in sizes}
+
+
+def signed(change: Interval) -> str:
+    """A difference with its interval."""
+    return f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"
+
+
+def judged(change: Interval) -> str:
+    """A difference, and whether it is beyond chance."""
+    if change == (0, 0, 0):
+        return "the two agree on every input"
+    gap = f"difference {signed(change)}"
+    return gap if change.low > 0 or change.high < 0 else f"no difference beyond chance ({gap})"
