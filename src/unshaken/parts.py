@@ -16,7 +16,7 @@ from unshaken.errors import lookup, nearest, unknown
 from unshaken.models.mean_field import INITIALS
 from unshaken.predict import RULES
 from unshaken.training import INPUTS, OBJECTIVES, OPTIMIZERS
-from unshaken.validate import check_count, check_eps, check_positive, check_probability, check_weight
+from unshaken.validate import check_count, check_eps, check_not_negative, check_positive, check_probability
 
 Table = dict[str, Any]
 
@@ -57,7 +57,7 @@ RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys((*COUNTS, "train_limit", "test_limit"), check_count),
     **dict.fromkeys(POSITIVE, check_positive),
     "probability": check_probability,
-    "kl_scale": check_weight,
+    "kl_scale": check_not_negative,
     "eps": lambda word, value: check_eps(value, 1),
 }
 

@@ -60,7 +60,7 @@ def check_probability(name: str, value: float) -> None:
         raise ValueError(f"{name} must be a number from 0 to 1; got {value!r}.")
 
 
-def check_weight(name: str, value: float) -> None:
+def check_not_negative(name: str, value: float) -> None:
     """A finite number, zero or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise ValueError(f"{name} must be a finite number, 0 or more; got {value!r}.")

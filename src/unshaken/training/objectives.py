@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from unshaken.models import StochasticClassifier
 from unshaken.types import Inputs, Labels, Logits
-from unshaken.validate import check_count, check_weight
+from unshaken.validate import check_count, check_not_negative
 
 
 def training_logits(model: StochasticClassifier, x: Inputs, draws: int, seed: int) -> Logits:
@@ -43,7 +43,7 @@ def elbo(
     N = `examples` is the size of the training set: one pass over the minibatches counts the KL once. Source: Graves
     (2011); Blundell et al. (2015), eq. 2.
     """
-    check_weight("kl_scale", kl_scale)
+    check_not_negative("kl_scale", kl_scale)
     fit = cross_entropy(model, x, y, examples=examples, seed=seed, draws=draws)
     return fit + kl_scale * model.divergence() / examples
 
