@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from unshaken.attacks import ATTACKS, NORMS
-from unshaken.models import MODELS, Draws, MeanField, StochasticClassifier
+from unshaken.models import MODELS, Draws, Dropout, MeanField, StochasticClassifier
 from unshaken.models.draws import generator
+from unshaken.models.smoothing import smoothing
 from unshaken.types import State
 
 DUAL = {"linf": 1, "l2": 2}  # the order of the norm that measures gradients where the input is measured by the key
@@ -158,6 +159,9 @@ class Resampled(nn.Linear):
         return nn.functional.linear(x, weight, self.bias)
 
 
+SHAPE = (1, 3, 4)  # of one input
+
+
 def small_net(seed: int = 0, *, dtype=torch.float32, hidden: int = 16, layer: type[nn.Linear] = nn.Linear) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -168,6 +172,8 @@ def small_net(seed: int = 0, *, dtype=torch.float32, hidden: int = 16, layer: ty
 # How a model is made from one network, for the kinds that do not take just a network.
 WRAP: dict[str, Callable[[nn.Module], StochasticClassifier]] = {
     "mean_field": lambda net: MeanField(net, initial_scale=0.2),
+    "dropout": lambda net: Dropout(net, SHAPE),
+    "smoothing": lambda net: smoothing(net, SHAPE, sigma=0.2, base=MeanField),
 }
 
 

@@ -167,6 +167,47 @@ def test_a_cut_checkpoint_is_named_and_dropped(path: Path, tmp_path: Path) -> No
     same(whole, tmp_path / "runs" / whole.name)
 
 
+def test_a_model_that_another_run_has_trained_is_taken_from_there(path: Path, tmp_path: Path) -> None:
+    first, said = run(recipe(path), out=tmp_path / "runs"), list[str]()
+    other = run(recipe(path, "evaluation.draws=5", "data.test_limit=30"), out=tmp_path / "runs", say=said.append)
+    assert first != other
+    assert len(said) == 1
+    assert f"taken from {first.name}" in said[0]
+    weights = [next(folder.glob("models/*.safetensors")).read_bytes() for folder in (first, other)]
+    assert weights[0] == weights[1]
+    same(other, run(recipe(path, "evaluation.draws=5", "data.test_limit=30"), out=tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("setting", ["seed=1", "data.train_limit=150", "training.epochs=2", "network.widths=[15]"])
+def test_a_model_that_was_trained_otherwise_is_not_taken(path: Path, tmp_path: Path, setting: str) -> None:
+    said: list[str] = []
+    run(recipe(path), out=tmp_path / "runs")
+    run(recipe(path, setting), out=tmp_path / "runs", say=said.append)
+    assert said == []
+
+
+def test_a_damaged_model_of_another_run_is_not_taken(path: Path, tmp_path: Path) -> None:
+    first, said = run(recipe(path), out=tmp_path / "runs"), list[str]()
+    truncate(next(first.glob("models/*.safetensors")))
+    run(recipe(path, "evaluation.draws=5"), out=tmp_path / "runs", say=said.append)
+    assert said == []
+
+
+def test_several_seeds_train_several_networks(path: Path, tmp_path: Path) -> None:
+    folder = run(recipe(path, "seed=[0, 1]", "training.epochs=1"), out=tmp_path / "runs")
+    weights = [file.read_bytes() for file in sorted(folder.glob("models/*.safetensors"))]
+    assert len(set(weights)) == 2
+    models = {rows.model.iloc[0] for rows in frames(folder).values()}
+    assert models == {"mean_field, seed 0", "mean_field, seed 1"}
+
+
+def test_a_smoothed_model_of_another_kind_runs_from_a_recipe(path: Path, tmp_path: Path) -> None:
+    model = 'model={kind="smoothing", sigma=0.2, base={kind="matrix_gaussian"}}'
+    noise = 'training.inputs={kind="variable_noise", size=0.2}'
+    folder = run(recipe(path, model, noise), out=tmp_path / "runs")
+    assert failed_units(folder) == []
+
+
 def command(path: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "unshaken.cli", "run", str(path), "--out", str(out), "--device", "cpu"]
 

@@ -67,6 +67,36 @@ def test_a_sweep_is_a_grid_and_labels_tell_its_points_apart(recipe: str) -> None
     assert labels == ["MEAN", "PGD-1 (norm linf)", "PGD-1 (norm l2)", "PGD-5 (norm linf)", "PGD-5 (norm l2)"]
 
 
+def test_several_seeds_are_several_models_of_one_group(recipe: str) -> None:
+    config = read_recipe(recipe, settings=["seed=[3, 5]", 'sweep."network.widths"=[[4], [8]]']).config
+    assert config["seed"] == 3
+    assert [model["seed"] for model in config["models"]] == [3, 5, 3, 5]
+    assert [model["label"] for model in config["models"][:2]] == [
+        "mean_field, widths [4], seed 3",
+        "mean_field, widths [4], seed 5",
+    ]
+    assert len({model["group"] for model in config["models"]}) == 2
+    assert "seed" not in read_recipe(recipe, settings=["seed=[3]"]).config["models"][0]
+
+
+def test_a_model_may_be_made_of_another(recipe: str) -> None:
+    settings = ['model={kind="smoothing", sigma=0.5, base={kind="matrix_gaussian"}}']
+    model = read_recipe(recipe, settings=settings).config["models"][0]["model"]
+    assert model == {
+        "kind": "smoothing",
+        "sigma": 0.5,
+        "noises": 1,
+        "base": {"kind": "matrix_gaussian", "prior_scale": 1.0, "initial_log_variance": -3.0},
+    }
+
+
+def test_schedule_and_augment_are_parts(recipe: str) -> None:
+    settings = ['training.schedule={kind="steps", at=[1]}', 'training.augment={kind="crop_flip", padding=2}']
+    training = read_recipe(recipe, settings=settings).config["models"][0]["training"]
+    assert training["schedule"] == {"kind": "steps", "at": [1], "factor": 0.2}
+    assert training["augment"] == {"kind": "crop_flip", "padding": 2, "flip": 0.5}
+
+
 def test_an_attack_may_have_a_default_of_its_own(recipe: str) -> None:
     Path(recipe).write_text(BASE.replace('kind = "mean"', 'kind = "moments"'))
     assert read_recipe(recipe).config["attacks"][0]["loss"] == "cw"
@@ -188,7 +218,7 @@ def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
         ("attacks=[5]", r"\[\[attacks\]\] must be a list of one attack or more"),
         ("model.kind=5", r"\[model\]: unknown kind 5: choose one of"),
         ("model.kind=os:sep", "kind 'os:sep' names no function"),
-        ("seed=abc", "seed must be a whole number; got 'abc'"),
+        ("seed=abc", "seed must be a whole number, or a list of them; got 'abc'"),
         ("attacks.sweep.draws=[1, 1]", "two attacks are the same: "),
         ("evaluation.draws=0", "draws must be a whole number, 1 or more; got 0"),
         ("evaluation.rule=probabilty", "unknown rule 'probabilty': did you mean 'probability'?"),
@@ -224,6 +254,12 @@ def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
         ("attacks.sweep=5", "sweep: expected a table of settings, got 5"),
         ('training.objective={kind="elbo", kl_scale=-1}', "kl_scale must be a finite number, 0 or more; got -1"),
         ('training.objective={kind="elbo", kl_scale=nan}', "kl_scale must be a finite number, 0 or more; got nan"),
+        ("seed=[0, 0]", "two seeds are the same: 0"),
+        ("seed=[]", r"seed must be a whole number, or a list of them; got \[\]"),
+        ('model={kind="smoothing", sigma=0}', "sigma must be a number above 0; got 0"),
+        ('model={kind="smoothing", sigma=1, base={kind="dropuot"}}', "unknown kind 'dropuot': did you mean 'dropout'"),
+        ('training.inputs={kind="variable_noise", size=1, noise="gausian"}', "did you mean 'gaussian'"),
+        ('training.objective={kind="mixture", kl_weight=-1}', "kl_weight must be a finite number, 0 or more; got -1"),
         ("a b=1", "'a b' is no path of words"),
         ("model.initial=gausian", "unknown initial 'gausian': did you mean 'gaussian'?"),
         ("evaluation.eps=['1/0']", "the fraction '1/0' divides by zero"),

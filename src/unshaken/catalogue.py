@@ -18,7 +18,7 @@ from unshaken.models.mean_field import INITIALS
 from unshaken.networks import NETWORKS
 from unshaken.predict import RULES
 from unshaken.recipe import Recipe, recipe_folders
-from unshaken.training import INPUTS, OBJECTIVES, OPTIMIZERS
+from unshaken.training import AUGMENTS, INPUTS, NOISES, OBJECTIVES, OPTIMIZERS, SCHEDULES
 from unshaken.units import plan
 
 
@@ -27,9 +27,12 @@ def catalogue() -> dict[str, dict[str, str]]:
     tables: dict[str, Mapping[str, Any]] = {
         "networks": NETWORKS,
         "models": MODELS,
+        "augments": AUGMENTS,
         "inputs": INPUTS,
+        "noises": NOISES,
         "objectives": OBJECTIVES,
         "optimizers": OPTIMIZERS,
+        "schedules": SCHEDULES,
         "attacks": ATTACKS,
         "analyses": ANALYSES,
         "zeros": ZEROS,

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -45,6 +46,7 @@ from unshaken.units import (
     load_data,
     new_model,
     plan,
+    seed_of,
     train_unit,
 )
 
@@ -84,7 +86,7 @@ def run(
 
 def rehearse_model(spec: Table, config: Table, data: Data) -> None:
     """One model on one input: a draw, what its attacks have in the place of draws, what its training would see."""
-    model, x, y = new_model(spec, config["seed"], data), data.x[:1], data.y[:1]
+    model, x, y = new_model(spec, seed_of(spec, config), data), data.x[:1], data.y[:1]
     model.logits(x, model.draw(1, seed=0))
     inputs = (spec["training"] or {}).get("inputs", {})
     attacks = [*config["attacks"], *([inputs["attack"]] if "attack" in inputs else [])]
@@ -162,6 +164,8 @@ class Work:
     def known(self, unit: Unit) -> Table | None:
         """What is on disk of a finished unit; None where it must be computed, with a word if a file is damaged."""
         path = self.path(unit)
+        if unit.kind == "train" and not path.exists():
+            self.borrow(unit)
         if not path.exists():
             return None
         try:
@@ -173,6 +177,22 @@ class Work:
         except (Damaged, FileNotFoundError) as error:
             self.say(f"{error} Computing it again.")
             return None
+
+    def borrow(self, unit: Unit) -> None:
+        """Copy a model that another run in the same folder has trained in the same way, if there is one."""
+        path = self.path(unit)
+        for found in sorted(self.folder.parent.glob(f"*/models/*{digest(unit.config)}.json")):
+            try:
+                told, weights = read_json(found), found.with_suffix(".safetensors")
+                if not told.get("history") or checksum(weights) != told.get("sha256"):
+                    continue
+                copied = weights.read_bytes()
+            except (Damaged, OSError):  # the other run says so, when it is continued
+                continue
+            write_whole(path.with_suffix(".safetensors"), partial(Path.write_bytes, data=copied))
+            write_json(path, told | {"unit": unit.name, "model": unit.model})
+            self.say(f"{unit.label} is trained already: taken from {found.parents[1].name}.")
+            return
 
     def examples(self, unit: Unit) -> Path:
         return self.folder / "examples" / f"{unit.name}.safetensors"

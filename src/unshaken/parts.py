@@ -13,9 +13,10 @@ from unshaken.attacks import ATTACKS, LOSSES, NORMS
 from unshaken.attacks.norms import STARTS
 from unshaken.attacks.pgd import SCHEMES, UPDATES
 from unshaken.errors import lookup, nearest, unknown
+from unshaken.models import MODELS
 from unshaken.models.mean_field import INITIALS
 from unshaken.predict import RULES
-from unshaken.training import INPUTS, OBJECTIVES, OPTIMIZERS
+from unshaken.training import AUGMENTS, INPUTS, NOISES, OBJECTIVES, OPTIMIZERS, SCHEDULES
 from unshaken.validate import check_count, check_eps, check_not_negative, check_positive, check_probability
 
 Table = dict[str, Any]
@@ -41,6 +42,9 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "objective": OBJECTIVES,
     "optimizer": OPTIMIZERS,
     "attack": ATTACKS,
+    "base": MODELS,
+    "augment": AUGMENTS,
+    "schedule": SCHEDULES,
 }
 WORDS: dict[str, Collection[str]] = {
     "loss": LOSSES,
@@ -50,14 +54,15 @@ WORDS: dict[str, Collection[str]] = {
     "rule": RULES,
     "initial": INITIALS,
     "zeros": ZEROS,
+    "noise": NOISES,
 }
-COUNTS = ("draws", "reference", "steps", "epochs", "repeats", "rounds", "batch", "batch_size")
-POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale", "shortest")
+COUNTS = ("draws", "reference", "steps", "epochs", "repeats", "rounds", "batch", "batch_size", "copies", "noises")
+POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma")
 RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys((*COUNTS, "train_limit", "test_limit"), check_count),
     **dict.fromkeys(POSITIVE, check_positive),
     "probability": check_probability,
-    "kl_scale": check_not_negative,
+    **dict.fromkeys(("kl_scale", "kl_weight", "size"), check_not_negative),
     "eps": lambda word, value: check_eps(value, 1),
 }
 

@@ -108,20 +108,39 @@ def resolve(raw: Table) -> Table:
     for word in ("data", "network", "model", "evaluation", *(["attacks"] if "analyses" not in raw else [])):
         if word not in raw:
             raise ValueError(f"section [{word}] is missing.")
-    if isinstance(raw.get("seed", 0), bool) or not isinstance(raw.get("seed", 0), int):
-        raise ValueError(f"seed must be a whole number; got {raw['seed']!r}.")
+    seeds = _seeds(raw.get("seed", 0))
     evaluation = arguments("[evaluation]", evaluation_section, raw["evaluation"], supplied=())
     _check_sizes("[evaluation]", evaluation["eps"])
     return {
         "title": raw.get("title", ""),
         "about": raw.get("about", ""),
-        "seed": raw.get("seed", 0),
+        "seed": seeds[0],
         "data": arguments("[data]", data_section, raw["data"], supplied=()),
-        "models": _models(raw),
+        "models": _for_seeds(_models(raw), seeds),
         "attacks": _attacks(raw["attacks"], evaluation.pop("eps")) if "attacks" in raw else [],
         "analyses": _analyses(raw.get("analyses", [])),
         "evaluation": evaluation,
     }
+
+
+def _seeds(given: Any) -> list[int]:
+    """One seed, or several: then every model is trained once with each."""
+    seeds = given if isinstance(given, list) else [given]
+    if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) for seed in seeds):
+        raise ValueError(f"seed must be a whole number, or a list of them; got {given!r}.")
+    _check_unique("seeds", [str(seed) for seed in seeds])
+    return seeds
+
+
+def _for_seeds(models: list[Table], seeds: list[int]) -> list[Table]:
+    """Every model once for each seed, where there are several; `group` is what these have in common."""
+    if len(seeds) == 1:
+        return models
+    return [
+        {**model, "label": f"{model['label']}, seed {seed}", "group": model["label"], "seed": seed}
+        for model in models
+        for seed in seeds
+    ]
 
 
 def _models(raw: Table) -> list[Table]:

@@ -22,6 +22,7 @@ from unshaken.errors import lookup
 from unshaken.evaluate import evaluate, inference_sets
 from unshaken.models import MODELS, Draws, StochasticClassifier, derive
 from unshaken.models.draws import provenance_of, remember
+from unshaken.models.smoothing import of_shape
 from unshaken.networks import NETWORKS
 from unshaken.parts import Table, bound, build, full
 from unshaken.recipe import Recipe
@@ -63,8 +64,8 @@ def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
     config, units = recipe.config, []
     common = {**{word: config[word] for word in ("seed", "data")}, "inputs": inputs}
     evaluation = {word: value for word, value in config["evaluation"].items() if word != "repeats"}
-    for model in config["models"]:
-        label, source = model["label"], {**common, **model}
+    for place, model in enumerate(config["models"]):
+        label, source = model["label"], _source(config, place, inputs)
         units.append(Unit("train", label, label, source))
         for repeat in range(config["evaluation"]["repeats"]):
             for attack in (CLEAN, *config["attacks"]):
@@ -76,6 +77,22 @@ def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
                 named["attacks"] = config["attacks"]
             units.append(Unit("analysis", f"{label} {analysis['label']}", label, {**common, **named}))
     return units
+
+
+def _source(config: Table, place: int, inputs: Table | None) -> Table:
+    """What a trained model depends on: nothing of attacks, evaluation or test images, so that runs can share it."""
+    model = config["models"][place]
+    found = {word: model[word] for word in ("network", "model", "training")} | {"seed": seed_of(model, config)}
+    if inputs is not None:
+        found |= {"network_made": inputs["networks"][place], "unshaken": inputs["unshaken"]}
+        found |= {"images": inputs["data"].get("train") if model["training"] else None}
+    return found
+
+
+def seed_of(model: Table, config: Table) -> int:
+    """The seed of a model: its own where a recipe has several."""
+    seed: int = model["seed"] if "seed" in model else config["seed"]
+    return seed
 
 
 def load_data(config: Table, data_root: str | Path | None, device: torch.device) -> dict[str, Data]:
@@ -95,8 +112,8 @@ def fingerprint(recipe: Recipe, data: dict[str, Data]) -> Table:
 
     So a data set or a network of the same name but other content is another run.
     """
-    seed = recipe.config["seed"]
-    networks = [new_model(spec, seed, data["test"]).tensors().values() for spec in recipe.config["models"]]
+    config = recipe.config
+    networks = [new_model(spec, seed_of(spec, config), data["test"]).tensors().values() for spec in config["models"]]
     return {
         "data": {split: hash_tensors([part.x, part.y]) for split, part in data.items()},
         "networks": [hash_tensors(tensors) for tensors in networks],
@@ -108,9 +125,9 @@ def new_model(config: Table, seed: int, data: Data) -> StochasticClassifier:
     """An untrained model for the images of `data`; its initial weights follow from the seed."""
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, "network"))
-        net = build(NETWORKS, config["network"])(tuple(data.x.shape[1:]), data.classes)
-        model: StochasticClassifier = build(MODELS, config["model"])(net.to(data.x.device))
-    return model
+        shape = tuple(data.x.shape[1:])
+        net = build(NETWORKS, config["network"])(shape, data.classes).to(data.x.device)
+        return of_shape(build(MODELS, config["model"]), shape)(net)
 
 
 def train_unit(

@@ -1,18 +1,28 @@
-"""What every network promises: logits for images of any shape it accepts, from a file that says so."""
+"""What every network promises: logits for images of any shape it accepts, from layers that can be walked."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from oracles import raises_sentence
-from unshaken.networks import NETWORKS
+from unshaken.models import Deterministic
+from unshaken.networks import NETWORKS, Normalise, Residual, resnet18, wide_resnet
+
+SMALL = {"small_cnn": {"widths": (4, 8)}, "wide_resnet": {"depth": 10, "width": 1}, "resnet18": {"width": 4}}
+WIDTHS = {"mlp": "widths", "small_cnn": "widths", "wide_resnet": "width", "resnet18": "width"}
+
+
+def small(name: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    torch.manual_seed(0)
+    return NETWORKS[name](shape, classes, **SMALL.get(name, {}))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 18, 20)])
 def test_logits_have_one_row_per_input_and_reach_every_pixel(name, shape):
-    net = NETWORKS[name](shape, 7)
+    net = small(name, shape, 7)
     x = torch.rand(5, *shape, requires_grad=True)
     logits = net(x)
     assert logits.shape == (5, 7)
@@ -22,10 +32,22 @@ def test_logits_have_one_row_per_input_and_reach_every_pixel(name, shape):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+def test_layers_can_be_walked(name):
+    """Moments go through every layer, and are the network's own logits where nothing is random."""
+    model, x = Deterministic(small(name, (3, 16, 16), 4)), torch.rand(3, 3, 16, 16)
+    mean, variance = model.moments(x)
+    torch.testing.assert_close(mean, model.logits(x, model.mean())[0], rtol=1e-4, atol=1e-5)
+    assert torch.equal(variance, torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_width_that_is_no_whole_number_above_zero_is_refused(name):
+    word = WIDTHS[name]
     for width in (0, 2.5):
-        with raises_sentence(rf"every width must be a whole number, 1 or more; got {width}"):
-            NETWORKS[name]((1, 28, 28), 10, widths=(8, width))
+        with raises_sentence(
+            rf"{word.replace('widths', 'every width')} must be a whole number, 1 or more; got {width}"
+        ):
+            NETWORKS[name]((1, 28, 28), 10, **{word: (8, width) if word == "widths" else width})
 
 
 @pytest.mark.parametrize(
@@ -41,3 +63,78 @@ def test_widths_are_those_asked_for():
     shapes = [tuple(tensor.shape) for tensor in NETWORKS["mlp"]((1, 2, 3), 4, widths=(5, 7)).parameters()]
     assert shapes == [(5, 6), (5,), (7, 5), (7,), (4, 7), (4,)]
     assert NETWORKS["small_cnn"]((1, 28, 28), 10)[-1].in_features == 512 * 7 * 7
+
+
+def count(net: nn.Module, kind: type[nn.Module] | None = None) -> int:
+    """How many parameters, or layers of a kind."""
+    if kind is None:
+        return sum(tensor.numel() for tensor in net.parameters())
+    return sum(isinstance(module, kind) for module in net.modules())
+
+
+def test_the_networks_of_the_papers_are_as_large_as_known():
+    with torch.device("meta"):
+        wide, eighteen = wide_resnet((3, 32, 32), 10, dropout=0.3), resnet18((3, 32, 32), 10)
+    biases = 16 + 9 * (160 + 320 + 640)  # of the stem; of 8 convolutions and a shortcut in each group
+    assert count(wide) == 36_479_194 + biases  # the paper's 36.5 million are without them
+    assert (count(wide, Residual), count(wide, nn.Dropout)) == (12, 12)
+    assert count(wide, nn.Conv2d) == 1 + 24 + 3
+    assert count(eighteen) == 11_173_962
+    assert (count(eighteen, Residual), count(eighteen, nn.Conv2d)) == (8, 17 + 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 5, 9)])
+def test_residual_networks_take_images_of_any_size(shape):
+    for name in ("wide_resnet", "resnet18"):
+        assert small(name, shape, 3)(torch.rand(2, *shape)).shape == (2, 3)
+
+
+def test_a_wide_block_is_its_layers_in_order_with_the_stride_in_the_second_convolution():
+    net = wide_resnet((3, 8, 8), 4, depth=16, width=2, dropout=0.3)
+    block = net[4]  # after normalisation, stem and the two blocks of the first group
+    layers = [nn.BatchNorm2d, nn.ReLU, nn.Conv2d, nn.Dropout, nn.BatchNorm2d, nn.ReLU, nn.Conv2d]
+    assert [type(layer) for layer in block.main] == layers
+    assert (block.main[2].stride, block.main[6].stride, block.shortcut.stride) == ((1, 1), (2, 2), (2, 2))
+    assert (block.main[2].weight.shape[:2], block.main[6].weight.shape[:2]) == ((64, 32), (64, 64))
+    assert isinstance(net[5].shortcut, nn.Identity)
+    assert [layer.momentum for layer in (net[8], block.main[0])] == [0.9, 0.1]
+    assert count(wide_resnet((3, 8, 8), 4, depth=16, width=2), nn.Dropout) == 0
+    assert all(not tensor.any() for name, tensor in block.named_parameters() if name == "main.6.bias")
+    bound = (2 * 6 / (9 * (64 + 64))) ** 0.5  # Xavier's, with gain √2
+    assert 0.95 * bound < block.main[6].weight.abs().max() < bound
+
+
+def test_a_wide_block_adds_its_raw_input():
+    block = wide_resnet((3, 8, 8), 4, depth=10, width=1)[2].eval()
+    x = torch.randn(2, 16, 8, 8)
+    normed = [block.main[at].eps + 1 for at in (0, 3)]  # fresh running statistics: mean 0, variance 1
+    hidden = block.main[2](torch.relu(x / normed[0] ** 0.5))
+    torch.testing.assert_close(block(x), block.main[5](torch.relu(hidden / normed[1] ** 0.5)) + x)
+
+
+def test_normalisation_is_per_channel_and_saved():
+    layer = Normalise(2, mean=(0.5, 0.25), std=(0.5, 0.125))
+    x = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(3, 2, 4, 5)
+    torch.testing.assert_close(layer(x)[2, :, 3, 4], torch.tensor([1.0, -2.0]))
+    torch.testing.assert_close(Normalise(2, mean=0.5, std=0.25)(x)[0, :, 0, 0], torch.tensor([2.0, -2.0]))
+    assert layer.state_dict().keys() == {"mean", "std"}
+    assert [type(net[0]) for net in (small("wide_resnet", (1, 8, 8), 2), small("resnet18", (1, 8, 8), 2))] == [
+        Normalise
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"depth": 27}, r"depth of wide_resnet must be 6n \+ 4, such as 22 or 28; got 27"),
+        ({"depth": 4}, r"depth of wide_resnet must be 6n \+ 4, such as 10; got 4"),
+        ({"depth": 2.5}, "depth must be a whole number, 1 or more; got 2.5"),
+        ({"dropout": 1.0}, "dropout must be a number from 0 to below 1; got 1.0"),
+        ({"mean": (0.5, 0.5)}, "mean must be one number, or one for each of the 3 channels; got 2 numbers"),
+        ({"std": (0.5, 0.5, 0.0)}, "every std must be a number above 0; got 0.0"),
+        ({"mean": float("nan")}, "every mean must be a finite number, 0 or more; got nan"),
+    ],
+)
+def test_wide_resnet_says_what_it_cannot_be(settings, message):
+    with raises_sentence(message):
+        wide_resnet((3, 32, 32), 10, **settings)

@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from oracles import raises_sentence
 from unshaken.models import Deterministic, MeanField
 from unshaken.networks import mlp
 from unshaken.training import INPUTS, OBJECTIVES
 from unshaken.training.objectives import elbo
 
-PLAIN = {"adversarial": {"eps": 0.0, "probability": 1.0}}  # the settings in which a rule changes nothing
+# the settings in which a rule changes nothing
+PLAIN = {"adversarial": {"eps": 0.0, "probability": 1.0}, "variable_noise": {"size": 0.0, "copies": 1}}
 
 
 @pytest.fixture
@@ -24,17 +26,20 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def test_inputs_stay_in_the_box_and_follow_the_seed(name: str, batch) -> None:
     model = Deterministic(mlp((1, 3, 3), 3))
     rule = partial(INPUTS[name], **PLAIN.get(name, {}))
-    seen = [rule(model, *batch, seed=seed) for seed in (1, 1)]
-    assert seen[0].shape == batch[0].shape
-    assert torch.equal(*seen)
-    assert seen[0].min() >= 0
-    assert seen[0].max() <= 1
+    (x, y), (again, _) = [rule(model, *batch, seed=1) for _ in range(2)]
+    assert x.shape[1:] == batch[0].shape[1:]
+    assert len(x) == len(y)
+    assert torch.equal(x, again)
+    assert x.min() >= 0
+    assert x.max() <= 1
 
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_in_its_plain_case_a_rule_gives_the_inputs(name: str, batch) -> None:
     rule = partial(INPUTS[name], **PLAIN.get(name, {}))
-    assert torch.equal(rule(Deterministic(mlp((1, 3, 3), 3)), *batch, seed=0), batch[0])
+    x, y = rule(Deterministic(mlp((1, 3, 3), 3)), *batch, seed=0)
+    assert torch.equal(x, batch[0])
+    assert torch.equal(y, batch[1])
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -58,6 +63,27 @@ def test_an_objective_reaches_every_parameter(name: str, batch) -> None:
     model = MeanField(mlp((1, 3, 3), 3))
     OBJECTIVES[name](model, *batch, examples=100, seed=0, draws=2).backward()
     assert all(bool((parameter.grad != 0).any()) for parameter in model.parameters())
+
+
+def test_a_mixture_is_the_log_of_the_mean_likelihood(batch) -> None:
+    model, (x, y) = MeanField(mlp((1, 3, 3), 3), initial_scale=0.5), batch
+    likelihood = model.logits(x, model.draw(3, seed=4)).detach().softmax(-1)[:, range(6), y].mean(0)
+    fit, kl = -float(likelihood.log().mean()), float(model.divergence().detach())
+    for settings, weight in (({}, 1 / 60), ({"kl_weight": 0.01}, 0.01), ({"kl_weight": 0.0}, 0.0)):
+        value = OBJECTIVES["mixture"](model, x, y, examples=60, seed=4, draws=3, **settings)
+        assert value.item() == pytest.approx(fit + weight * kl, rel=1e-5)
+
+
+def test_a_mixture_of_one_draw_is_the_elbo(batch) -> None:
+    model = MeanField(mlp((1, 3, 3), 3), initial_scale=0.5)
+    one, other = (OBJECTIVES[name](model, *batch, examples=60, seed=4, draws=1) for name in ("elbo", "mixture"))
+    assert one.item() == pytest.approx(other.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_no_draws_are_refused(name: str, batch) -> None:
+    with raises_sentence("draws must be a whole number, 1 or more; got 0"):
+        OBJECTIVES[name](MeanField(mlp((1, 3, 3), 3)), *batch, examples=60, seed=4, draws=0)
 
 
 def test_the_elbo_counts_the_kl_once_in_a_pass_over_the_data(batch) -> None:

@@ -10,8 +10,8 @@ from torch import nn
 
 from oracles import raises_sentence
 from unshaken.models import Deterministic, MeanField, load_draws
-from unshaken.models.moments import RULES, Moments, propagate, rectified
-from unshaken.networks import mlp, small_cnn
+from unshaken.models.moments import RULES, Moments, dropped, propagate, rectified
+from unshaken.networks import Normalise, Residual, mlp, resnet18, small_cnn, wide_resnet
 
 X = torch.rand(4, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 
@@ -19,10 +19,11 @@ X = torch.rand(4, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 def model(*layers: nn.Module, scale: float = 0.1) -> MeanField:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        for layer in layers:
+        net = nn.Sequential(*layers)
+        for layer in net.modules():
             if hasattr(layer, "reset_parameters"):
                 layer.reset_parameters()
-        return MeanField(nn.Sequential(*layers), initial_scale=scale)
+        return MeanField(net, initial_scale=scale)
 
 
 def close_to_draws(net: MeanField, x: torch.Tensor, draws: int = 4000, variance: float = 0.1) -> None:
@@ -100,6 +101,16 @@ def test_a_layer_without_weights_may_be_used_twice_one_with_weights_not():
     assert nearness(net, X) < 0.05
     with raises_sentence("there is no moment rule for a layer that is used twice"):
         model(nn.Flatten(), dense, dense).moments(X)
+    for shared in (Residual(dense, dense), Residual(dense, nn.Sequential(nn.ReLU(), dense)), tied()):
+        with raises_sentence("there is no moment rule for a layer that is used twice"):
+            MeanField(nn.Sequential(nn.Flatten(), shared)).moments(X)
+
+
+def tied() -> nn.Sequential:
+    """Two dense layers with one weight."""
+    first, second = nn.Linear(36, 36), nn.Linear(36, 36)
+    second.weight = first.weight
+    return nn.Sequential(first, second)
 
 
 def pooled(pool: nn.Module) -> tuple[torch.Tensor, Moments]:
@@ -118,6 +129,82 @@ def test_pooling_before_a_rising_activation_is_the_same_network():
         torch.testing.assert_close(net.moments(X)[0], net.logits(X, net.mean())[0])
 
 
+def test_normalisation_divides_the_variance():
+    close_to_draws(model(nn.Conv2d(1, 2, 3), Normalise(2, mean=(0.1, 0.4), std=(0.5, 3.0)), nn.Flatten()), X)
+    found = RULES[Normalise](Normalise(1, 0.5, 0.25), Moments(X), {})
+    torch.testing.assert_close(found.mean, 4 * X - 2)
+    assert found.variance is None
+
+
+@pytest.mark.parametrize("size", [1, (1, 1)])
+def test_the_mean_over_an_image_of_independent_entries(size):
+    logits, found = pooled(nn.AdaptiveAvgPool2d(size))
+    torch.testing.assert_close(found.mean, logits.mean(0), rtol=0, atol=0.02)
+    torch.testing.assert_close(found.variance, logits.var(0), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("shortcut", [[nn.Identity()], [nn.Linear(36, 36)], [nn.ReLU(), nn.Linear(36, 36)]])
+def test_branches_of_a_sum_with_weights_of_their_own_are_exact_for_known_inputs(shortcut):
+    """With known inputs the two branches are independent."""
+    both = Residual(nn.Sequential(nn.Linear(36, 20), nn.Identity(), nn.Linear(20, 36)), nn.Sequential(*shortcut))
+    close_to_draws(model(nn.Flatten(), both), X, variance=0.15)
+
+
+def test_branches_of_a_sum_count_as_independent_and_either_may_be_known():
+    """x + x would have four times the variance of x; two branches that count as independent have twice."""
+    x = Moments(torch.randn(2, 3), torch.rand(2, 3))
+    relu = Residual(nn.ReLU(), nn.Identity())
+    for known in (x, Moments(x.mean)):
+        found, rectified_part = RULES[Residual](relu, known, {}), RULES[nn.ReLU](nn.ReLU(), known, {})
+        torch.testing.assert_close(found.mean, known.mean + rectified_part.mean)
+        if known.variance is None:
+            assert found.variance is None
+        else:
+            torch.testing.assert_close(found.variance, known.variance + rectified_part.variance)
+    twice = RULES[Residual](Residual(nn.Identity(), nn.Identity()), x, {})
+    torch.testing.assert_close(twice.variance, 2 * x.variance)
+
+
+@pytest.mark.parametrize("random", ["main", "shortcut"])
+def test_one_random_branch_gives_its_variance(random):
+    parts = {"main": nn.Linear(36, 3), "shortcut": nn.Linear(36, 3)}
+    net = nn.Sequential(nn.Flatten(), Residual(**parts))
+    name = f"1.{random}.bias"
+    found = propagate(net, dict(net.named_parameters()), {name: torch.full((3,), 0.5)}, Moments(X))
+    torch.testing.assert_close(found.variance, torch.full((4, 3), 0.5))
+    torch.testing.assert_close(found.mean, net(X))
+
+
+def test_residual_networks_are_near_the_average_over_many_draws():
+    for make in (wide_resnet, resnet18):
+        torch.manual_seed(0)
+        settings = {"depth": 10, "width": 1} if make is wide_resnet else {"width": 4}
+        net = MeanField(make((1, 6, 6), 5, **settings), initial_scale=0.03)
+        average = net.logits(X, net.draw(200, seed=1)).mean(0)
+        assert (net.moments(X)[0] - average).norm() < 0.7 * (net.logits(X, net.mean())[0] - average).norm()
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.6])
+@pytest.mark.parametrize("spread", [0.0, 0.8])
+def test_dropout_that_stays_on_has_the_moments_of_its_masks(p, spread):
+    """Against 400,000 masks of a Gaussian; an input without variance is one with variance zero."""
+    rng = torch.Generator().manual_seed(0)
+    mean = torch.tensor([-2.0, 0.0, 0.5, 3.0])
+    entries = mean + spread * torch.randn(400_000, 4, generator=rng)
+    entries *= torch.empty_like(entries).bernoulli_(1 - p, generator=rng) / (1 - p)
+    found = dropped(nn.Dropout(p), Moments(mean, torch.full((4,), spread**2)), {})
+    torch.testing.assert_close(found.mean, entries.mean(0), rtol=0, atol=0.02)
+    torch.testing.assert_close(found.variance, entries.var(0), rtol=0.02, atol=1e-6)
+    if spread == 0:
+        torch.testing.assert_close(dropped(nn.Dropout(p), Moments(mean), {}).variance, found.variance)
+
+
+def test_masks_of_different_entries_leave_their_covariance():
+    shared = torch.rand(1, 1, 2, 2)
+    x = Moments(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2), lambda shifts: dict.fromkeys(shifts, shared))
+    assert dropped(nn.Dropout(0.5), x, {}).covariances([(0, 1)])[0, 1] is shared
+
+
 @pytest.mark.parametrize("grey", [0.0, 0.3])
 def test_entries_that_are_the_same_have_a_sound_gradient(grey):
     """Their difference has no variance but for rounding, which the derivative of a deviation would blow up."""
@@ -128,7 +215,15 @@ def test_entries_that_are_the_same_have_a_sound_gradient(grey):
     assert gradient.abs().max() < 5 * of_mean.abs().max()
 
 
-@pytest.mark.parametrize("net", [mlp((1, 28, 28), 10), small_cnn((1, 28, 28), 10, widths=(3, 5))])
+@pytest.mark.parametrize(
+    "net",
+    [
+        mlp((1, 28, 28), 10),
+        small_cnn((1, 28, 28), 10, widths=(3, 5)),
+        wide_resnet((1, 28, 28), 10, depth=10, width=1, dropout=0.3).eval(),
+        resnet18((1, 28, 28), 10, width=4).eval(),
+    ],
+)
 def test_without_variance_the_moments_are_the_network(net):
     x = torch.rand(3, 1, 28, 28)
     plain, still = Deterministic(net), MeanField(net, initial_scale=1e-6)
@@ -228,6 +323,14 @@ class Custom(nn.Module):
             nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")),
             "pads with zeros only; got .*'circular'",
         ),
+        (
+            nn.Sequential(nn.Conv2d(1, 1, 3), nn.AdaptiveAvgPool2d(2)),
+            "AdaptiveAvgPool2d is for an output of size 1; got 2",
+        ),
+        (
+            nn.Sequential(nn.Flatten(), Residual(nn.Linear(36, 36), nn.Sequential(nn.Tanh()))),
+            r"no moment rule for layer '1.shortcut.0' \(Tanh\)",
+        ),
         (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False)), "needs running statistics"),
     ],
 )
@@ -239,5 +342,5 @@ def test_a_layer_without_a_rule_is_named(net, told):
 def test_weights_that_are_not_random_have_no_variance():
     net = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
     weights = dict(net.named_parameters())
-    only_bias = propagate(net, weights, {"1.bias": torch.full((3,), 0.5)}, X)
+    only_bias = propagate(net, weights, {"1.bias": torch.full((3,), 0.5)}, Moments(X))
     torch.testing.assert_close(only_bias.variance, torch.full((4, 3), 0.5))

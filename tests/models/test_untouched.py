@@ -63,3 +63,28 @@ def test_using_a_model_touches_nothing_of_the_network_it_was_made_from(kind, tmp
         assert everything(net) == before, name
     assert torch.equal(x, X)
     assert x.grad is None
+
+
+def test_a_module_that_a_network_holds_twice_keeps_its_tensors():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.ReLU())
+    net.append(net[1])
+    model = wrap("mean_field", net)
+    before = dict(model.net.named_parameters())
+    model.logits(X, model.draw(2, seed=0))
+    assert all(tensor is before[name] for name, tensor in model.net.named_parameters())
+    other = nn.Linear(12, 12)
+    other.weight = net[1].weight
+    net.append(other)
+    model = wrap("mean_field", net)
+    (state,) = list(model.draw(1, seed=0))
+    by_hand = nn.functional.linear(
+        nn.functional.linear(
+            nn.functional.linear(X.flatten(1), state["1.weight"], state["1.bias"]).relu(),
+            state["1.weight"],
+            state["1.bias"],
+        ),
+        state["1.weight"],
+        state["4.bias"],
+    )
+    torch.testing.assert_close(model.logits(X, model.draw(1, seed=0))[0], by_hand)
+    assert all(tensor is model.fixed[name] for name, tensor in model.net.named_parameters())

@@ -11,7 +11,7 @@ from oracles import raises_sentence, small_inputs, small_model
 from unshaken.attacks import ATTACKS, fgm, fgsm, mean, pgd
 from unshaken.models import derive
 from unshaken.models.draws import provenance_of
-from unshaken.training.inputs import adversarial
+from unshaken.training.inputs import NOISES, adversarial, variable_noise
 
 X, Y = small_inputs()
 
@@ -21,7 +21,7 @@ def model():
 
 
 def attacked(net=None, **settings):
-    return adversarial(net or model(), X, Y, **{"seed": 3, "eps": 0.1, "probability": 1.0, **settings})
+    return adversarial(net or model(), X, Y, **{"seed": 3, "eps": 0.1, "probability": 1.0, **settings})[0]
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,34 @@ def test_a_perturbation_larger_than_the_box_is_refused_also_where_no_batch_is_re
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_can_be_trained_with(name):
     assert (attacked(attack=ATTACKS[name]) - X).abs().max() <= 0.1 + 1e-6
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_noise_copies_are_the_input_with_noise_of_its_own_each(noise):
+    x, y = variable_noise(model(), X, Y, seed=1, size=0.3, noise=noise, copies=3)
+    assert torch.equal(y, Y.repeat(3))
+    moved = (x - X.repeat(3, 1, 1, 1)).view(3, *X.shape)
+    assert len(moved.flatten(1).unique(dim=0)) == 3
+    assert not torch.equal(x, variable_noise(model(), X, Y, seed=2, size=0.3, noise=noise, copies=3)[0])
+
+
+def test_gaussian_and_uniform_noise_have_their_size():
+    x, y = torch.full((2000, 1, 3, 4), 0.5), torch.zeros(2000, dtype=torch.int64)
+    gaussian, uniform = (variable_noise(model(), x, y, seed=1, size=0.3, noise=noise)[0] - 0.5 for noise in NOISES)
+    assert gaussian.std() == pytest.approx(0.3, rel=0.02)
+    assert gaussian.abs().max() > 0.9
+    assert uniform.std() == pytest.approx(0.3 / 3**0.5, rel=0.02)
+    assert uniform.abs().max() == pytest.approx(0.3, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"size": -0.1}, "size must be a finite number, 0 or more; got -0.1"),
+        ({"copies": 0}, "copies must be a whole number, 1 or more; got 0"),
+        ({"noise": "gausian"}, "unknown noise 'gausian': did you mean 'gaussian'?"),
+    ],
+)
+def test_bad_noise_is_refused(settings, told):
+    with raises_sentence(told.replace("?", ".")):
+        variable_noise(model(), X, Y, **{"seed": 1, "size": 0.1, **settings})

@@ -11,7 +11,9 @@ from unshaken.models import Deterministic, MeanField, SeededModule
 from unshaken.networks import mlp
 from unshaken.predict import predict
 from unshaken.training import OPTIMIZERS, train
+from unshaken.training.augment import crop_flip
 from unshaken.training.objectives import cross_entropy, elbo
+from unshaken.training.schedules import SCHEDULES, cosine, steps
 
 
 def blobs(n: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,6 +64,86 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, optimize
     assert list(tmp_path.iterdir()) == [tmp_path / "c"], "no temporary file is left"
 
 
+@pytest.mark.parametrize("schedule", [cosine, partial(steps, at=[1, 3], factor=0.5)])
+def test_a_scheduled_and_augmented_run_that_was_killed_ends_with_the_same_bits(tmp_path: Path, schedule) -> None:
+    (x, y), settings = blobs(), {"schedule": schedule, "augment": partial(crop_flip, padding=1), "epochs": 5}
+    settings["optimizer"] = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
+    whole, killed, resumed = new_model(), new_model(), new_model(seed=9)
+    once = train(whole, x, y, **settings)
+
+    def kill(done: int, total: int, note: str) -> None:
+        if done == total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(killed, x, y, **settings, checkpoint=tmp_path / "c", progress=kill)
+    twice = train(resumed, x, y, **settings, checkpoint=tmp_path / "c")
+    assert [epoch.loss for epoch in twice] == [epoch.loss for epoch in once]
+    assert torch.equal(whole.mean_vector, resumed.mean_vector)
+
+
+def watched_rates(seen: list[list[float]], lr: float = 0.1):
+    """SGD for two groups, the second at twice the rate, that notes the rates of every step."""
+
+    def optimizer(params):
+        first, *rest = params
+        rule = torch.optim.SGD([{"params": [first]}, {"params": rest, "lr": 2 * lr}], lr=lr)
+        rule.register_step_pre_hook(lambda rule, *_: seen.append([group["lr"] for group in rule.param_groups]))
+        return rule
+
+    return optimizer
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_schedule_scales_the_rates_of_all_groups_once_per_epoch(name: str) -> None:
+    seen: list[list[float]] = []
+    schedule = partial(SCHEDULES[name], **({"at": [1, 2]} if name == "steps" else {}))
+    train(new_model(), *blobs(), epochs=3, schedule=schedule, optimizer=watched_rates(seen), batch_size=100)
+    assert seen == [[0.1 * schedule(epoch, 3), 0.2 * schedule(epoch, 3)] for epoch in (0, 0, 1, 1, 2, 2)]
+
+
+@pytest.mark.parametrize("share", [-1.0, float("nan")])
+def test_a_schedule_that_gives_no_rate_is_refused_before_the_first_step(share: float) -> None:
+    model, told = new_model(), []
+    before = model.mean_vector.clone()
+    with pytest.raises(ValueError, match="a schedule multiplies the learning rate by must be a finite number"):
+        train(model, *blobs(), epochs=3, schedule=lambda epoch, epochs: share if epoch else 1.0, progress=told.append)
+    assert torch.equal(model.mean_vector, before)
+
+
+def test_inputs_see_the_augmented_batch_and_every_step_is_augmented_anew() -> None:
+    seeds: list[int] = []
+
+    def dark(x, *, seed):
+        seeds.append(seed)
+        return torch.zeros_like(x)
+
+    def watched(model, x, y, *, seed):
+        assert x.eq(0).all()
+        return x, y
+
+    train(new_model(), *blobs(), augment=dark, inputs=watched, epochs=3, batch_size=50)
+    assert len(seeds) == len(set(seeds)) == 12
+
+
+def test_a_rule_may_show_every_input_twice_with_its_label() -> None:
+    x, y = blobs()
+
+    def copied(model, x, y, *, seed):
+        return torch.cat([x, x]), torch.cat([y, y])
+
+    settings = {
+        "objective": cross_entropy,
+        "epochs": 2,
+        "batch_size": 60,
+        "optimizer": partial(torch.optim.SGD, lr=0.1),
+    }
+    once, twice = new_model(), new_model()
+    a, b = train(once, x, y, **settings), train(twice, x, y, inputs=copied, **settings)
+    assert [epoch.loss for epoch in b] == pytest.approx([epoch.loss for epoch in a], rel=1e-4)
+    torch.testing.assert_close(twice.mean_vector, once.mean_vector, rtol=1e-4, atol=1e-6)
+
+
 def test_every_module_is_back_in_its_own_mode_after_training() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(9, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
     net[3].train()
@@ -103,7 +185,7 @@ def test_every_step_of_every_epoch_has_randomness_of_its_own() -> None:
 
     def watched(model, x, y, *, seed):
         seeds.append(seed)
-        return x
+        return x, y
 
     train(new_model(), *blobs(), inputs=watched, epochs=3, batch_size=50)
     assert len(seeds) == len(set(seeds)) == 12

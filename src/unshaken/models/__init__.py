@@ -5,12 +5,18 @@ from collections.abc import Callable
 from unshaken.models.base import Cost, StochasticClassifier
 from unshaken.models.deterministic import Deterministic
 from unshaken.models.draws import Draws, derive, load_draws, shared_draws
+from unshaken.models.dropout import Dropout
+from unshaken.models.matrix_gaussian import MatrixGaussian
 from unshaken.models.mean_field import MeanField
 from unshaken.models.module import SeededModule
+from unshaken.models.smoothing import Smoothing, smoothing
 
 MODELS: dict[str, Callable[..., StochasticClassifier]] = {
     "deterministic": Deterministic,
     "mean_field": MeanField,
+    "matrix_gaussian": MatrixGaussian,
+    "dropout": Dropout,
+    "smoothing": smoothing,
     "module": SeededModule,
 }
 
@@ -19,8 +25,11 @@ __all__ = [
     "Cost",
     "Deterministic",
     "Draws",
+    "Dropout",
+    "MatrixGaussian",
     "MeanField",
     "SeededModule",
+    "Smoothing",
     "StochasticClassifier",
     "derive",
     "load_draws",

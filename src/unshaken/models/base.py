@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.modules.dropout import _DropoutNd
 
-from unshaken.models.draws import Draws, read_tensors
-from unshaken.models.moments import propagate
+from unshaken.models.draws import Draws, derive, read_tensors
+from unshaken.models.moments import Moments, propagate
 from unshaken.store import write_tensors
 from unshaken.types import Inputs, Logits, State
 from unshaken.validate import check_count
@@ -33,10 +35,29 @@ class Cost:
     gradients: int = 0
 
 
-def own_copy(net: nn.Module) -> nn.Module:
-    """A copy of the modules, in eval mode, that shares every tensor: the user's flags and hooks stay as they are."""
-    tensors = [*net.parameters(), *net.buffers()]
-    return copy.deepcopy(net, {id(tensor): tensor for tensor in tensors}).eval()
+def own_copy(net: nn.Module, instead: Mapping[int, nn.Module] | None = None) -> nn.Module:
+    """A copy of the modules, in eval mode, that shares every tensor: the user's flags and hooks stay as they are.
+
+    A module whose id is in `instead` is replaced by what is there.
+    """
+    known: dict[int, Any] = {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())}
+    return copy.deepcopy(net, {**known, **(instead or {})}).eval()
+
+
+def _aliases(net: nn.Module) -> dict[str, str]:
+    """Further names of tensors that several modules share, each with the first name.
+
+    They are passed on by name, for `functional_call(tie_weights=True)` leaves its own tensors behind in a module that a
+    network holds twice (seen in torch 2.13).
+    """
+    first: dict[Tensor, str] = {}
+    found = {}
+    for prefix, module in net.named_modules():
+        own = (*module.named_parameters(prefix, recurse=False), *module.named_buffers(prefix, recurse=False))
+        for name, tensor in own:
+            if first.setdefault(tensor, name) != name:
+                found[name] = first[tensor]
+    return found
 
 
 @contextmanager
@@ -59,6 +80,8 @@ class StochasticClassifier(ABC):
 
     kind: str
     vectorises = True  # whether vmap over draws is possible at all
+    shape: tuple[int, ...] | None = None  # of one input, where draws are made for it
+    input_variance: float | None = None  # of noise on every entry of the input
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
@@ -67,9 +90,10 @@ class StochasticClassifier(ABC):
         dense = all(tensor.dim() <= 2 for tensor in self.fixed.values())
         self.small = dense and sum(tensor.numel() for tensor in self.fixed.values()) <= SMALL_NETWORK
         modules = list(net.modules())
-        plain = all(type(module).__module__.startswith("torch.nn.") for module in modules)
+        plain = all(type(module).__module__.startswith(("torch.nn.", "unshaken.")) for module in modules)
         self.channels_last = plain and any(isinstance(module, nn.Conv2d) for module in modules)
-        self.tied = len(list(net.named_parameters(remove_duplicate=False))) > len(list(net.parameters()))
+        self.drops = any(isinstance(module, _DropoutNd) for module in modules)
+        self.aliases = _aliases(net)
 
     @abstractmethod
     def sampler(self) -> Callable[[int, int], State]:
@@ -120,13 +144,16 @@ class StochasticClassifier(ABC):
         own = {name: tensor.detach() for name, tensor in self.fixed.items()}
         variances = {name.removeprefix(VARIANCE): tensor for name, tensor in state.items() if name not in own}
         self.cost.forwards += len(x)
-        mean, variance, _ = propagate(self.net, own | state, variances, self.laid_out(x))
+        noise = None if self.input_variance is None else torch.full_like(x, self.input_variance)
+        mean, variance, _ = propagate(self.net, own | state, variances, Moments(self.laid_out(x), noise))
         return mean, torch.zeros_like(mean) if variance is None else variance
 
     def logits(self, x: Inputs, draws: Draws) -> Logits:
         """Logits (S, B, K) of `x` (B, ...) under each of the S draws, differentiable in x."""
         if draws.source != self.kind:
             raise ValueError(f"draws of a {draws.source!r} model cannot be used with a {self.kind!r} model.")
+        if self.shape is not None and tuple(x.shape[1:]) != self.shape:
+            raise ValueError(f"this model is for inputs of shape {self.shape}; got {tuple(x.shape[1:])}.")
         if draws.expected:
             return self.moments(x, draws)[0].unsqueeze(0)
         if len(draws) > 1 and self.vmap_wins(x):
@@ -150,6 +177,17 @@ class StochasticClassifier(ABC):
         if self.vmap_wins(x):
             return VMAP_DRAWS
         return LOOP_DRAWS if self.small else 1
+
+    def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
+        """Logits (S, B, K) of `draws` new draws, differentiable in the parameters: what an objective is made of.
+
+        Dropout of the network, where it is no part of the draws, follows from the seed too.
+        """
+        sample = self.sampler()
+        with torch.random.fork_rng([x.device] if x.device.type == "cuda" else [], enabled=self.drops):
+            if self.drops:
+                torch.manual_seed(derive(seed, "dropout"))
+            return torch.stack([self.forward(x, sample(seed, s), training=True) for s in range(draws)])
 
     def logits_by_loop(self, x: Inputs, draws: Draws) -> Logits:
         each = [self.forward(x, state) for state in draws]
@@ -177,7 +215,12 @@ class StochasticClassifier(ABC):
         self.cost.forwards += len(x)
         own = {name: tensor for name, tensor in self.fixed.items() if name not in state}
         tensors = state | (own if training else {name: tensor.detach() for name, tensor in own.items()})
-        logits: Tensor = functional_call(self.net, tensors, (self.laid_out(x),), tie_weights=self.tied)
+        return self.call(tensors, self.laid_out(x))
+
+    def call(self, tensors: State, x: Inputs) -> Tensor:
+        """The network's forward pass with these tensors; one that has several names is given once."""
+        tied = {alias: tensors[name] for alias, name in self.aliases.items()}
+        logits: Tensor = functional_call(self.net, tensors | tied if tied else tensors, (x,), tie_weights=False)
         return logits
 
     def save(self, path: str | Path) -> None:

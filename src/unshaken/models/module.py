@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.draws import derive
@@ -41,8 +40,7 @@ class SeededModule(StochasticClassifier):
         reseed = torch.manual_seed if cuda else torch.default_generator.manual_seed  # the first reseeds GPUs too
         with torch.random.fork_rng([x.device] if cuda else []):
             reseed(int(state["seed"]))
-            logits: Tensor = functional_call(self.net, tensors, (x,), tie_weights=self.tied)
-        return logits
+            return self.call(tensors, x)
 
     def tensors(self) -> dict[str, Tensor]:
         return self.fixed

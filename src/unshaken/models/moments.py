@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unshaken.types import Inputs, State
+from unshaken.networks import Normalise, Residual
+from unshaken.types import State
 
 Shift = tuple[int, int]  # (rows down, columns to the right)
 Covariances: TypeAlias = Callable[[list[Shift]], dict[Shift, Tensor]]
@@ -34,31 +35,38 @@ class Moments(NamedTuple):
     covariances: Covariances | None = None
 
 
-Weights = dict[str, Moments]  # of one layer: weight, bias
+Weights = dict[str, Moments]  # of one layer, by name: weight and bias, or those of the layers inside it
 
 
-def propagate(net: nn.Module, weights: State, variances: State, x: Inputs) -> Moments:
-    """Moments (B, K) of the logits of a network of layers in sequence, for inputs x (B, ...).
+def propagate(net: nn.Module, weights: State, variances: State, x: Moments) -> Moments:
+    """Moments (B, K) of the logits of a network of layers in sequence, for inputs with moments x (B, ...).
 
     `weights` holds the means of its tensors by name, `variances` the variances of those that are random.
 
     Raises ValueError for a layer that has no rule in RULES, by name, before anything is computed.
     """
-    moments = Moments(x)
+    learnt = [tensor for _, layer in _layers(net, "", branches=True) for tensor in layer.parameters()]
+    if len(set(learnt)) < len(learnt):
+        raise ValueError("there is no moment rule for a layer that is used twice: its outputs share their weights.")
+    return _through(net, x, {name: Moments(tensor, variances.get(name)) for name, tensor in weights.items()})
+
+
+def _through(net: nn.Module, x: Moments, weights: Weights) -> Moments:
+    """The moments of net(x), one layer after the other; `weights` has the names of the net's own tensors."""
     for prefix, layer in _pooled_first(_layers(net, "")):
-        own = {
-            name: Moments(weights[prefix + name], variances.get(prefix + name))
-            for name, _ in layer.named_parameters(recurse=False)
-        }
-        moments = RULES[type(layer)](layer, moments, own)
-    return moments
+        own = {name: weights[prefix + name] for name, _ in layer.named_parameters()}
+        x = RULES[type(layer)](layer, x, own)
+    return x
 
 
-def _layers(net: nn.Module, prefix: str) -> list[tuple[str, nn.Module]]:
-    """(prefix of its tensors' names, layer) in the order of the forward pass, but for layers that change nothing."""
-    if type(net) is nn.Sequential:
+def _layers(net: nn.Module, prefix: str, *, branches: bool = False) -> list[tuple[str, nn.Module]]:
+    """(prefix of its tensors' names, layer) in the order of the forward pass, but for layers that change nothing.
+
+    A `Residual` counts as one layer, or with `branches` as the layers inside it.
+    """
+    if type(net) is nn.Sequential or (branches and type(net) is Residual):
         children = [(name, child) for name, child in net._modules.items() if child is not None]  # repeats included
-        return [pair for name, child in children for pair in _layers(child, f"{prefix}{name}.")]
+        return [pair for name, child in children for pair in _layers(child, f"{prefix}{name}.", branches=branches)]
     if type(net) not in RULES:
         told = f"layer {prefix[:-1]!r} ({type(net).__name__})" if prefix else f"a network of class {type(net).__name__}"
         known = ", ".join(kind.__name__ for kind in RULES)
@@ -68,9 +76,6 @@ def _layers(net: nn.Module, prefix: str) -> list[tuple[str, nn.Module]]:
 
 def _pooled_first(layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
     """The same function with max-pooling before a rising activation: fewer entries, and Clark's rule sees Gaussians."""
-    learnt = [layer for _, layer in layers if any(True for _ in layer.parameters())]
-    if len(set(learnt)) < len(learnt):
-        raise ValueError("there is no moment rule for a layer that is used twice: its outputs share their weights.")
     for i in range(len(layers) - 1):
         layer, after = layers[i][1], layers[i + 1][1]
         rising = isinstance(layer, nn.ReLU) or (isinstance(layer, nn.LeakyReLU) and layer.negative_slope >= 0)
@@ -237,6 +242,13 @@ def average_pool(layer: Any, x: Moments, weights: Weights) -> Moments:
     return Moments(layer(x.mean), variance)
 
 
+def global_average(layer: Any, x: Moments, weights: Weights) -> Moments:
+    """As `average_pool`, the window being the whole image: its entries count as independent."""
+    if _pair(layer.output_size) != (1, 1):
+        raise ValueError(f"the moment rule of AdaptiveAvgPool2d is for an output of size 1; got {layer.output_size}.")
+    return Moments(layer(x.mean), None if x.variance is None else layer(x.variance) / math.prod(x.mean.shape[-2:]))
+
+
 def _check_pool(layer: Any) -> None:
     if layer.padding not in (0, (0, 0)) or layer.ceil_mode or getattr(layer, "dilation", 1) not in (1, (1, 1)):
         raise ValueError(f"the moment rule of {type(layer).__name__} knows no padding, dilation or ceil_mode: {layer}.")
@@ -256,6 +268,31 @@ def _apply(move: Callable[[Tensor], Tensor], x: Moments) -> Moments:
     return Moments(move(x.mean), None if x.variance is None else move(x.variance))
 
 
+def normalised(layer: Any, x: Moments, weights: Weights) -> Moments:
+    """(x − mean) / std: the variance falls by std²."""
+    return Moments(layer(x.mean), None if x.variance is None else x.variance / layer.std.square())
+
+
+def residual(layer: Any, x: Moments, weights: Weights) -> Moments:
+    """main(x) + shortcut(x): means and variances add up, as if the two were independent, though both see the same x."""
+    main, shortcut = (
+        _through(part, x, {name: weights[f"{which}.{name}"] for name, _ in part.named_parameters()})
+        for which, part in (("main", layer.main), ("shortcut", layer.shortcut))
+    )
+    known = [part.variance for part in (main, shortcut) if part.variance is not None]
+    return Moments(main.mean + shortcut.mean, sum(known[1:], known[0]) if known else None)
+
+
+def dropped(layer: Any, x: Moments, weights: Weights) -> Moments:
+    """x·m, every entry with a mask m of its own, 1/(1 − p) with probability 1 − p and else 0.
+
+    E[x·m] = E[x], V[x·m] = V[x] + p/(1 − p)·(E[x]² + V[x]); covariances of different entries stay as they are.
+    """
+    squares = x.mean.square() if x.variance is None else x.mean.square() + x.variance
+    spread = layer.p / (1 - layer.p) * squares
+    return x._replace(variance=spread if x.variance is None else x.variance + spread)
+
+
 def unchanged(layer: nn.Module, x: Moments, weights: Weights) -> Moments:
     """Dropout too is off in a network that is attacked."""
     return x
@@ -270,7 +307,10 @@ RULES: dict[type[nn.Module], Callable[[nn.Module, Moments, Weights], Moments]] =
     nn.LeakyReLU: leaky_relu,
     nn.MaxPool2d: max_pool,
     nn.AvgPool2d: average_pool,
+    nn.AdaptiveAvgPool2d: global_average,
     nn.Flatten: flatten,
+    Normalise: normalised,
+    Residual: residual,
     nn.Identity: unchanged,
     nn.Dropout: unchanged,
 }

@@ -1,4 +1,4 @@
-"""What the learner sees in one step: functions (model, x, y, *, seed) -> x of the same shape."""
+"""What the learner sees in one step: functions (model, x, y, *, seed) -> (x, y), of as many inputs as they like."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unshaken.attacks import NORMS, mean
+from unshaken.errors import lookup
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import mode
 from unshaken.models.draws import generator
 from unshaken.types import Inputs, Labels
-from unshaken.validate import check_probability
+from unshaken.validate import check_count, check_not_negative, check_probability
+
+Seen = tuple[Inputs, Labels]
 
 
-def clean(model: StochasticClassifier, x: Inputs, y: Labels, *, seed: int) -> Inputs:
+def clean(model: StochasticClassifier, x: Inputs, y: Labels, *, seed: int) -> Seen:
     """The inputs as they are."""
-    return x
+    return x, y
 
 
 def adversarial(
@@ -30,7 +34,7 @@ def adversarial(
     eps: float,
     attack: Callable[..., Inputs] = mean,
     probability: float = 0.3,
-) -> Inputs:
+) -> Seen:
     """The whole batch attacked with this probability, as the model is at this step; otherwise the batch as it is.
 
     The attack sees the network in eval mode, and draws of its own: the learner's draws are others. Source: Däubener et
@@ -39,9 +43,43 @@ def adversarial(
     check_probability("probability", probability)
     check_box(attack, eps, x)
     if float(torch.rand((), generator=generator(derive(seed, "replace"), 0))) >= probability:
-        return x
+        return x, y
     with mode(model.net, training=False):
-        return attack(model, x, y, eps=eps, seed=derive(seed, "inputs"))
+        return attack(model, x, y, eps=eps, seed=derive(seed, "inputs")), y
+
+
+def gaussian(shape: torch.Size, size: float, rng: torch.Generator) -> Tensor:
+    """N(0, size²) on every entry."""
+    return size * torch.randn(shape, generator=rng, device=rng.device)
+
+
+def uniform(shape: torch.Size, size: float, rng: torch.Generator) -> Tensor:
+    """U(−size, size) on every entry."""
+    return size * (2 * torch.rand(shape, generator=rng, device=rng.device) - 1)
+
+
+NOISES: dict[str, Callable[[torch.Size, float, torch.Generator], Tensor]] = {"gaussian": gaussian, "uniform": uniform}
+
+
+def variable_noise(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    seed: int,
+    size: float,
+    noise: str = "gaussian",
+    copies: int = 2,
+) -> Seen:
+    """Every input `copies` times, each with fresh noise of a kind of NOISES, not clipped.
+
+    Two Gaussian copies are how the smoothed models of Däubener & Fischer (2022), section 4.1, were trained.
+    """
+    check_not_negative("size", size)
+    check_count("copies", copies)
+    rng = generator(derive(seed, "noise"), 0, x.device)
+    x, y = (part.repeat(copies, *[1] * (part.dim() - 1)) for part in (x, y))
+    return x + lookup("noise", noise, NOISES)(x.shape, size, rng).to(x.dtype), y
 
 
 def check_box(attack: Callable[..., Inputs], eps: float, x: Inputs) -> None:
@@ -65,4 +103,8 @@ def _argument(function: Any, word: str) -> Any:
     return None if parameter is None else parameter.default
 
 
-INPUTS: dict[str, Callable[..., Inputs]] = {"clean": clean, "adversarial": adversarial}
+INPUTS: dict[str, Callable[..., Seen]] = {
+    "clean": clean,
+    "adversarial": adversarial,
+    "variable_noise": variable_noise,
+}

@@ -19,10 +19,12 @@ from unshaken.models.base import mode
 from unshaken.models.draws import read_tensors
 from unshaken.predict import predict
 from unshaken.store import write_tensors
+from unshaken.training.augment import none
 from unshaken.training.inputs import clean
 from unshaken.training.objectives import elbo
+from unshaken.training.schedules import constant
 from unshaken.types import Inputs, Labels
-from unshaken.validate import check_count, check_inputs
+from unshaken.validate import check_count, check_inputs, check_not_negative
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
@@ -46,9 +48,11 @@ def train(
     x: Inputs,
     y: Labels,
     *,
-    inputs: Callable[..., Inputs] = clean,
+    augment: Callable[..., Inputs] = none,
+    inputs: Callable[..., tuple[Inputs, Labels]] = clean,
     objective: Callable[..., Tensor] = elbo,
     optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+    schedule: Callable[..., float] = constant,
     epochs: int = 10,
     batch_size: int = 100,
     seed: int = 0,
@@ -63,7 +67,9 @@ def train(
     Args:
         model: trained in place; its network is in train mode meanwhile, and then in the modes it was in.
         x, y: (N, ...) in [0, 1] and (N,), all of them.
+        augment: a function of AUGMENTS, applied to every batch before `inputs` sees it.
         inputs, objective: functions of INPUTS and OBJECTIVES; optimizer: a function of the parameters.
+        schedule: a function of SCHEDULES, which says what the optimizer's own learning rates are multiplied by.
         checkpoint: a file; it must be of the same training.
         progress: called as (steps done, steps in all, "loss ..., accuracy ...").
     """
@@ -72,19 +78,24 @@ def train(
     check_inputs(x, y)
     check_count("epochs", epochs)
     check_count("batch_size", batch_size)
+    shares = _shares(schedule, epochs)
     rule = optimizer(model.parameters())
+    rates = [group["lr"] for group in rule.param_groups]
     history = _resume(model, rule, checkpoint) if checkpoint and Path(checkpoint).exists() else []
     if len(history) > epochs:
         raise ValueError(f"{checkpoint} has {len(history)} epochs behind it, more than the {epochs} asked for.")
     steps = math.ceil(len(x) / batch_size)
     for epoch in range(len(history), epochs):
+        for group, rate in zip(rule.param_groups, rates, strict=True):
+            group["lr"] = rate * shares[epoch]
         started, total, before = time.perf_counter(), 0.0, replace(model.cost)
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive(seed, "order", epoch)))
         with mode(model.net, training=True):
             for step, at in enumerate(order.to(x.device).split(batch_size)):
                 now = derive(seed, "train", epoch, step)
-                seen = inputs(model, x[at], y[at], seed=now)
-                loss = objective(model, seen, y[at], examples=len(x), seed=now)
+                batch = augment(x[at], seed=derive(seed, "augment", epoch, step))
+                seen, labels = inputs(model, batch, y[at], seed=now)
+                loss = objective(model, seen, labels, examples=len(x), seed=now)
                 value = float(loss.detach())
                 _check_loss(value, epoch, step)
                 rule.zero_grad()
@@ -99,6 +110,14 @@ def train(
         if checkpoint is not None:
             _save(model, rule, history, Path(checkpoint))
     return history
+
+
+def _shares(schedule: Callable[..., float], epochs: int) -> list[float]:
+    """What the learning rates are multiplied by in every epoch, all of them asked for before the first."""
+    shares = [schedule(epoch, epochs) for epoch in range(epochs)]
+    for share in shares:
+        check_not_negative("what a schedule multiplies the learning rate by", share)
+    return shares
 
 
 def _note(loss: float, history: list[Epoch]) -> str:

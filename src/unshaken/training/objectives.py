@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from unshaken.models import StochasticClassifier
-from unshaken.types import Inputs, Labels, Logits
+from unshaken.types import Inputs, Labels
 from unshaken.validate import check_count, check_not_negative
-
-
-def training_logits(model: StochasticClassifier, x: Inputs, draws: int, seed: int) -> Logits:
-    """Logits (S, B, K) of `draws` new draws, differentiable in the model's parameters."""
-    check_count("draws", draws)
-    sample = model.sampler()
-    return torch.stack([model.forward(x, sample(seed, s), training=True) for s in range(draws)])
 
 
 def cross_entropy(
     model: StochasticClassifier, x: Inputs, y: Labels, *, examples: int, seed: int, draws: int = 1
 ) -> Tensor:
     """Empirical risk: the mean over batch and draws of −log p_s(y|x)."""
-    logits = training_logits(model, x, draws, seed)
+    check_count("draws", draws)
+    logits = model.training_logits(x, draws, seed)
     return F.cross_entropy(logits.flatten(0, 1), y.repeat(draws))
 
 
@@ -48,4 +42,28 @@ def elbo(
     return fit + kl_scale * model.divergence() / examples
 
 
-OBJECTIVES: dict[str, Callable[..., Tensor]] = {"cross_entropy": cross_entropy, "elbo": elbo}
+def mixture(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    examples: int,
+    seed: int,
+    draws: int = 5,
+    kl_weight: float | None = None,
+) -> Tensor:
+    """Infinite mixture: −log of the mean likelihood, −mean_i log (1/S) Σ_s p_s(y_i|x_i), plus λ · KL(q ‖ p).
+
+    The mean over draws is inside the logarithm, so draws may share the work; with one draw it is the ELBO. λ is
+    `kl_weight`, 1/N by default as in the ELBO. Source: Däubener & Fischer, "Investigating maximum likelihood based
+    training of infinite mixtures for uncertainty quantification" (2020).
+    """
+    check_count("draws", draws)
+    weight = 1 / examples if kl_weight is None else kl_weight
+    check_not_negative("kl_weight", weight)
+    logits = model.training_logits(x, draws, seed)
+    likelihood = -F.cross_entropy(logits.flatten(0, 1), y.repeat(draws), reduction="none").view(draws, -1)
+    return math.log(draws) - likelihood.logsumexp(0).mean() + weight * model.divergence()
+
+
+OBJECTIVES: dict[str, Callable[..., Tensor]] = {"cross_entropy": cross_entropy, "elbo": elbo, "mixture": mixture}

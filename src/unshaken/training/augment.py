@@ -1,0 +1,43 @@
+"""What is done to a batch of training images before anything else: functions (x, *, seed) -> x of the same shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional as F
+
+from unshaken.models.draws import generator
+from unshaken.types import Inputs
+from unshaken.validate import check_probability
+
+
+def none(x: Inputs, *, seed: int) -> Inputs:
+    """The images as they are."""
+    return x
+
+
+def crop_flip(x: Inputs, *, seed: int, padding: int = 4, flip: float = 0.5) -> Inputs:
+    """Every image moved by up to `padding` pixels each way, zeros coming in, and mirrored with probability `flip`.
+
+    That is a random crop of the image with `padding` zeros around it; x is (B, C, H, W), and each image has a move of
+    its own. Digits and letters need flip = 0.
+    """
+    if isinstance(padding, bool) or not isinstance(padding, int) or padding < 0:
+        raise ValueError(f"padding must be a whole number, 0 or more; got {padding!r}.")
+    check_probability("flip", flip)
+    if x.dim() != 4:
+        raise ValueError(f"crop_flip needs images (B, C, H, W); got {tuple(x.shape)}.")
+    batch, _, height, width = x.shape
+    rng = generator(seed, 0, x.device)
+    down, right = torch.randint(2 * padding + 1, (2, batch, 1), generator=rng, device=x.device)
+    mirrored = torch.rand(batch, 1, generator=rng, device=x.device) < flip
+    rows = down + torch.arange(height, device=x.device)
+    columns = right + torch.arange(width, device=x.device)
+    columns = torch.where(mirrored, columns.flip(1), columns)
+    image = torch.arange(batch, device=x.device).view(-1, 1, 1)
+    padded = F.pad(x, (padding, padding, padding, padding)).movedim(1, -1)
+    return padded[image, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+
+
+AUGMENTS: dict[str, Callable[..., Inputs]] = {"none": none, "crop_flip": crop_flip}
