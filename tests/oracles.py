@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unshaken.attacks import ATTACKS, NORMS
 from unshaken.models import MODELS, Draws, Dropout, MeanField, StochasticClassifier
 from unshaken.models.draws import generator
+from unshaken.models.mean_network import mean_network
 from unshaken.models.smoothing import smoothing
 from unshaken.types import State
 
@@ -173,6 +174,7 @@ def small_net(seed: int = 0, *, dtype=torch.float32, hidden: int = 16, layer: ty
 WRAP: dict[str, Callable[[nn.Module], StochasticClassifier]] = {
     "mean_field": lambda net: MeanField(net, initial_scale=0.2),
     "dropout": lambda net: Dropout(net, SHAPE),
+    "mean_network": lambda net: mean_network(net, SHAPE),
     "smoothing": lambda net: smoothing(net, SHAPE, sigma=0.2, base=MeanField),
 }
 

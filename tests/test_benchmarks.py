@@ -43,3 +43,15 @@ def test_training_cost_writes_its_table_and_its_numbers(tmp_path):
     text = (tmp_path / "training_cost-cpu.md").read_text()
     assert text.strip() in printed
     assert "| plain loop | " in text
+
+
+def test_conditions_cost_writes_its_table_and_its_numbers(tmp_path):
+    printed = run("conditions_cost.py", "--quick", "--repeats", "1", "--out", tmp_path)
+    found = json.loads((tmp_path / "conditions_cost-cpu.json").read_text())
+    assert {"ours", "plain loop"} <= set(found["ms"])
+    assert all(len(times) == 1 for times in found["ms"].values())
+    assert 0 <= found["memory_mib"]["ours"] < 100
+    text = (tmp_path / "conditions_cost-cpu.md").read_text()
+    assert text.strip() in printed
+    assert "| plain loop | " in text
+    assert "not measured: seconds, ours" in text

@@ -193,6 +193,19 @@ def test_a_damaged_model_of_another_run_is_not_taken(path: Path, tmp_path: Path)
     assert said == []
 
 
+def test_a_model_around_another_takes_what_that_one_was_trained_to(path: Path, tmp_path: Path) -> None:
+    off = '{model={kind="mean_network", base={kind="matrix_gaussian"}}}'
+    sweep = f'sweep.how={{on={{model={{kind="matrix_gaussian"}}}}, off={off}}}'
+    said: list[str] = []
+    folder = run(recipe(path, sweep), out=tmp_path / "runs", say=said.append)
+    assert len(said) == 1
+    assert said[0].startswith("off is trained already")
+    off, on = (rows for name, rows in frames(folder).items() if "-clean-r0" in name for rows in [rows])
+    assert on.model.iloc[0] != off.model.iloc[0]
+    assert set(off.votes) <= {0, 6}
+    assert not set(on.votes) <= {0, 6}
+
+
 def test_several_seeds_train_several_networks(path: Path, tmp_path: Path) -> None:
     folder = run(recipe(path, "seed=[0, 1]", "training.epochs=1"), out=tmp_path / "runs")
     weights = [file.read_bytes() for file in sorted(folder.glob("models/*.safetensors"))]

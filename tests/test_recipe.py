@@ -67,6 +67,36 @@ def test_a_sweep_is_a_grid_and_labels_tell_its_points_apart(recipe: str) -> None
     assert labels == ["MEAN", "PGD-1 (norm linf)", "PGD-1 (norm l2)", "PGD-5 (norm linf)", "PGD-5 (norm l2)"]
 
 
+def test_a_recipe_may_begin_with_another(recipe: str) -> None:
+    other = Path(recipe).with_name("other.toml")
+    other.write_text(
+        f'title = "Mine"\nlike = "{recipe}"\n[evaluation]\ndraws = 3\n[presets.smoke]\ntraining.epochs = 9\n'
+    )
+    config = read_recipe(str(other), preset="smoke").config
+    assert (config["title"], config["evaluation"]["draws"], config["evaluation"]["repeats"]) == ("Mine", 3, 3)
+    assert config["models"][0]["training"]["epochs"] == 9
+    assert [attack["kind"] for attack in config["attacks"]] == ["mean", *["pgd"] * 4]
+    other.write_text(f'like = "{other}"\n')
+    with pytest.raises(ValueError, match="like must name another recipe"):
+        read_recipe(str(other))
+    other.write_text('like = "no_such"\n')
+    with pytest.raises(FileNotFoundError, match="no recipe 'no_such'"):
+        read_recipe(str(other))
+
+
+def test_an_empty_list_takes_a_sweep_back(recipe: str) -> None:
+    swept = ['sweep."network.widths"=[[4], [8]]']
+    assert len(read_recipe(recipe, settings=swept).config["models"]) == 2
+    assert len(read_recipe(recipe, settings=[*swept, 'sweep."network.widths"=[]']).config["models"]) == 1
+
+
+def test_an_analysis_of_attacks_needs_attacks(recipe: str) -> None:
+    text = BASE.split("[[attacks]]")[0] + '[[analyses]]\nkind = "conditions"\neps = [0.1]\n'
+    Path(recipe).write_text(text)
+    with pytest.raises(ValueError, match=r"conditions is of attacks: \[\[attacks\]\] is missing"):
+        read_recipe(recipe)
+
+
 def test_several_seeds_are_several_models_of_one_group(recipe: str) -> None:
     config = read_recipe(recipe, settings=["seed=[3, 5]", 'sweep."network.widths"=[[4], [8]]']).config
     assert config["seed"] == 3
@@ -254,6 +284,11 @@ def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
         ("attacks.sweep=5", "sweep: expected a table of settings, got 5"),
         ('training.objective={kind="elbo", kl_scale=-1}', "kl_scale must be a finite number, 0 or more; got -1"),
         ('training.objective={kind="elbo", kl_scale=nan}', "kl_scale must be a finite number, 0 or more; got nan"),
+        ('analyses=[{kind="conditions", eps=[1], smoothness=0}]', "smoothness must be a number above 0; got 0"),
+        (
+            'analyses=[{kind="conditions", eps=[1], smoothness="tigt"}]',
+            "unknown smoothness 'tigt': did you mean 'tight'",
+        ),
         ("seed=[0, 0]", "two seeds are the same: 0"),
         ("seed=[]", r"seed must be a whole number, or a list of them; got \[\]"),
         ('model={kind="smoothing", sigma=0}', "sigma must be a number above 0; got 0"),

@@ -17,10 +17,16 @@ _HOME = {
     "load": "data",
     "mlp": "networks",
     "small_cnn": "networks",
+    "wide_resnet": "networks",
+    "resnet18": "networks",
     "Draws": "models",
     "StochasticClassifier": "models",
     "Deterministic": "models",
     "MeanField": "models",
+    "MatrixGaussian": "models",
+    "Dropout": "models",
+    "Smoothing": "models",
+    "MeanNetwork": "models",
     "SeededModule": "models",
     "load_draws": "models",
     "predict": "predict",
@@ -33,8 +39,12 @@ _HOME = {
     "pgd": "attacks",
     "train": "training",
     "adversarial": "training",
+    "variable_noise": "training",
     "gradient_agreement": "analysis",
     "attack_time": "analysis",
+    "conditions": "analysis",
+    "robustness": "analysis",
+    "prediction_variance": "analysis",
     "evaluate": "evaluate",
     "accuracy": "statistics",
     "difference": "statistics",
@@ -68,7 +78,7 @@ sys.modules[__name__].__class__ = _Package
 
 
 if TYPE_CHECKING:
-    from unshaken.analysis import attack_time, gradient_agreement
+    from unshaken.analysis import attack_time, conditions, gradient_agreement, prediction_variance, robustness
     from unshaken.attacks import fgm, fgsm, ifgsm, input_gradient, mean, moments, pgd
     from unshaken.checks import check
     from unshaken.data import Data, load
@@ -77,13 +87,17 @@ if TYPE_CHECKING:
     from unshaken.models import (
         Deterministic,
         Draws,
+        Dropout,
+        MatrixGaussian,
         MeanField,
+        MeanNetwork,
         SeededModule,
+        Smoothing,
         StochasticClassifier,
         load_draws,
     )
-    from unshaken.networks import mlp, small_cnn
+    from unshaken.networks import mlp, resnet18, small_cnn, wide_resnet
     from unshaken.predict import predict
     from unshaken.report import report
     from unshaken.statistics import Interval, accuracy, difference
-    from unshaken.training import adversarial, train
+    from unshaken.training import adversarial, train, variable_noise

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from unshaken.analysis import ANALYSES, ZEROS
+from unshaken.analysis import ANALYSES, SMOOTHNESS, ZEROS
 from unshaken.attacks import ATTACKS, LOSSES, NORMS
 from unshaken.attacks.norms import STARTS
 from unshaken.attacks.pgd import UPDATES
@@ -35,6 +35,7 @@ def catalogue() -> dict[str, dict[str, str]]:
         "schedules": SCHEDULES,
         "attacks": ATTACKS,
         "analyses": ANALYSES,
+        "smoothness": SMOOTHNESS,
         "zeros": ZEROS,
         "losses": LOSSES,
         "updates": UPDATES,

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 import unshaken
+from unshaken.analysis import smoothness_of
 from unshaken.attacks import ATTACKS
 from unshaken.attacks.pgd import SCHEMES
 from unshaken.data import Data
@@ -95,6 +96,8 @@ def rehearse_model(spec: Table, config: Table, data: Data) -> None:
         used += draws if isinstance(draws, list) else [draws]
     for scheme in sorted(SCHEMES.keys() & set(used)):
         model.logits(x, SCHEMES[scheme](model))
+    for analysis in config["analyses"]:
+        smoothness_of(model, analysis.get("smoothness"))
     if inputs:
         try:
             build(INPUTS, inputs)(model, x, y, seed=0)
@@ -181,7 +184,7 @@ class Work:
     def borrow(self, unit: Unit) -> None:
         """Copy a model that another run in the same folder has trained in the same way, if there is one."""
         path = self.path(unit)
-        for found in sorted(self.folder.parent.glob(f"*/models/*{digest(unit.config)}.json")):
+        for found in sorted(self.folder.parent.glob(f"*/models/*{unit.digest}.json")):
             try:
                 told, weights = read_json(found), found.with_suffix(".safetensors")
                 if not told.get("history") or checksum(weights) != told.get("sha256"):

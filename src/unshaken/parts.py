@@ -8,7 +8,7 @@ from functools import partial
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from unshaken.analysis import ZEROS
+from unshaken.analysis import SMOOTHNESS, ZEROS
 from unshaken.attacks import ATTACKS, LOSSES, NORMS
 from unshaken.attacks.norms import STARTS
 from unshaken.attacks.pgd import SCHEMES, UPDATES
@@ -55,9 +55,22 @@ WORDS: dict[str, Collection[str]] = {
     "initial": INITIALS,
     "zeros": ZEROS,
     "noise": NOISES,
+    "smoothness": SMOOTHNESS,
 }
-COUNTS = ("draws", "reference", "steps", "epochs", "repeats", "rounds", "batch", "batch_size", "copies", "noises")
-POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma")
+COUNTS = (
+    "draws",
+    "reference",
+    "steps",
+    "epochs",
+    "repeats",
+    "rounds",
+    "restarts",
+    "batch",
+    "batch_size",
+    "copies",
+    "noises",
+)
+POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness")
 RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys((*COUNTS, "train_limit", "test_limit"), check_count),
     **dict.fromkeys(POSITIVE, check_positive),

@@ -1,11 +1,13 @@
 """Recipes: a table or figure as a TOML file, read strictly and resolved before any work starts.
 
-`[presets.NAME]` overrides settings of the same recipe; lists under `sweep` make a grid, of attacks in `[[attacks]]` and
-of models in `[sweep]`. Fractions such as "8/255" are numbers.
+`like = "OTHER"` begins with another recipe, `[presets.NAME]` overrides settings of the same one. Lists under `sweep`
+make a grid, of attacks in `[[attacks]]` and of models in `[sweep]`, where an empty list takes a sweep back. Fractions
+such as "8/255" are numbers.
 """
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import re
@@ -80,10 +82,7 @@ def recipe_folders() -> list[Path]:
 def read_recipe(name: str, *, preset: str | None = None, settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe, apply its preset and then `settings` ("attacks.steps=20"), check every word, resolve."""
     path = find_recipe(name)
-    try:
-        raw = _fractions(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid TOML in UTF-8: {error}.") from error
+    raw = _raw(path)
     presets, paper = raw.pop("presets", {}), raw.pop("paper", {})
     if not isinstance(presets, dict) or not isinstance(paper, dict):
         raise ValueError(f"{path}: [presets] and [paper] must be tables.")
@@ -98,6 +97,22 @@ def read_recipe(name: str, *, preset: str | None = None, settings: Sequence[str]
         return Recipe(path.stem, preset, {**resolve(raw), "paper": paper})
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
+
+
+def _raw(path: Path, above: tuple[str, ...] = ()) -> Table:
+    """What a recipe says, written over what the recipe says that it is `like`."""
+    try:
+        raw: Table = _fractions(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML in UTF-8: {error}.") from error
+    if "like" not in raw:
+        return raw
+    if not isinstance(raw["like"], str) or path.stem in above:
+        raise ValueError(f"{path.name}: like must name another recipe; got {raw['like']!r}.")
+    base = _raw(find_recipe(raw.pop("like")), (*above, path.stem))
+    base.pop("paper", None)  # what was published is of one table or figure
+    _merge(base, raw, path.name)
+    return base
 
 
 def resolve(raw: Table) -> Table:
@@ -118,7 +133,7 @@ def resolve(raw: Table) -> Table:
         "data": arguments("[data]", data_section, raw["data"], supplied=()),
         "models": _for_seeds(_models(raw), seeds),
         "attacks": _attacks(raw["attacks"], evaluation.pop("eps")) if "attacks" in raw else [],
-        "analyses": _analyses(raw.get("analyses", [])),
+        "analyses": _analyses(raw.get("analyses", []), attacked=bool(raw.get("attacks"))),
         "evaluation": evaluation,
     }
 
@@ -150,8 +165,8 @@ def _models(raw: Table) -> list[Table]:
     for word, section in sections.items():
         if not isinstance(section, dict):
             raise ValueError(f"[{word}] must be a table of settings; got {section!r}.")
-    sweep = raw.get("sweep", {})
-    _check_table("[sweep]", sweep)
+    _check_table("[sweep]", raw.get("sweep", {}))
+    sweep = {path: values for path, values in raw.get("sweep", {}).items() if values != []}
     named = bool(sweep) and all(isinstance(values, dict) for values in sweep.values())
     for point in itertools.product(*(_axis(path, values, sections) for path, values in sweep.items())):
         one = deepcopy(sections)
@@ -192,7 +207,7 @@ def _axis(path: str, values: Any, sections: Table) -> list[tuple[str, Table]]:
     return [(name, _nested(path, value) if known else value) for name, value in values.items()]
 
 
-def _analyses(entries: list[Table]) -> list[Table]:
+def _analyses(entries: list[Table], *, attacked: bool) -> list[Table]:
     """One analysis for each point of the grid of every [[analyses]], with a label."""
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("[[analyses]] must be a list of analyses.")
@@ -202,6 +217,8 @@ def _analyses(entries: list[Table]) -> list[Table]:
         own = {word: value for word, value in entry.items() if word != "sweep"}
         for point in _grid(where, entry.get("sweep", {})):
             analysis = part(where, ANALYSES, own | point)
+            if not attacked and "attacks" in inspect.signature(lookup("kind", analysis["kind"], ANALYSES)).parameters:
+                raise ValueError(f"{where}: {analysis['kind']} is of attacks: [[attacks]] is missing.")
             told = [f"{word} {_told(value)}" for word, value in point.items()]
             found.append({**analysis, "label": ", ".join([analysis["kind"].replace("_", " "), *told])})
     _check_unique("analyses", [analysis["label"] for analysis in found])

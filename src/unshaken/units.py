@@ -22,7 +22,7 @@ from unshaken.errors import lookup
 from unshaken.evaluate import evaluate, inference_sets
 from unshaken.models import MODELS, Draws, StochasticClassifier, derive
 from unshaken.models.draws import provenance_of, remember
-from unshaken.models.smoothing import of_shape
+from unshaken.models.wrapper import of_shape
 from unshaken.networks import NETWORKS
 from unshaken.parts import Table, bound, build, full
 from unshaken.recipe import Recipe
@@ -53,7 +53,15 @@ class Unit:
     @cached_property
     def name(self) -> str:
         words = re.sub(r"[^a-z0-9]+", "-", self.label.lower()).strip("-")
-        return f"{words}-{digest(self.config)}"
+        return f"{words}-{self.digest}"
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash of `config`; for training, of what is trained: a model around another one is trained as that is."""
+        made = dict(self.config)
+        while self.kind == "train" and "base" in made["model"]:
+            made["model"] = made["model"]["base"]
+        return digest(made)
 
 
 def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
@@ -80,7 +88,7 @@ def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
 
 
 def _source(config: Table, place: int, inputs: Table | None) -> Table:
-    """What a trained model depends on: nothing of attacks, evaluation or test images, so that runs can share it."""
+    """What a model depends on: nothing of attacks, evaluation or test images, so that runs can share a trained one."""
     model = config["models"][place]
     found = {word: model[word] for word in ("network", "model", "training")} | {"seed": seed_of(model, config)}
     if inputs is not None:

@@ -13,6 +13,7 @@ from unshaken.attacks import LOSSES, NORMS, fgm, fgsm, ifgsm, input_gradient, me
 from unshaken.attacks.losses import cw
 from unshaken.attacks.norms import STARTS
 from unshaken.models import Deterministic, MeanField, derive, shared_draws
+from unshaken.models.draws import provenance_of
 
 X, Y = small_inputs(dtype=torch.float64)
 LINEAR = LinearClassifier(dtype=torch.float64)
@@ -54,6 +55,30 @@ def test_the_default_step_is_a_fifth_of_the_ball_for_ten_steps(norm):
         moved = x_adv - origin + 0.02 * NORMS[norm].direction(gradient)
         x_adv = (origin + NORMS[norm].project(moved, torch.full((len(X),), 0.1, dtype=X.dtype))).clamp(0, 1)
     torch.testing.assert_close(pgd(model(), X, Y, eps=0.1, norm=norm, steps=10, draws=2), x_adv)
+
+
+def test_restarts_keep_the_perturbation_with_the_largest_loss():
+    settings = {"eps": [0.05, 0.3], "steps": 2, "draws": 1, "start": "uniform", "loss": "cw"}
+    net = Deterministic(small_net(dtype=torch.float64))
+    each = [pgd(net, X, Y, seed=seed, **settings) for seed in (5, derive(5, "restart", 1), derive(5, "restart", 2))]
+    value = torch.stack([cw(net.logits(x.flatten(0, 1), net.mean()), Y.repeat(2)) for x in each]).view(3, 2, len(X))
+    best = pgd(net, X, Y, seed=5, restarts=3, **settings)
+    kept = value.argmax(0)
+    assert len(kept.unique()) == 3
+    for size in range(2):
+        for i in range(len(X)):
+            assert torch.equal(best[size, i], each[kept[size, i]][size, i])
+
+
+def test_restarts_are_judged_by_draws_of_their_own():
+    net = model()
+    x_adv = pgd(net, X, Y, eps=0.1, draws=2, steps=3, start="uniform", restarts=2, seed=1)
+    used = provenance_of(x_adv)
+    assert sum(len(ids) for _, _, ids in used) == 2 * 3 * 2 + 20
+    assert len({seed for _, seed, _ in used}) == 3
+    assert shared_draws(x_adv, net.draw(50, seed=derive(1, "inference", 0))) == 0
+    with pytest.raises(ValueError, match="restarts start anew: 2 of them need start 'uniform' or 'gaussian'"):
+        pgd(net, X, Y, eps=0.1, restarts=2)
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -10,7 +10,12 @@ from unshaken.attacks import ATTACKS
 from unshaken.catalogue import first_line
 
 X, Y = small_inputs()
-SETTINGS = {"attack_time": {"attacks": {"MEAN": ATTACKS["mean"]}, "rounds": 2, "batch": 3, "shortest": 1e-6}}
+MEAN = {"MEAN": ATTACKS["mean"]}
+SETTINGS = {
+    "attack_time": {"attacks": MEAN, "rounds": 2, "batch": 3, "shortest": 1e-6},
+    "conditions": {"attacks": MEAN, "eps": [0.1], "draws": 3, "smoothness": 1.0},
+    "prediction_variance": {"draws": 5},
+}
 
 
 @pytest.mark.parametrize("name", ANALYSES)

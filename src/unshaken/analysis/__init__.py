@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from unshaken.analysis.conditions import SMOOTHNESS, Robustness, conditions, robustness, smoothness_of
 from unshaken.analysis.directions import ZEROS, gradient_agreement
+from unshaken.analysis.spread import prediction_variance
 from unshaken.analysis.timing import attack_time
 
 if TYPE_CHECKING:
@@ -14,6 +16,19 @@ if TYPE_CHECKING:
 ANALYSES: dict[str, Callable[..., DataFrame]] = {
     "gradient_agreement": gradient_agreement,
     "attack_time": attack_time,
+    "conditions": conditions,
+    "prediction_variance": prediction_variance,
 }
 
-__all__ = ["ANALYSES", "ZEROS", "attack_time", "gradient_agreement"]
+__all__ = [
+    "ANALYSES",
+    "SMOOTHNESS",
+    "ZEROS",
+    "Robustness",
+    "attack_time",
+    "conditions",
+    "gradient_agreement",
+    "prediction_variance",
+    "robustness",
+    "smoothness_of",
+]

@@ -37,8 +37,10 @@ def input_gradient(
         raise ValueError("an attack needs gradients, which torch.inference_mode() forbids: call it outside.")
     rows = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
     size = chunk or model.graph_draws(x[rows[0]])
+    if draws.seed is None:  # nothing is random: all draws are the same
+        draws = draws[:1]
     model.cost.gradients += len(draws) * len(x)
-    return _over_draws(model, x, y, draws, loss, rows, size)
+    return _over_draws(model, x, y, draws, loss, rows, size).contiguous()  # in the order of x, not of the layers
 
 
 def _over_draws(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import repeat
 from numbers import Real
 from typing import Any
@@ -21,6 +22,7 @@ from unshaken.types import Eps, Inputs, Labels, Loss
 from unshaken.validate import check_count, check_eps, check_inputs, check_positive
 
 Watch = Callable[[int, Tensor], None]
+JUDGES = 20  # draws, at least, that choose among restarts
 
 # what an attack can do without draws: one deterministic pass in their place
 SCHEMES: dict[str, Callable[[StochasticClassifier], Draws]] = {
@@ -41,6 +43,7 @@ def pgd(
     steps: int = 10,
     step_size: float | None = None,
     start: str = "none",
+    restarts: int = 1,
     redraw: bool = True,
     update: str = "steepest",
     seed: int = 0,
@@ -59,6 +62,8 @@ def pgd(
         steps: number of gradient steps.
         step_size: ν in the scale of x; by default 2·eps/steps, which is eps/5 for ten steps, and eps for one.
         start: "none", "uniform" in the ball, or "gaussian".
+        restarts: how many times, each with a start and draws of its own; of every input the perturbation with the
+            largest loss is kept, judged by further draws (k, at least 20), which are no inference draws either.
         redraw: k fresh draws at every step, or the same ones throughout.
         update: "steepest", the norm's own steepest step of length ν, or "adam" with learning rate ν.
         seed: of draws and start. Draws for inference never come from the same seed path.
@@ -77,33 +82,99 @@ def pgd(
         check_positive("step_size", step_size)
     if start not in STARTS:
         raise unknown("start", start, STARTS)
+    check_count("restarts", restarts)
+    if restarts > 1 and start == "none":
+        raise ValueError(f"restarts start anew: {restarts} of them need start 'uniform' or 'gaussian', not 'none'.")
     objective, ball = lookup("loss", loss, LOSSES), lookup("norm", norm, NORMS)
-    climb = lookup("update", update, UPDATES)(ball)
     sizes = _sizes(eps, x)  # (E, B)
     radius = sizes.flatten()
     nu = radius * min(1.0, 2 / steps) if step_size is None else torch.full_like(radius, step_size)
-    wide = (-1, *[1] * (x.dim() - 1))
-    origin = x.detach()
+
+    def climb(own: int, look: Watch | None) -> tuple[Inputs, list[Provenance]]:
+        """One ascent with draws and start of its own."""
+        each = _draws_of_steps(model, draws, steps, redraw, own)
+        slope = partial(input_gradient, model, loss=objective, batch_size=batch_size)
+        first = _start(x, ball, start, radius, own)
+        return _ascend(
+            slope, x.detach(), y, first, each, radius, nu, ball, lookup("update", update, UPDATES)(ball), look
+        )
+
+    x_adv, used = climb(seed, watch)
+    if restarts > 1:
+        others = (climb(derive(seed, "restart", number), None) for number in range(1, restarts))
+        judges = attack_draws(model, max(draws, JUDGES) if isinstance(draws, int) else draws, derive(seed, "judge"))
+        x_adv, used = _strongest(model, x_adv, used, others, _copies(y, len(sizes)), judges, objective, batch_size)
+    x_adv = x_adv.view(*sizes.shape, *x.shape[1:]) if isinstance(eps, list | tuple) else x_adv
+    return remember(x_adv, used)
+
+
+def _start(x: Inputs, ball: Norm, start: str, radius: Tensor, seed: int) -> Inputs | None:
+    """Where every size starts, (E·B, ...): in its ball; None where all start at x."""
+    if start == "none":
+        return None
+    noise = ball.start(x.detach(), start, torch.Generator(x.device).manual_seed(derive(seed, "start")))
+    origin, noise = (_copies(part, len(radius) // len(x)) for part in (x.detach(), noise))
+    return (origin + noise * radius.view(-1, *[1] * (x.dim() - 1))).clamp(0, 1)
+
+
+def _ascend(
+    slope: Callable[..., Tensor],
+    origin: Inputs,
+    y: Labels,
+    start: Inputs | None,
+    draws: Iterator[Draws],
+    radius: Tensor,
+    nu: Tensor,
+    ball: Norm,
+    climb: Callable[[Tensor], Tensor],
+    watch: Watch | None,
+) -> tuple[Inputs, list[Provenance]]:
+    """The loop itself, for all sizes at once: x_adv (E·B, ...), and the draws that made it."""
     used: list[Provenance] = []
+    copies, wide = len(radius) // len(origin), (-1, *[1] * (origin.dim() - 1))
     x_adv = origin
-    if start != "none":
-        rng = torch.Generator(x.device).manual_seed(derive(seed, "start"))
-        noise = ball.start(origin, start, rng)
-        origin, noise, y = (_copies(t, len(sizes)) for t in (origin, noise, y))
-        x_adv = (origin + noise * radius.view(wide)).clamp(0, 1)
-    for now in _draws_of_steps(model, draws, steps, redraw, seed):
-        gradient = input_gradient(model, x_adv, y, now, objective, batch_size=batch_size)
+    if start is not None:
+        origin, y, x_adv = _copies(origin, copies), _copies(y, copies), start
+    for now in draws:
+        gradient = slope(x_adv, y, now)
         if watch is not None:
             watch(len(used), gradient)
         used.append(now.provenance)
         if len(gradient) < len(radius):  # all sizes are still at x: its gradient serves them all
-            origin, x_adv, gradient, y = (_copies(t, len(sizes)) for t in (origin, x_adv, gradient, y))
+            origin, x_adv, gradient, y = (_copies(t, copies) for t in (origin, x_adv, gradient, y))
         moved = climb(gradient).mul_(nu.view(wide))
         if x_adv is not origin:
             moved.add_(x_adv).sub_(origin)
         x_adv = ball.project(moved, radius).add_(origin).clamp_(0, 1)
-    x_adv = x_adv.view(*sizes.shape, *x.shape[1:]) if isinstance(eps, list | tuple) else x_adv
-    return remember(x_adv, used)
+    return x_adv, used
+
+
+@torch.no_grad()
+def _strongest(
+    model: StochasticClassifier,
+    x_adv: Inputs,
+    used: list[Provenance],
+    others: Iterator[tuple[Inputs, list[Provenance]]],
+    y: Labels,
+    judges: Draws,
+    loss: Loss,
+    batch_size: int,
+) -> tuple[Inputs, list[Provenance]]:
+    """Of every input the perturbation with the largest loss under draws that made none of them."""
+    kept, rows = judges.keep(), range(0, len(y), batch_size)
+
+    def height(x: Inputs) -> Tensor:
+        parts = [slice(i, i + batch_size) for i in rows]
+        return torch.cat([loss(model.logits(x[part], kept), y[part]) for part in parts])
+
+    best = height(x_adv)
+    used = [*used, judges.provenance]
+    for other, more in others:
+        value = height(other)
+        higher = value > best
+        x_adv, best = torch.where(higher.view(-1, *[1] * (x_adv.dim() - 1)), other, x_adv), torch.maximum(best, value)
+        used += more
+    return x_adv, used
 
 
 def _sizes(eps: Eps, x: Inputs) -> Tensor:
@@ -183,13 +254,18 @@ def _setting(doc: str, *, preferred: dict[str, Any] | None = None, **fixed: Any)
     return attack
 
 
-ONE_STEP: dict[str, Any] = {"steps": 1, "step_size": None, "start": "none", "redraw": True, "update": "steepest"}
+ONE_STEP: dict[str, Any] = {
+    **{"steps": 1, "step_size": None, "start": "none", "restarts": 1},
+    **{"redraw": True, "update": "steepest"},
+}
 
 fgsm = _setting(
     "FGSM-k: x + eps·sign(∇_x loss), one gradient for all sizes. Goodfellow et al. (2015).", norm="linf", **ONE_STEP
 )
 fgm = _setting("FGM-k: x + eps·g/‖g‖₂ with g = ∇_x loss, the L2 form of FGSM.", norm="l2", **ONE_STEP)
-ifgsm = _setting("IFGSM-k: FGSM in small steps from x, projected. Kurakin et al. (2017).", norm="linf", start="none")
+ifgsm = _setting(
+    "IFGSM-k: FGSM in small steps from x, projected. Kurakin et al. (2017).", norm="linf", start="none", restarts=1
+)
 mean = _setting(
     "MEAN: FGSM on the network at the mean weights. Däubener et al. (2020), eq. 6.",
     norm="linf",

@@ -8,6 +8,7 @@ from unshaken.models.draws import Draws, derive, load_draws, shared_draws
 from unshaken.models.dropout import Dropout
 from unshaken.models.matrix_gaussian import MatrixGaussian
 from unshaken.models.mean_field import MeanField
+from unshaken.models.mean_network import MeanNetwork, mean_network
 from unshaken.models.module import SeededModule
 from unshaken.models.smoothing import Smoothing, smoothing
 
@@ -17,6 +18,7 @@ MODELS: dict[str, Callable[..., StochasticClassifier]] = {
     "matrix_gaussian": MatrixGaussian,
     "dropout": Dropout,
     "smoothing": smoothing,
+    "mean_network": mean_network,
     "module": SeededModule,
 }
 
@@ -28,6 +30,7 @@ __all__ = [
     "Dropout",
     "MatrixGaussian",
     "MeanField",
+    "MeanNetwork",
     "SeededModule",
     "Smoothing",
     "StochasticClassifier",

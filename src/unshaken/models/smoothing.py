@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,14 +9,15 @@ from torch import Tensor, nn
 
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.deterministic import Deterministic
-from unshaken.models.draws import Draws, derive, generator
-from unshaken.types import Inputs, Logits, State
+from unshaken.models.draws import derive, generator
+from unshaken.models.wrapper import Wrapper, of_shape
+from unshaken.types import Inputs, State
 from unshaken.validate import check_count, check_positive
 
 NOISE = "input noise"  # its name in a draw
 
 
-class Smoothing(StochasticClassifier):
+class Smoothing(Wrapper):
     """g(x) = E[f(x + ε)], ε ~ N(0, σ²) for every entry: a draw is one of the model f and one noise for all inputs.
 
     As the noise of a draw is the same for every input, a draw is a function of x. x + ε is not clipped. g is smooth
@@ -39,9 +39,8 @@ class Smoothing(StochasticClassifier):
     def __init__(self, model: StochasticClassifier, shape: Sequence[int], *, sigma: float, noises: int = 1) -> None:
         check_positive("sigma", sigma)
         check_count("noises", noises)
-        super().__init__(model.net)
-        self.model, self.shape, self.sigma, self.noises = model, tuple(shape), sigma, noises
-        self.cost, self.vectorises = model.cost, model.vectorises
+        super().__init__(model)
+        self.shape, self.sigma, self.noises = tuple(shape), sigma, noises
         self.input_variance = sigma**2
 
     def sampler(self) -> Callable[[int, int], State]:
@@ -63,24 +62,8 @@ class Smoothing(StochasticClassifier):
         rest = {name: tensor for name, tensor in state.items() if name != NOISE}
         return self.model.forward(x + state[NOISE] if NOISE in state else x, rest, training=training)
 
-    def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
-        return self.model.training_logits(x, draws, seed)
-
-    def mean(self) -> Draws:
-        state = next(iter(self.model.mean()))
-        return Draws(lambda s: state, (0,), None, self.kind, (state,))
-
     def variances(self) -> State:
         return self.model.variances()
-
-    def divergence(self) -> Tensor:
-        return self.model.divergence()
-
-    def parameters(self) -> list[Tensor]:
-        return self.model.parameters()
-
-    def tensors(self) -> dict[str, Tensor]:
-        return self.model.tensors()
 
 
 def smoothing(
@@ -93,12 +76,3 @@ def smoothing(
 ) -> Smoothing:
     """Randomised smoothing: Gaussian noise N(0, σ²) on the input of a model of kind `base`."""
     return Smoothing(of_shape(base, shape)(net), shape, sigma=sigma, noises=noises)
-
-
-def of_shape(
-    kind: Callable[..., StochasticClassifier], shape: Sequence[int]
-) -> Callable[[nn.Module], StochasticClassifier]:
-    """A kind of model for inputs of this shape, whether or not its draws depend on the shape."""
-    if "shape" not in inspect.signature(kind).parameters:
-        return kind
-    return lambda net: kind(net, shape)

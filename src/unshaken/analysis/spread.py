@@ -1,0 +1,53 @@
+"""Spread: how much the probability of the label differs from draw to draw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from unshaken.models import StochasticClassifier, derive
+from unshaken.predict import predict
+from unshaken.types import Inputs, Labels, Logits
+from unshaken.validate import check_inputs, check_labels
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def prediction_variance(
+    model: StochasticClassifier, x: Inputs, y: Labels, *, seed: int, draws: int = 1000, batch_size: int = 256
+) -> DataFrame:
+    """Variance over draws of f_y(x, θ), the softmax probability of the label: mean of (f_y − mean of f_y)².
+
+    Means are merged chunk by chunk of the draws in float64, so memory does not grow with their number and a small
+    variance is not lost beside a large mean.
+
+    Returns one row per input: `index`, `draws`, `variance` (biased: divided by the number of draws), `probability` (the
+    mean of f_y), `saturated` (how many draws have a class whose softmax is exactly 1 in its precision, so that their
+    cross-entropy has no gradient).
+    Source: Däubener & Fischer (2022), sections 4.2 and 4.4.
+    """
+    import pandas as pd
+
+    check_inputs(x, y)
+    seen, saturated = torch.zeros_like(y), torch.zeros_like(y)
+    mean, squares = (torch.zeros(len(y), dtype=torch.float64, device=x.device) for _ in range(2))
+
+    def merge(rows: slice, logits: Logits) -> None:
+        """Add the mean and the squared deviations of s more draws. Source: Chan, Golub & LeVeque (1983)."""
+        check_labels(y[rows], logits.shape[-1])
+        softmax, before = logits.softmax(-1), seen[rows].clone()
+        each = softmax[:, torch.arange(len(before), device=x.device), y[rows]].double()
+        here, now = each.mean(0), before + len(each)
+        gap = here - mean[rows]
+        squares[rows] += (each - here).square().sum(0) + gap.square() * before * len(each) / now
+        mean[rows] += gap * len(each) / now
+        saturated[rows] += (softmax.amax(-1) == 1).sum(0)
+        seen[rows] = now
+
+    chosen = model.draw(draws, seed=derive(seed, "inference", 0))
+    predict(model, x, chosen, rule="logit", batch_size=batch_size, each=merge)
+    columns = {"variance": squares / seen, "probability": mean, "saturated": saturated}
+    told = {name: values.cpu().numpy() for name, values in columns.items()}
+    return pd.DataFrame({"index": range(len(y)), "draws": draws, **told})

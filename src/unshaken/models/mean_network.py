@@ -1,0 +1,46 @@
+"""The mean network of a model by itself: what is left of a stochastic classifier when its randomness is off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from unshaken.models.base import StochasticClassifier
+from unshaken.models.draws import Draws
+from unshaken.models.mean_field import MeanField
+from unshaken.models.wrapper import Wrapper, of_shape
+from unshaken.types import State
+
+
+class MeanNetwork(Wrapper):
+    """The network at the mean of `model`'s weights, with its dropout or noise off: every draw is the same.
+
+    It is trained as the model is. Source: the deterministic network of Däubener & Fischer (2022), section 4.3.
+
+    Raises ValueError for a model that has no mean network.
+    """
+
+    kind = "mean_network"
+
+    def __init__(self, model: StochasticClassifier) -> None:
+        super().__init__(model)
+        model.mean()
+
+    def sampler(self) -> Callable[[int, int], State]:
+        state = next(iter(self.model.mean()))
+        return lambda seed, index: state
+
+    def draw(self, n: int, *, seed: int = 0) -> Draws:
+        draws = super().draw(n, seed=seed)
+        return Draws(draws.realise, draws.ids, None, self.kind)
+
+    def variances(self) -> State:
+        return {}
+
+
+def mean_network(
+    net: nn.Module, shape: Sequence[int], *, base: Callable[..., StochasticClassifier] = MeanField
+) -> MeanNetwork:
+    """The mean network of a model of kind `base` by itself, trained as that model is."""
+    return MeanNetwork(of_shape(base, shape)(net))

@@ -1,0 +1,55 @@
+"""Models made of another model: they have its tensors, are trained as it is, and change what a draw does."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from unshaken.models.base import StochasticClassifier
+from unshaken.models.draws import Draws
+from unshaken.types import Inputs, Logits, State
+
+
+class Wrapper(StochasticClassifier):
+    """A model around `model`: everything that is not about draws is the model's own, files included."""
+
+    def __init__(self, model: StochasticClassifier) -> None:
+        super().__init__(model.net)
+        self.model, self.cost, self.vectorises, self.shape = model, model.cost, model.vectorises, model.shape
+
+    def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
+        return self.model.forward(x, state, training=training)
+
+    def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
+        return self.model.training_logits(x, draws, seed)
+
+    def divergence(self) -> Tensor:
+        return self.model.divergence()
+
+    def parameters(self) -> list[Tensor]:
+        return self.model.parameters()
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.model.tensors()
+
+    def mean(self) -> Draws:
+        state = next(iter(self.model.mean()))
+        return Draws(lambda s: state, (0,), None, self.kind, (state,))
+
+    def save(self, path: str | Path) -> None:
+        self.model.save(path)
+
+    def fill(self, found: dict[str, Tensor], kind: str, where: str) -> None:
+        self.model.fill(found, kind, where)
+
+
+def of_shape(
+    kind: Callable[..., StochasticClassifier], shape: Sequence[int]
+) -> Callable[[nn.Module], StochasticClassifier]:
+    """A kind of model for inputs of this shape, whether or not its draws depend on the shape."""
+    if "shape" not in inspect.signature(kind).parameters:
+        return kind
+    return lambda net: kind(net, shape)
