@@ -1,23 +1,26 @@
 """What an attack costs: Unshaken, a plain Python loop and three attack libraries, side by side in one process.
 
-    python benchmarks/attack_cost.py                  # both networks, about ten minutes on one CPU core
+    python benchmarks/attack_cost.py                  # all three networks, about XX minutes on one CPU core
     python benchmarks/attack_cost.py --quick          # the MLP alone, few rounds
     python benchmarks/attack_cost.py --device cuda    # needs a GPU
 
-Every attack ascends a mean of cross-entropies over draws of the same mean-field network (foolbox: the cross-entropy of
-the mean logits, the only one it has). Unshaken's default loss has a column of its own. The others see the module that a
-user would write, which draws its weights anew at every forward pass; its parameters are frozen, which spares foolbox
-and ART the gradients of the weights, and their objects are built before the clock starts. Contenders take turns within
+Every attack ascends a mean of cross-entropies over draws of the same network, mean-field or with MC dropout (foolbox:
+the cross-entropy of the mean logits, the only one it has). Unshaken's default loss has a column of its own. The others
+see the module that a user would write, which draws its weights or masks anew at every forward pass; its parameters are
+frozen, which spares foolbox and ART the gradients of the weights, and their objects are built before the clock starts.
+torchattacks and ART put a module into eval mode, which suits BatchNorm but would switch nn.Dropout off without a word:
+all are given a dropout layer that ignores modes, and none may have moved the statistics. Contenders take turns within
 a round; a ratio is taken within each round and then its median over rounds, so a busy machine slows both sides of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -43,8 +46,8 @@ from common import (
     write,
 )
 from unshaken.attacks import pgd
-from unshaken.models import MeanField
-from unshaken.networks import mlp, small_cnn
+from unshaken.models import Dropout, MeanField, StochasticClassifier
+from unshaken.networks import mlp, small_cnn, wide_resnet
 
 EPS = 0.1
 SWEEP = (0.05, 0.07, 0.09, 0.11, 0.13, 0.17, 0.25)
@@ -104,37 +107,79 @@ class Redrawn(nn.Module):
         return self.apply_weights(x, weight, bias)
 
 
-class Setup(NamedTuple):
-    """A mean-field classifier, the same as two plain modules, and a batch."""
+def redrawing(net: nn.Sequential, model: StochasticClassifier) -> nn.Module:
+    """The network with Gaussian weights: those of `model`."""
+    found = model.tensors()
+    parts = [
+        Redrawn(layer, found, str(i)) if isinstance(layer, nn.Linear | nn.Conv2d) else layer
+        for i, layer in enumerate(net)
+    ]
+    return nn.Sequential(*parts)
 
-    model: MeanField
-    redrawn: nn.Module
+
+class StaysOn(nn.Dropout):
+    """Dropout in eval mode too, where BatchNorm uses its running statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.p, training=True)
+
+
+def dropping(net: nn.Sequential, model: StochasticClassifier) -> nn.Module:
+    """The network with dropout that no library can switch off."""
+    stays: dict[int, Any] = {id(layer): StaysOn(layer.p) for layer in net.modules() if isinstance(layer, nn.Dropout)}
+    return copy.deepcopy(net, stays)
+
+
+class Net(NamedTuple):
+    """A network, its inputs and their number; what is random about it, to us and as a user would write it; its rows."""
+
+    title: str
+    make: Callable[..., nn.Sequential]
+    shape: tuple[int, int, int]
+    batch: int
+    model: Callable[[nn.Module, tuple[int, int, int]], StochasticClassifier]
+    by_user: Callable[[nn.Sequential, StochasticClassifier], nn.Module]
+    rows: tuple[str, ...]
+
+    @property
+    def told(self) -> str:
+        return f"{self.title}, {self.batch} inputs of {' x '.join(map(str, self.shape))}"
+
+
+def mean_field(net: nn.Module, shape: tuple[int, int, int]) -> StochasticClassifier:
+    return MeanField(net)
+
+
+small_wrn = partial(wide_resnet, depth=10, width=1, dropout=0.3)
+MOST = tuple(name for name in ROWS if name != "FGSM-100")
+NETS = {
+    "mlp": Net("784-128-128-10", mlp, (1, 28, 28), 100, mean_field, redrawing, tuple(ROWS)),
+    "cnn": Net(
+        "small_cnn(widths=(32, 64))", partial(small_cnn, widths=(32, 64)), (1, 28, 28), 20, mean_field, redrawing, MOST
+    ),
+    "wrn": Net("MC dropout, WRN-10-1", small_wrn, (3, 32, 32), 20, Dropout, dropping, ("FGSM-10", "MEAN")),
+}
+
+
+class Setup(NamedTuple):
+    """A stochastic classifier; the same as two plain modules, random and at its mean; a batch."""
+
+    model: StochasticClassifier
+    random: nn.Module
     at_mean: nn.Module
     x: Tensor
     y: Tensor
-
-
-NETS: dict[str, tuple[Callable[[], nn.Sequential], int]] = {
-    "mlp": (lambda: mlp((1, 28, 28), 10, widths=(128, 128)), 100),
-    "cnn": (lambda: small_cnn((1, 28, 28), 10, widths=(32, 64)), 20),
-}
-TITLES = {"mlp": "784-128-128-10, 100 inputs", "cnn": "small_cnn(widths=(32, 64)), 20 inputs of 28 x 28"}
 
 
 @cache
 def build(name: str, device: str, batch: int | None = None) -> Setup:
     """The classifiers and the batch of one network; equal values in every process."""
     torch.manual_seed(0)
-    make, size = NETS[name]
-    net = make().to(device).eval().requires_grad_(False)
-    x, y = torch.rand(batch or size, 1, 28, 28), torch.randint(10, (batch or size,))
-    model = MeanField(net)
-    found = model.tensors()
-    parts = [
-        Redrawn(layer, found, str(i)) if isinstance(layer, nn.Linear | nn.Conv2d) else layer
-        for i, layer in enumerate(net)
-    ]
-    return Setup(model, nn.Sequential(*parts).eval(), net, x.to(device), y.to(device))
+    known = NETS[name]
+    net = known.make(known.shape, 10).to(device).eval().requires_grad_(False)
+    x, y = torch.rand(batch or known.batch, *known.shape), torch.randint(10, (batch or known.batch,))
+    model = known.model(net, known.shape)
+    return Setup(model, known.by_user(net, model).eval(), net, x.to(device), y.to(device))
 
 
 # Contenders: (setup, row) -> a call that runs the attack of that row
@@ -171,14 +216,14 @@ def pgd_by_hand(net: nn.Module, x: Tensor, y: Tensor, row: Row, eps: float) -> T
 def plain_loop(setup: Setup, row: Row) -> Call:
     if not row.draws:
         return lambda: fgsm_by_hand(setup.at_mean, setup.x, setup.y, row.eps[0])
-    return lambda: [pgd_by_hand(setup.redrawn, setup.x, setup.y, row, eps) for eps in row.eps]
+    return lambda: [pgd_by_hand(setup.random, setup.x, setup.y, row, eps) for eps in row.eps]
 
 
 def by_foolbox(setup: Setup, row: Row) -> Call:
     """`run` rather than the call itself, which would also test whether the result is adversarial."""
     import foolbox
 
-    net = setup.redrawn if row.draws else setup.at_mean
+    net = setup.random if row.draws else setup.at_mean
     model: Any = foolbox.PyTorchModel(net, bounds=(0, 1), device=setup.x.device)
     if row.draws > 1:
         model = foolbox.models.ExpectationOverTransformationWrapper(model, n_steps=row.draws)
@@ -191,7 +236,7 @@ def by_foolbox(setup: Setup, row: Row) -> Call:
 def by_torchattacks(setup: Setup, row: Row) -> Call:
     import torchattacks
 
-    net = setup.redrawn if row.draws else setup.at_mean
+    net = setup.random if row.draws else setup.at_mean
     settings = {"steps": row.steps, "eot_iter": max(row.draws, 1), "random_start": False}
     if not row.draws:
         attacks = [torchattacks.FGSM(net, eps=eps) for eps in row.eps]
@@ -214,7 +259,7 @@ def by_art(setup: Setup, row: Row) -> Call:
             return total / max(row.draws, 1)
 
     device = "gpu" if setup.x.is_cuda else "cpu"
-    net = setup.redrawn if row.draws else setup.at_mean
+    net = setup.random if row.draws else setup.at_mean
     model = Averaged(net, nn.CrossEntropyLoss(), tuple(setup.x.shape[1:]), 10, clip_values=(0, 1), device_type=device)
     common = {"batch_size": len(setup.x)}
     if row.steps > 1:
@@ -248,11 +293,16 @@ def last(result: object) -> Tensor:
 
 
 def check_result(setup: Setup, row: Row, result: object) -> None:
-    """Whatever ran, it was this attack: in [0, 1], within eps, and reaching eps."""
+    """Whatever ran, it was this attack: in [0, 1], within eps, and reaching eps, and BatchNorm stayed in eval mode."""
     x_adv, x = last(result), setup.x.cpu()
     size = float((x_adv - x).abs().max())
     if not (x_adv.shape == x.shape and abs(size - row.eps[-1]) < 1e-5 and 0 <= x_adv.min() <= x_adv.max() <= 1):
         raise AssertionError(f"{row.name}: a perturbation of {size:g} where {row.eps[-1]:g} was asked for.")
+    if not all(
+        torch.equal(now, at_first)
+        for now, at_first in zip(setup.random.buffers(), setup.at_mean.buffers(), strict=True)
+    ):
+        raise AssertionError(f"{row.name}: the running statistics of BatchNorm have changed.")
 
 
 # Time
@@ -278,7 +328,7 @@ def time_vmap(net: str, batches: Sequence[int], rounds: int, device: str, wall: 
         setup = build(net, device, batch)
         attacks = {}
         for name, wins in (("loop", False), ("vmap", True)):
-            model = MeanField(setup.at_mean)
+            model = NETS[net].model(setup.at_mean, NETS[net].shape)
             model.vmap_wins = lambda x, wins=wins: wins  # type: ignore[method-assign]
             attacks[name] = ours(setup._replace(model=model), ROWS["FGSM-10"])
         found[f"{net}, {batch} inputs"] = interleaved(attacks, rounds, device, wall)
@@ -330,7 +380,7 @@ def to_fastest(times: Times | None) -> float | None:
     return 1 / min(ratio(times, name) for name in peers) if times and peers else None
 
 
-def targets(times: dict[str, Times], used: dict[str, dict[str, float]]) -> list[Target]:
+def of_mean_field(times: dict[str, Times], used: dict[str, dict[str, float]]) -> list[Target]:
     mean = times.get("MEAN")
     few, many = (used.get(row, {}).get(OURS) for row in ("FGSM-10", "FGSM-1000"))
     more = max(many, 1.0) / max(few, 1.0) if few is not None and many is not None else None  # 1 MiB: what can be told
@@ -342,6 +392,14 @@ def targets(times: dict[str, Times], used: dict[str, dict[str, float]]) -> list[
         Target("MEAN / FGSM by hand on the mean network", 1 / ratio(mean, LOOP) if mean else None, 1.2),
         Target("peak memory of FGSM-1000 / of FGSM-10", more, 1.2),
     ]
+
+
+def of_dropout(times: dict[str, Times], used: dict[str, dict[str, float]]) -> list[Target]:
+    fastest = to_fastest(times.get("FGSM-10"))
+    return [Target("MC-dropout FGSM-10 on the small wide ResNet / fastest peer", fastest, 1.0)]
+
+
+TARGETS = {"mlp": of_mean_field, "wrn": of_dropout}
 
 
 # Report
@@ -368,7 +426,7 @@ def report(found: dict[str, Any]) -> str:
     parts = heading("What an attack costs", found["machine"])
     parts += ["Milliseconds: median (least-most) over rounds, and ×: how many times as long as ours.", ""]
     for net, part in found["nets"].items():
-        parts += [f"## {TITLES[net]}", "", time_table(part["ms"]), ""]
+        parts += [f"## {NETS[net].told}", "", time_table(part["ms"]), ""]
         if part["memory_mib"]:
             parts += ["Peak memory above that of one draw of one input, MiB:", "", memory_table(part["memory_mib"]), ""]
         parts += [f"* {line}" for line in part["targets"]] + [""]
@@ -380,10 +438,10 @@ def report(found: dict[str, Any]) -> str:
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"machine": machine(args, PEERS), "nets": {}, "vmap_ms": {}}
     for net in args.nets:
-        rows = [ROWS[name] for name in args.rows if args.slow or (net, name) != ("cnn", "FGSM-100")]
+        rows = [ROWS[name] for name in args.rows or (ROWS if args.slow else NETS[net].rows)]
         times = time_rows(net, rows, args.repeats, args.device, args.wall)
         used = memory_rows(net, args.device, args.threads, args.quick) if args.memory else {}
-        told = [target.line for target in targets(times, used)] if net == "mlp" else []
+        told = [target.line for target in TARGETS[net](times, used)] if net in TARGETS else []
         found["nets"][net] = {"ms": times, "memory_mib": used, "targets": told}
         if args.vmap:
             found["vmap_ms"] |= time_vmap(net, (1, 4, 16, 64), args.repeats, args.device, args.wall)
@@ -392,13 +450,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def arguments() -> argparse.Namespace:
     options = parser(__doc__, quick="the MLP alone, 5 rounds, memory of ours alone, no vmap")
-    options.add_argument("--nets", nargs="+", choices=NETS, help="networks to measure (default: both)")
-    options.add_argument("--rows", nargs="+", choices=ROWS, help="attacks to measure (default: all)")
-    options.add_argument("--slow", action="store_true", help="FGSM-100 on the CNN too")
+    options.add_argument("--nets", nargs="+", choices=NETS, help="networks to measure (default: all)")
+    options.add_argument(
+        "--rows", nargs="+", choices=ROWS, help="attacks to measure (default: those that take no minutes)"
+    )
+    options.add_argument("--slow", action="store_true", help="every attack on every network")
     options.add_argument("--no-vmap", dest="vmap", action="store_false", help="leave out loop against vmap")
     args = parse(options)
     args.nets = args.nets or (["mlp"] if args.quick else list(NETS))
-    args.rows = args.rows or list(ROWS)
     args.vmap = args.vmap and not args.quick
     return args
 

@@ -69,12 +69,13 @@ COUNTS = (
     "batch_size",
     "copies",
     "noises",
+    "depth",
 )
-POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness")
+POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness", "factor")
 RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys((*COUNTS, "train_limit", "test_limit"), check_count),
     **dict.fromkeys(POSITIVE, check_positive),
-    "probability": check_probability,
+    **dict.fromkeys(("probability", "flip"), check_probability),
     **dict.fromkeys(("kl_scale", "kl_weight", "size"), check_not_negative),
     "eps": lambda word, value: check_eps(value, 1),
 }

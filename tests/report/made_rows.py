@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,50 @@ def clean(model: str, right: Any = 95, **columns: Any) -> pd.DataFrame:
     """Rows of the clean inputs of one model."""
     none = {"attack": "none", "norm": "", "loss": "", "attack_draws": "", "steps": 0, "zero_gradient": float("nan")}
     return attacked(model, "none-", {0.0: right}, **{**none, **columns})
+
+
+def conditions(
+    model: str,
+    *,
+    attacks: tuple[str, ...] = ("FGM-1", "FGM-10", "FGM-100"),
+    eps: tuple[float, ...] = (0.5, 1.0),
+    inference: tuple[int, ...] = (100,),
+    smooth: bool = False,
+    n: int = N,
+    repeats: int = REPEATS,
+    analysis: str = "conditions",
+    shift: float = 0.0,
+) -> pd.DataFrame:
+    """Rows of the analysis of that name: later attacks and larger eps leave fewer inputs; the noise is always the same.
+
+    A few inputs are not moved. `shift` moves the cosine towards 0. The smooth condition holds for large margins.
+    """
+    noise = np.random.default_rng(len(model))
+    quality, parts = noise.uniform(0, 1, (n, repeats)) * 0.3 + noise.uniform(0, 1, n)[:, None], []
+    for attack, size, draws in itertools.product(attacks, eps, inference):
+        index, repeat = (grid.ravel() for grid in np.meshgrid(np.arange(n), np.arange(repeats), indexing="ij"))
+        margin = (quality - 0.1 - 0.1 / draws).ravel()
+        many = attacks.index(attack) / len(attacks)
+        cosine = np.clip(-0.3 - 0.4 * many - 0.1 * (1 - 1 / draws) + shift, -1, 1) + noise.normal(0, 0.05, n * repeats)
+        norm = 0.5 * (1 + 1 / draws) * np.exp(noise.normal(0, 0.3, n * repeats))
+        still = quality.ravel() > 1.0 + 0.1 * many
+        left = margin + np.where(still, 0, size * cosine * norm)
+        told = {"index": index, "repeat": repeat, "attack": attack, "eps": size, "inference_draws": draws}
+        told |= {"correct": margin > 0, "survived": left + noise.normal(0, 0.03, n * repeats) > 0}
+        told |= {"linear": (margin > 0) & (left > 0), "linear_distance": np.inf, "linear_class": 1, "margin": margin}
+        told |= {"cosine": np.where(still, np.nan, cosine), "gradient_norm": norm}
+        told |= {"length": np.where(still, 0.0, size * (0.9 + 0.1 * many))}
+        if smooth:
+            told |= {"smooth": left - size**2 > 0.2, "smooth_distance": 1.0, "smooth_class": 1}
+        parts.append(pd.DataFrame(told))
+    return pd.concat(parts, ignore_index=True).assign(model=model, analysis=analysis)
+
+
+def spread(model: str, variance: Any, *, saturated: Any = 0, draws: int = 1000) -> pd.DataFrame:
+    """Rows of `prediction_variance`: one for each input, with these variances."""
+    variance = np.asarray(variance, dtype=float)
+    told = {"index": np.arange(len(variance)), "draws": draws, "variance": variance, "probability": 0.9}
+    return pd.DataFrame({**told, "saturated": saturated}).assign(model=model, analysis="prediction variance")
 
 
 def source(*parts: pd.DataFrame, analyses: dict[str, pd.DataFrame] | None = None, **about: Any) -> Source:

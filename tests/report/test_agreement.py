@@ -9,7 +9,8 @@ from made_rows import source
 from matplotlib.colors import to_hex
 from scipy import stats
 
-from unshaken.report.agreement import agreement_figure, agreement_section, mean_interval, measured
+from unshaken.report.agreement import agreement_figure, agreement_section, measured
+from unshaken.report.boxes import mean_interval
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
 
 DRAWS = ("1", "10", "20", "mean", "moments")

@@ -12,16 +12,21 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 
 from unshaken.report.drawing import (
+    COLOURS,
     HOLLOW,
     MEAN_COLOUR,
     MOMENTS_COLOUR,
     STYLE,
+    attack_colours,
     blank,
     eps_axis,
+    facets,
+    inference_styles,
     legend_columns,
     line_styles,
     log_axis,
     named_styles,
+    split_label,
 )
 from unshaken.report.figures import accuracy_figure, picture_figure, training_figure
 from unshaken.report.pictures import Pictures, choose
@@ -183,3 +188,37 @@ def test_no_global_state_of_matplotlib_is_touched(source, curves):
 def test_the_name_of_the_report_is_imported_without_heavy_packages():
     code = "import sys, unshaken.report; assert not {'pandas', 'matplotlib', 'jinja2', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_attacks_have_their_colour_by_label():
+    assert split_label("FGM-10 (loss cw)") == ("fgm", "10", "loss cw")
+    assert split_label("MEAN") == ("mean", "", "")
+    colours = attack_colours(["FGM-1", "FGM-10 (loss cw)", "PGD-MEAN", "MOMENTS"])
+    assert to_hex(colours["FGM-10 (loss cw)"]) == COLOURS["fgm"]
+    assert sum(to_rgb(colours["FGM-1"])) > sum(to_rgb(COLOURS["fgm"]))
+    assert colours["PGD-MEAN"] == MEAN_COLOUR
+    assert colours["MOMENTS"] == MOMENTS_COLOUR
+
+
+def test_more_inference_draws_are_darker():
+    styles = inference_styles([100, 1, 5])
+    assert list(styles) == [1, 5, 100]
+    shades = [sum(style["color"]) for style in styles.values()]
+    assert shades == sorted(shades, reverse=True)
+    assert len({style["marker"] for style in styles.values()}) == 3
+
+
+def test_a_log_axis_has_no_more_ticks_than_there_is_room_for():
+    axis = blank(4, 3).subplots()
+    log_axis(axis, [1e-9, 0.1], most=4)
+    assert axis.get_xticks() == pytest.approx([1e-9, 1e-6, 1e-3])
+    log_axis(axis, [1e-9, 0.1])
+    assert len(axis.get_xticks()) == 9
+
+
+@pytest.mark.parametrize(("narrow", "size"), [(False, (7.6, 4.5)), (True, (3.7, 6.5))])
+def test_facets_stand_side_by_side_or_below_each_other(narrow, size):
+    figure, axes = facets(3, narrow=narrow, height=2, more=0.5, sharey=True)
+    assert tuple(figure.get_size_inches()) == pytest.approx(size)
+    assert len(axes) == 3
+    assert sum(axis.get_visible() for axis in figure.axes) == 3

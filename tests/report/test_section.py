@@ -8,7 +8,19 @@ from made_rows import source
 
 from unshaken.report.section import Table, latex, markdown, parts, write_table
 from unshaken.report.sections import SECTIONS, sections
-from unshaken.report.wording import increase, listed, percent, significant, times, word
+from unshaken.report.wording import (
+    draws_text,
+    increase,
+    judged,
+    listed,
+    percent,
+    places,
+    significant,
+    spanned,
+    times,
+    word,
+)
+from unshaken.statistics import Interval
 
 
 def test_a_table_is_written_in_three_forms(tmp_path):
@@ -39,7 +51,10 @@ def test_a_cell_is_number_spread_and_interval(cell, split):
 
 def test_a_run_with_nothing_measured_has_no_sections():
     assert sections(source(), []) == []
-    assert list(SECTIONS) == ["models", "losses", "frontier", "time", "agreement", "strongest"]
+    assert list(SECTIONS) == [
+        *("models", "seeds", "losses", "frontier", "time", "agreement"),
+        *("spread", "conditions", "angles", "slopes", "inference", "lengths", "strongest"),
+    ]
 
 
 def test_numbers_are_written_as_people_write_them():
@@ -49,3 +64,26 @@ def test_numbers_are_written_as_people_write_them():
     assert [significant(v) for v in (0.01234, 0.9999, 48.51, 12345.6, 0)] == ["0.0123", "1.00", "48.5", "12,300", "0"]
     assert [listed(p) for p in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
     assert (word(3), word(21)) == ("three", "21")
+
+
+def test_draws_have_a_name():
+    assert [draws_text(draws) for draws in (1, "10", "mean")] == ["one draw", "10 draws", "MEAN"]
+
+
+def test_decimals_leave_two_digits_of_the_smallest_number():
+    assert places([0.5, 12.0]) == 3
+    assert places([0.0271, 0.00032]) == 5
+    assert places([-0.00032]) == 5
+    assert places([0.0, float("nan")]) == 3
+    assert places([1e-20]) == 8
+
+
+def test_an_interval_that_is_not_known_is_left_out():
+    none = float("nan")
+    assert spanned(Interval(0.25, 0.2, 0.3)) == "0.250 [0.200, 0.300]"
+    assert spanned(Interval(0.00025, 0.0002, 0.0003), 5) == "0.00025 [0.00020, 0.00030]"
+    assert spanned(Interval(0.25, none, none)) == "0.250"
+    assert spanned(Interval(none, none, none)) == ""
+    assert judged(Interval(0.25, none, none)) == "difference +0.250, of unknown precision"
+    assert judged(Interval(0.0003, 0.0002, 0.0004), 4) == "difference +0.0003 [+0.0002, +0.0004]"
+    assert judged(Interval(-0.1, -0.2, 0.1)) == "no difference beyond chance (difference -0.100 [-0.200, +0.100])"

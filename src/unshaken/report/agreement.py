@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from unshaken.report.drawing import COLOURS, INK, MUTED, SCHEMES, blank, shade, styled
+from unshaken.report.boxes import NUMBERS, box_cells, box_numbers, box_ticks, draw_boxes, mean_interval
+from unshaken.report.drawing import COLOURS, MUTED, SCHEMES, facets, shade, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.source import Source
 from unshaken.report.tables import Panel
-from unshaken.report.wording import judged, signed
-from unshaken.statistics import Interval, mean
+from unshaken.report.wording import draws_text, judged, signed
+from unshaken.statistics import Interval
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
 BESIDE = "10"
 """The number of draws that MEAN is set beside, where it was measured."""
+
+MORE = ["mean_more", "mean_more_low", "mean_more_high"]
 
 
 class Agreement(NamedTuple):
@@ -71,57 +73,27 @@ def measured(source: Source) -> list[Agreement]:
     return found
 
 
-def mean_interval(values: Series, *, level: float = 0.95) -> Interval:
-    """Mean over inputs and repeats with both sources of variance; an input without a value in a repeat is left out."""
-    table = values.unstack("repeat").dropna()
-    if len(table) < 2:
-        return Interval(float(table.mean(axis=None)), float("nan"), float("nan"))
-    return mean(table.to_numpy(), level=level)
-
-
 def agreement_table(found: Sequence[Agreement]) -> Table:
     """Mean with its interval, quartiles and n for every entry of `draws`; what MEAN has more, paired by input."""
     import pandas as pd
 
-    values = []
+    tables = []
     for part in found:
-        for draws, column in part.table.items():
-            average, known = mean_interval(column), column.dropna()
-            more = [float("nan")] * 3
-            if draws != "mean" and "mean" in part.table:
-                more = list(mean_interval(part.table["mean"] - column))
-            quartiles = known.quantile([0.25, 0.5, 0.75]).tolist()
-            values.append(
-                (
-                    part.title,
-                    part.model,
-                    draws,
-                    known.index.get_level_values("index").nunique(),
-                    *average,
-                    *quartiles,
-                    *more,
-                )
-            )
-    names = ["title", "model", "draws", "n", "agreement", "low", "high", "lower_quartile", "median", "upper_quartile"]
-    data = pd.DataFrame(values, columns=[*names, "mean_more", "mean_more_low", "mean_more_high"])
-    compared = bool(data.mean_more.notna().any())
+        numbers = box_numbers(dict(part.table.items())).rename_axis("draws").reset_index()
+        more = pd.DataFrame([_mean_more(part.table, draws) for draws in numbers.draws], columns=MORE)
+        tables.append(pd.concat([numbers.assign(title=part.title, model=part.model), more], axis=1))
+    data = pd.concat(tables, ignore_index=True)[["title", "model", "draws", *NUMBERS, *MORE]]
+    compared, titled = bool(data.mean_more.notna().any()), len(found) > 1
     shown = ["gradient of", "mean", "median", "quartiles", "n"] + ["MEAN has more by"] * compared
-    titled = len(found) > 1
     body = []
     for row in data.itertuples():
-        cells = [
-            name(str(row.draws)),
-            str(Interval(row.agreement, row.low, row.high)),
-            f"{row.median:.3f}",
-            f"{row.lower_quartile:.3f} – {row.upper_quartile:.3f}",
-            f"{row.n:,}",
-        ]
+        cells = [draws_text(row.draws), *box_cells(row)]
         gap = Interval(row.mean_more, row.mean_more_low, row.mean_more_high)
         cells += ["" if gap.value != gap.value else signed(gap)] * compared
         body.append([str(row.title)] * titled + cells)
     return Table(
         "gradient_agreement",
-        data,
+        data.rename(columns={"mean": "agreement"}),
         ["model"] * titled + shown,
         body,
         note="The mean over inputs and repeats of the draws with its 95 % interval."
@@ -132,52 +104,27 @@ def agreement_table(found: Sequence[Agreement]) -> Table:
 @styled()
 def agreement_figure(found: Sequence[Agreement], *, narrow: bool = False) -> Figure:
     """Box plots of the agreement, one box for each entry of `draws`, one set of axes for each model."""
-    columns = 1 if narrow else min(len(found), 2)
-    rows = -(-len(found) // columns)
-    figure = blank(3.7 if narrow else 7.6, (2.6 if columns == 2 or narrow else 3.2) * rows)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
-    for place, part in enumerate(found):
-        _boxes(axes[place], part.table, narrow=narrow)
+    one = narrow or len(found) == 1
+    figure, axes = facets(len(found), narrow=narrow, height=2.6 if narrow or not one else 3.2, sharey=True)
+    for place, (axis, part) in enumerate(zip(axes, found, strict=True)):
+        counts = sorted(int(draws) for draws in part.table if draws.isdigit())
+        blue = {str(count): shade(COLOURS["fgsm"], counts, count) for count in counts}
+        columns = dict(part.table.items())
+        draw_boxes(axis, columns, [SCHEMES.get(str(k)) or blue[str(k)] for k in columns], whiskers=1.5)
+        lower = "\n" * narrow  # on a phone there is no room for MOMENTS beside MEAN
+        box_ticks(axis, [lower * (draws == "moments") + str(draws).upper() for draws in columns])
+        axis.axhline(0.5, color=MUTED, lw=0.8, ls=(0, (4, 3)))
         against = f" of {part.reference} draws" if part.reference else ""
-        axes[place].set(title=part.title, xlabel="draws in the gradient")
-        axes[place].set_ylabel(f"agreement with the signs\nof the gradient{against}" if place % columns == 0 else "")
-    for empty in axes[len(found) :]:
-        empty.set_visible(False)
+        axis.set(title=part.title, xlabel="draws in the gradient")
+        axis.set_ylabel(f"agreement with the signs\nof the gradient{against}" if one or place % 2 == 0 else "")
     return figure
 
 
-def name(draws: str) -> str:
-    """ "10 draws", "one draw", "MEAN"."""
-    return f"{draws} draws" if draws.isdigit() and draws != "1" else "one draw" if draws == "1" else draws.upper()
-
-
-def _boxes(axis: Axes, table: DataFrame, *, narrow: bool) -> None:
-    """A box for each column: whiskers to 1.5 times its height, the inputs beyond as faint circles."""
-    from matplotlib.cbook import boxplot_stats
-
-    counts = sorted(int(draws) for draws in table if draws.isdigit())
-    for place, (draws, column) in enumerate(table.items()):
-        stats = boxplot_stats(column.dropna().to_numpy(), labels=[str(draws).upper()])
-        colour = SCHEMES.get(str(draws)) or shade(COLOURS["fgsm"], counts, int(str(draws)))
-        style: dict[str, Any] = {"color": colour, "linewidth": 1.2}
-        dot = {"marker": "o", "markersize": 4.5, "markerfacecolor": INK, "markeredgecolor": "none"}
-        beyond = {"marker": "o", "markersize": 2.5, "markeredgecolor": colour, "alpha": 0.35, "markeredgewidth": 0.6}
-        axis.bxp(
-            stats,
-            positions=[place],
-            widths=0.55,
-            showmeans=True,
-            boxprops=style,
-            whiskerprops=style,
-            capprops=style,
-            medianprops={"color": colour, "linewidth": 2.6},
-            meanprops=dot,
-            flierprops=beyond,
-        )
-    lower = "\n" * narrow  # on a phone there is no room for MOMENTS beside MEAN
-    axis.set_xticks(range(table.shape[1]), [lower * (draws == "moments") + str(draws).upper() for draws in table])
-    axis.set_xlim(-0.6, table.shape[1] - 0.4)
-    axis.axhline(0.5, color=MUTED, lw=0.8, ls=(0, (4, 3)))
+def _mean_more(table: DataFrame, draws: str) -> Sequence[float]:
+    """What MEAN has more than another entry, with its interval."""
+    if draws == "mean" or "mean" not in table:
+        return [float("nan")] * 3
+    return mean_interval(table["mean"] - table[draws])
 
 
 def _sentence(part: Agreement) -> str:
@@ -192,7 +139,7 @@ def _sentence(part: Agreement) -> str:
     more = mean_interval(part.table[first] - part.table[beside])
     told = (
         f"{f'On {part.title}, ' if part.title else ''}{first.upper()} agrees with the gradient of {against} in "
-        f"{part.table[first].mean():.2f} of the entries, {name(beside)} in {part.table[beside].mean():.2f}: "
+        f"{part.table[first].mean():.2f} of the entries, {draws_text(beside)} in {part.table[beside].mean():.2f}: "
         f"{judged(more)}."
     )
     for other in rest:

@@ -28,6 +28,9 @@ COLOURS = {"fgsm": "#0072b2", "fgm": "#0072b2", "pgd": "#009e73", "ifgsm": "#a67
 OTHERS = ("#6a51a3", "#5b7fd4", "#8c8c8c")
 """One hue for each kind of attack, told apart by every kind of colour vision (after Okabe and Ito, 2008)."""
 
+INFERENCE = "#6a51a3"
+"""The hue of numbers of inference draws."""
+
 CLEAN = "no attack"
 MARKERS = {"fgsm": "o", "fgm": "o", "pgd": "s", "ifgsm": "^", "mean": "D", "moments": "*"}
 BROAD = {"mean": {"lw": 3.6, "zorder": 1.9, "ms": 7.5}, "moments": {"lw": 2.6, "zorder": 1.95, "ms": 11}}
@@ -95,6 +98,22 @@ def blank(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.07))
 
 
+def facets(
+    count: int, *, narrow: bool, height: float, columns: int = 2, more: float = 0.0, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure with this many axes of a height in inches: side by side on a desktop, below each other on a phone.
+
+    `more` is extra height, for a legend; `options` go to `subplots`.
+    """
+    columns = 1 if narrow else min(count, columns)
+    rows = -(-count // columns)
+    figure = blank(3.7 if narrow else 7.6, height * rows + more)
+    axes = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
+    for empty in axes[count:]:
+        empty.set_visible(False)
+    return figure, axes[:count]
+
+
 def line_styles(found: Sequence[Panel]) -> dict[str, dict[str, Any]]:
     """How to draw each curve.
 
@@ -152,21 +171,50 @@ def shade(hue: str, counts: Sequence[int], draws: int) -> tuple[float, float, fl
     return red, green, blue
 
 
+def split_label(label: str) -> tuple[str, str, str]:
+    """ "FGM-10 (loss cw)" as fgm, 10, loss cw."""
+    name, _, rest = label.partition(" (")
+    kind, _, draws = name.partition("-")
+    return kind.lower(), draws.lower(), rest.removesuffix(")")
+
+
+def attack_colours(labels: Sequence[str]) -> dict[str, Any]:
+    """The colour of each attack by its label: that of MEAN or MOMENTS, or of its kind, darker for more draws."""
+    split = {label: split_label(label) for label in labels}
+    colours = {}
+    for label, (kind, draws, _) in split.items():
+        counts = sorted({int(k) for other, k, _ in split.values() if other == kind and k.isdigit()})
+        sampled = shade(COLOURS.get(kind, OTHERS[0]), counts, int(draws) if draws.isdigit() else 0)
+        colours[label] = SCHEMES.get(draws) or SCHEMES.get(kind) or sampled
+    return colours
+
+
+def inference_styles(counts: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """How to draw one line for each number of inference draws: more is darker, each with its own marker."""
+    shades = {count: shade(INFERENCE, sorted(counts), count) for count in counts}
+    return {
+        count: {"color": shades[count], "lw": 1.4, "marker": "osD^v"[place % 5], "ms": 4.2, "mfc": "none", "ls": "-"}
+        for place, count in enumerate(sorted(counts))
+    }
+
+
 def draw_lines(axis: Axes, curves: Mapping[str, DataFrame], styles: Mapping[str, Any]) -> dict[str, Any]:
     """Accuracy against eps with interval bars that stand side by side; returns label -> line for the legend."""
-    from matplotlib.transforms import offset_copy
-
     handles: dict[str, Any] = {}
-    step, middle = min(2.5, 16 / len(curves)), (len(curves) - 1) / 2
     for place, (label, curve) in enumerate(curves.items()):
         bars = [curve.accuracy - curve.low, curve.high - curve.accuracy]
-        aside = offset_copy(axis.transData, axis.get_figure(root=True), (place - middle) * step, units="points")
-        colour = styles[label]["color"]
-        axis.errorbar(
-            curve.eps, curve.accuracy, bars, fmt="none", ecolor=colour, elinewidth=1, transform=aside, clip_on=False
-        )
+        style: dict[str, Any] = {"ecolor": styles[label]["color"], "transform": aside(axis, place, len(curves))}
+        axis.errorbar(curve.eps, curve.accuracy, bars, fmt="none", elinewidth=1, clip_on=False, **style)
         (handles[label],) = axis.plot(curve.eps, curve.accuracy, **styles[label])
     return handles
+
+
+def aside(axis: Axes, place: int, count: int) -> Any:
+    """The data of the axes, moved sideways by some points: where mark number `place` of `count` at one eps stands."""
+    from matplotlib.transforms import offset_copy
+
+    points = (place - (count - 1) / 2) * min(2.5, 16 / count)
+    return offset_copy(axis.transData, axis.get_figure(root=True), points, units="points")
 
 
 def eps_axis(axis: Axes, sizes: Sequence[float]) -> None:
@@ -181,13 +229,14 @@ def eps_axis(axis: Axes, sizes: Sequence[float]) -> None:
     axis.set(xlim=(sizes[0] - margin, sizes[-1] + margin), ylim=(-0.02, 1.02))
 
 
-def log_axis(axis: Axes, values: Iterable[float]) -> None:
-    """A horizontal log axis around positive values, with ticks at 1, 2, 5, 10, ... or at powers of ten alone."""
+def log_axis(axis: Axes, values: Iterable[float], *, most: int = 9) -> None:
+    """A horizontal log axis around positive values: at most so many ticks at 1, 2, 5, 10, ... or at powers of ten."""
     known = [value for value in values if value == value]
     low, high = min(known) / 1.25, max(known) * 1.25
     steps = (1, 2, 5) if high / low < 100 else (1,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+    ticks = ticks[:: -(-len(ticks) // most) or 1]
     axis.set_xscale("log")
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.set_xticks([], minor=True)

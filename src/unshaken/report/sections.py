@@ -5,21 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from unshaken.report.agreement import agreement_section
+from unshaken.report.angles import angles_section
+from unshaken.report.conditions import conditions_section
 from unshaken.report.frontier import frontier_section
+from unshaken.report.inference import inference_section
+from unshaken.report.lengths import lengths_section
 from unshaken.report.losses import losses_section
 from unshaken.report.models import models_section
 from unshaken.report.section import Section
+from unshaken.report.seeds import seeds_section
+from unshaken.report.slopes import slopes_section
 from unshaken.report.source import Source
+from unshaken.report.spread import spread_section
 from unshaken.report.strongest import strongest_section
 from unshaken.report.tables import Panel
 from unshaken.report.timing import timing_section
 
 SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
     "models": models_section,
+    "seeds": seeds_section,
     "losses": losses_section,
     "frontier": frontier_section,
     "time": timing_section,
     "agreement": agreement_section,
+    "spread": spread_section,
+    "conditions": conditions_section,
+    "angles": angles_section,
+    "slopes": slopes_section,
+    "inference": inference_section,
+    "lengths": lengths_section,
     "strongest": strongest_section,
 }
 

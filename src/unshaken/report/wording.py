@@ -55,14 +55,35 @@ def eps_text(sizes: Iterable[float]) -> dict[float, str]:
     return {e: f"{e:.4g}" for e in sizes}
 
 
-def signed(change: Interval) -> str:
+def draws_text(draws: int | str) -> str:
+    """ "10 draws", "one draw", "MEAN"."""
+    draws = str(draws)
+    return "one draw" if draws == "1" else f"{draws} draws" if draws.isdigit() else draws.upper()
+
+
+def places(values: Iterable[float]) -> int:
+    """How many decimals the smallest of some numbers needs for two digits that count: from three to eight."""
+    known = [abs(value) for value in values if value and math.isfinite(value)]
+    return min(max(3, 1 - math.floor(math.log10(min(known)))), 8) if known else 3
+
+
+def spanned(found: Interval, decimals: int = 3) -> str:
+    """A number with its interval; the number alone where the interval is not known."""
+    if found.low != found.low:
+        return f"{found.value:.{decimals}f}" if found.value == found.value else ""
+    return f"{found.value:.{decimals}f} [{found.low:.{decimals}f}, {found.high:.{decimals}f}]"
+
+
+def signed(change: Interval, decimals: int = 3) -> str:
     """A difference with its interval."""
-    return f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"
+    return f"{change.value:+.{decimals}f} [{change.low:+.{decimals}f}, {change.high:+.{decimals}f}]"
 
 
-def judged(change: Interval) -> str:
+def judged(change: Interval, decimals: int = 3) -> str:
     """A difference, and whether it is beyond chance."""
     if change == (0, 0, 0):
         return "the two agree on every input"
-    gap = f"difference {signed(change)}"
+    if change.low != change.low:
+        return f"difference {change.value:+.{decimals}f}, of unknown precision"
+    gap = f"difference {signed(change, decimals)}"
     return gap if change.low > 0 or change.high < 0 else f"no difference beyond chance ({gap})"

@@ -1,0 +1,93 @@
+"""Rows of the conditions: what each attack did to each input under each number of inference draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from unshaken.report.boxes import mean_interval
+from unshaken.report.drawing import split_label
+from unshaken.report.source import Source
+from unshaken.report.wording import judged
+from unshaken.statistics import Interval, accuracy
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+KEYS = ["model", "attack", "eps", "inference_draws"]
+
+
+def condition_rows(source: Source) -> DataFrame | None:
+    """The rows of every analysis of the conditions; None where there is none."""
+    rows = source.analyses.get("conditions")
+    return None if rows is None or len(rows) == 0 else rows
+
+
+def attacked_rows(source: Source) -> DataFrame | None:
+    """The rows with every attack once: where several analyses have it (with other smoothness), those of the first."""
+    rows = condition_rows(source)
+    if rows is None:
+        return None
+    return rows[rows.analysis == rows.groupby(KEYS, sort=False).analysis.transform("first")]
+
+
+def usual_eps(rows: DataFrame, source: Source) -> float:
+    """The size that single numbers are given for: `eps` of [paper] where it was run, otherwise the largest."""
+    published = (source.about.get("paper") or {}).get("eps")
+    sizes = [float(eps) for eps in rows.eps.unique()]
+    return published if published in sizes else max(sizes)
+
+
+def most_inference(rows: DataFrame, by: str) -> int:
+    """The number of inference draws with the most values of `by`; the largest of those."""
+    counts = rows.groupby("inference_draws")[by].nunique()
+    return int(counts[counts == counts.max()].index.max())
+
+
+def by_input(rows: DataFrame, column: str) -> Series:
+    """A column of one attack by input and repeat."""
+    values: Series = rows.set_index(["index", "repeat"])[column].astype(float)
+    return values
+
+
+def share(rows: DataFrame, column: str) -> Interval:
+    """The share of inputs and repeats in which a column is true, with both sources of variance."""
+    return accuracy(rows.assign(correct=rows[column].astype(float)))
+
+
+def sampled(labels: Iterable[str]) -> list[str]:
+    """The attacks of the first kind with several numbers of draws, from the fewest draws to the most."""
+    families: dict[tuple[str, str], list[str]] = {}
+    for label in labels:
+        kind, draws, rest = split_label(label)
+        if draws.isdigit():
+            families.setdefault((kind, rest), []).append(label)
+    several = [family for family in families.values() if len(family) > 1]
+    return sorted(several[0], key=lambda label: int(split_label(label)[1])) if several else []
+
+
+def title_of(told: Mapping[str, str], rows: DataFrame) -> str:
+    """The names, by column, that tell one part of the rows from the others; "" where there is one part only."""
+    return ", ".join(name for column, name in told.items() if rows[column].nunique() > 1)
+
+
+def most_counts(rows: DataFrame) -> str:
+    """The first attack that was run with the most numbers of inference draws."""
+    return str(rows.groupby("attack", sort=False).inference_draws.nunique().idxmax())
+
+
+def against_most(values: Mapping[int, Series], what: str, decimals: int = 3, *, beside: int = 2) -> str:
+    """ "accuracy is 0.792 with one inference draw where 100 give 0.858: difference …; 0.844 with 5: …".
+
+    `values` holds one series for each number of inference draws. The fewest, and the next where `beside` is 2, are
+    set beside the most, paired by input and repeat, at a level shared out over the comparisons.
+    """
+    *fewer, most = sorted(values)
+    fewer = fewer[:beside]
+    told = list[str]()
+    for count in fewer:
+        change = mean_interval(values[count] - values[most], level=1 - 0.05 / len(fewer))
+        draws = f"{count}" if told else "one inference draw" if count == 1 else f"{count} inference draws"
+        reference = "" if told else f" where {most} give {values[most].mean():.{decimals}f}"
+        told.append(f"{values[count].mean():.{decimals}f} with {draws}{reference}: {judged(change, decimals)}")
+    return f"{what} {'; '.join(told)}"

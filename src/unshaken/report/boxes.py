@@ -1,0 +1,107 @@
+"""Box plots with means, and their numbers: one box for each column of a table of inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from unshaken.report.drawing import INK, MUTED
+from unshaken.report.wording import places, spanned
+from unshaken.statistics import Interval, mean
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame, Series
+
+CENTRAL = (5, 95)
+"""Whiskers to these percentiles: for quantities with a long tail, whose single inputs would hide the boxes."""
+
+TOLD = "A box holds the middle half of the inputs, its line is the median, the dot the mean; whiskers reach from the "
+TOLD += "5th to the 95th percentile."
+NUMBERS = ["n", "mean", "low", "high", "lower_quartile", "median", "upper_quartile"]
+
+
+def draw_boxes(
+    axis: Axes,
+    columns: Mapping[Any, Series],
+    colours: Sequence[Any],
+    *,
+    whiskers: float | tuple[float, float] = CENTRAL,
+    across: bool = False,
+) -> None:
+    """A box for each column at 0, 1, ...; values that are not known are left out.
+
+    `whiskers` is how many times the height of the box they reach, inputs beyond being faint circles, or a pair of
+    percentiles, without circles. `across` lays the boxes on their sides.
+    """
+    from matplotlib.cbook import boxplot_stats
+
+    for place, (column, colour) in enumerate(zip(columns.values(), colours, strict=True)):
+        known = column.dropna().to_numpy()
+        if len(known) == 0:
+            continue
+        style: dict[str, Any] = {"color": colour, "linewidth": 1.2}
+        dot = {"marker": "o", "markersize": 4.5, "markerfacecolor": INK, "markeredgecolor": "none"}
+        beyond = {"marker": "o", "markersize": 2.5, "markeredgecolor": colour, "alpha": 0.35, "markeredgewidth": 0.6}
+        axis.bxp(
+            boxplot_stats(known, whis=whiskers),
+            positions=[place],
+            widths=0.55,
+            showmeans=True,
+            showfliers=not isinstance(whiskers, tuple),
+            boxprops=style,
+            whiskerprops=style,
+            capprops=style,
+            medianprops={"color": colour, "linewidth": 2.6},
+            meanprops=dot,
+            flierprops=beyond,
+            orientation="horizontal" if across else "vertical",
+        )
+
+
+def box_ticks(axis: Axes, names: Sequence[str]) -> None:
+    """The names of upright boxes below the axis."""
+    axis.set_xticks(range(len(names)), names)
+    axis.set_xlim(-0.6, len(names) - 0.4)
+    axis.tick_params(axis="x", length=0, labelsize=9 if len(names) <= 6 else 7.5)
+
+
+def zero_line(axis: Axes) -> None:
+    """A dashed line at 0."""
+    axis.axhline(0, color=MUTED, lw=0.8, ls=(0, (4, 3)))
+
+
+def mean_interval(values: Series, *, level: float = 0.95) -> Interval:
+    """Mean over inputs and repeats with both sources of variance; an input without a value in a repeat is left out."""
+    table = values.unstack("repeat").dropna(axis=1, how="all").dropna()
+    if len(table) < 2 or table.shape[1] == 0:
+        value = float(table.to_numpy().mean()) if table.size else float("nan")
+        return Interval(value, float("nan"), float("nan"))
+    return mean(table.to_numpy(), level=level)
+
+
+def box_numbers(columns: Mapping[Any, Series]) -> DataFrame:
+    """For each column: number of inputs with a value, mean with its 95 % interval, quartiles."""
+    import pandas as pd
+
+    values: dict[Hashable, list[float]] = {}
+    for name, column in columns.items():
+        known = column.dropna()
+        inputs = known.index.get_level_values("index").nunique()
+        values[name] = [inputs, *mean_interval(column), *known.quantile([0.25, 0.5, 0.75])]
+    return pd.DataFrame.from_dict(values, orient="index", columns=NUMBERS).astype({"n": int})
+
+
+def box_cells(row: Any, decimals: int = 3) -> list[str]:
+    """A row of `box_numbers` as text: mean, median, quartiles, n."""
+    return [
+        spanned(Interval(row.mean, row.low, row.high), decimals),
+        spanned(Interval(row.median, *[float("nan")] * 2), decimals),
+        "" if row.median != row.median else f"{row.lower_quartile:.{decimals}f} – {row.upper_quartile:.{decimals}f}",
+        f"{row.n:,}",
+    ]
+
+
+def box_places(numbers: DataFrame) -> int:
+    """How many decimals the means of `box_numbers` need."""
+    return places(numbers["mean"])
