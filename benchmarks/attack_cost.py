@@ -1,6 +1,6 @@
 """What an attack costs: Unshaken, a plain Python loop and three attack libraries, side by side in one process.
 
-    python benchmarks/attack_cost.py                  # all three networks, about XX minutes on one CPU core
+    python benchmarks/attack_cost.py                  # three networks, a quarter of an hour on one CPU core
     python benchmarks/attack_cost.py --quick          # the MLP alone, few rounds
     python benchmarks/attack_cost.py --device cuda    # needs a GPU
 
@@ -47,7 +47,7 @@ from common import (
 )
 from unshaken.attacks import pgd
 from unshaken.models import Dropout, MeanField, StochasticClassifier
-from unshaken.networks import mlp, small_cnn, wide_resnet
+from unshaken.networks import Shape, mlp, small_cnn, wide_resnet
 
 EPS = 0.1
 SWEEP = (0.05, 0.07, 0.09, 0.11, 0.13, 0.17, 0.25)
@@ -131,33 +131,34 @@ def dropping(net: nn.Sequential, model: StochasticClassifier) -> nn.Module:
 
 
 class Net(NamedTuple):
-    """A network, its inputs and their number; what is random about it, to us and as a user would write it; its rows."""
+    """A network and its inputs; what is random about it, as our model and as the user's module; what is measured."""
 
     title: str
     make: Callable[..., nn.Sequential]
-    shape: tuple[int, int, int]
+    shape: Shape
     batch: int
-    model: Callable[[nn.Module, tuple[int, int, int]], StochasticClassifier]
+    model: Callable[[nn.Module, Shape], StochasticClassifier]
     by_user: Callable[[nn.Sequential, StochasticClassifier], nn.Module]
-    rows: tuple[str, ...]
+    rows: tuple[str, ...] = tuple(ROWS)
+    memory: tuple[str, ...] = tuple(MEMORY_ROWS)
 
     @property
     def told(self) -> str:
         return f"{self.title}, {self.batch} inputs of {' x '.join(map(str, self.shape))}"
 
 
-def mean_field(net: nn.Module, shape: tuple[int, int, int]) -> StochasticClassifier:
+def mean_field(net: nn.Module, shape: Shape) -> StochasticClassifier:
     return MeanField(net)
 
 
-small_wrn = partial(wide_resnet, depth=10, width=1, dropout=0.3)
-MOST = tuple(name for name in ROWS if name != "FGSM-100")
+cnn = partial(small_cnn, widths=(32, 64))
+wrn = partial(wide_resnet, depth=10, width=1, dropout=0.3)
+QUICKER = tuple(name for name in ROWS if name != "FGSM-100")
+FEW = {"rows": ("FGSM-10", "MEAN"), "memory": ("FGSM-10",)}
 NETS = {
-    "mlp": Net("784-128-128-10", mlp, (1, 28, 28), 100, mean_field, redrawing, tuple(ROWS)),
-    "cnn": Net(
-        "small_cnn(widths=(32, 64))", partial(small_cnn, widths=(32, 64)), (1, 28, 28), 20, mean_field, redrawing, MOST
-    ),
-    "wrn": Net("MC dropout, WRN-10-1", small_wrn, (3, 32, 32), 20, Dropout, dropping, ("FGSM-10", "MEAN")),
+    "mlp": Net("784-128-128-10", mlp, (1, 28, 28), 100, mean_field, redrawing),
+    "cnn": Net("small_cnn(widths=(32, 64))", cnn, (1, 28, 28), 20, mean_field, redrawing, QUICKER),
+    "wrn": Net("wide_resnet(depth=10, width=1), MC dropout 0.3", wrn, (3, 32, 32), 20, Dropout, dropping, **FEW),
 }
 
 
@@ -298,10 +299,8 @@ def check_result(setup: Setup, row: Row, result: object) -> None:
     size = float((x_adv - x).abs().max())
     if not (x_adv.shape == x.shape and abs(size - row.eps[-1]) < 1e-5 and 0 <= x_adv.min() <= x_adv.max() <= 1):
         raise AssertionError(f"{row.name}: a perturbation of {size:g} where {row.eps[-1]:g} was asked for.")
-    if not all(
-        torch.equal(now, at_first)
-        for now, at_first in zip(setup.random.buffers(), setup.at_mean.buffers(), strict=True)
-    ):
+    statistics_of_both = zip(setup.random.buffers(), setup.at_mean.buffers(), strict=True)
+    if not all(torch.equal(one, other) for one, other in statistics_of_both):
         raise AssertionError(f"{row.name}: the running statistics of BatchNorm have changed.")
 
 
@@ -351,7 +350,7 @@ def memory_here(net: str, row: str, contender: str, device: str, threads: int) -
 
 def memory_rows(net: str, device: str, threads: int, quick: bool) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
-    for row in MEMORY_ROWS:
+    for row in NETS[net].memory:
         names = [OURS] if quick or row == "FGSM-1000" else [n for n in installed() if n != "ours, log_error"]
         found[row] = {name: in_its_own_process(__file__, [net, row, name, device, threads]) for name in names}
         print(f"  {net}  memory of {row}: " + ", ".join(f"{k} {v:.1f}" for k, v in found[row].items()))
@@ -452,7 +451,7 @@ def arguments() -> argparse.Namespace:
     options = parser(__doc__, quick="the MLP alone, 5 rounds, memory of ours alone, no vmap")
     options.add_argument("--nets", nargs="+", choices=NETS, help="networks to measure (default: all)")
     options.add_argument(
-        "--rows", nargs="+", choices=ROWS, help="attacks to measure (default: those that take no minutes)"
+        "--rows", nargs="+", choices=ROWS, help="attacks to measure (default: most, few on the wide ResNet)"
     )
     options.add_argument("--slow", action="store_true", help="every attack on every network")
     options.add_argument("--no-vmap", dest="vmap", action="store_false", help="leave out loop against vmap")

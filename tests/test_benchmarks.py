@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -27,6 +31,44 @@ def test_attack_cost_writes_its_table_and_its_numbers(tmp_path):
     assert text.strip() in printed
     assert "MEAN / FGSM by hand" in text
     assert "not measured: peak memory" in text
+
+
+def test_attack_cost_of_mc_dropout_has_a_number_to_reach(tmp_path):
+    smallest = ["--nets", "wrn", "--repeats", "1", "--rows", "FGSM-1", "--no-memory", "--no-vmap"]
+    printed = run("attack_cost.py", *smallest, "--out", tmp_path)
+    found = json.loads((tmp_path / "attack_cost-cpu.json").read_text())
+    assert list(found["nets"]) == ["wrn"]
+    assert all(len(times) == 1 for times in found["nets"]["wrn"]["ms"]["FGSM-1"].values())
+    assert "not measured: MC-dropout FGSM-10 on the small wide ResNet / fastest peer" in printed
+
+
+@pytest.fixture
+def attack_cost(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    module = importlib.import_module("attack_cost")
+    module.build.cache_clear()
+    return module
+
+
+def test_the_module_with_mc_dropout_is_our_network_and_stays_random_in_eval_mode(attack_cost):
+    setup = attack_cost.build("wrn", "cpu", 2)
+    logits = [setup.random(setup.x) for _ in range(2)]
+    assert not torch.equal(*logits)
+    ours = setup.model.logits(setup.x, setup.model.mean())[0]
+    torch.testing.assert_close(setup.at_mean(setup.x), ours)
+    for layer in setup.random.modules():
+        if isinstance(layer, attack_cost.StaysOn):
+            layer.p = 0.0
+    torch.testing.assert_close(setup.random(setup.x), ours)
+
+
+def test_an_attack_that_moves_the_statistics_of_batchnorm_is_no_attack(attack_cost):
+    setup, row = attack_cost.build("wrn", "cpu", 3), attack_cost.ROWS["FGSM-1"]
+    x_adv = attack_cost.ours(setup, row)()
+    attack_cost.check_result(setup, row, x_adv)
+    setup.random.train()(setup.x)
+    with pytest.raises(AssertionError, match="statistics of BatchNorm"):
+        attack_cost.check_result(setup, row, x_adv)
 
 
 def test_the_memory_of_one_attack_is_measured_in_its_own_process():

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from made_rows import attacked
 from matplotlib.colors import to_hex, to_rgb
 
 from unshaken.report.drawing import (
@@ -28,7 +29,7 @@ from unshaken.report.drawing import (
     named_styles,
     split_label,
 )
-from unshaken.report.figures import accuracy_figure, picture_figure, training_figure
+from unshaken.report.figures import accuracy_figure, mean_networks, picture_figure, training_figure
 from unshaken.report.pictures import Pictures, choose
 from unshaken.report.source import load_run
 from unshaken.report.tables import accuracy_table, panels
@@ -53,6 +54,24 @@ def test_accuracy_has_a_line_for_each_attack_and_a_dashed_one_for_none(curves):
     (clean,) = (line for line in axis.get_lines() if line.get_linestyle() == "--")
     assert set(clean.get_ydata()) == {curves[0].clean.value}
     assert axis.get_ylim() == (-0.02, 1.02)
+
+
+def test_a_mean_network_by_itself_is_a_line_in_the_axes_of_its_model():
+    models = [
+        {"label": "on", "network": 1, "training": 2, "model": {"kind": "dropout"}},
+        {"label": "off", "network": 1, "training": 2, "model": {"kind": "mean_network", "base": {"kind": "dropout"}}},
+        {"label": "other", "network": 3, "training": 2, "model": {"kind": "dropout"}},
+    ]
+    assert mean_networks({"recipe": {"models": models}}) == {"on": "off"}
+    right = {0.1: 80, 0.2: 40}
+    rows = [
+        attacked(model, label, right) for model in ("on", "off", "other") for label in ("FGSM-1", "FGSM-10", "PGD-5")
+    ]
+    figure = accuracy_figure(panels(accuracy_table(pd.concat(rows))), {"on": "off"})
+    drawn = [axis for axis in figure.axes if axis.get_visible()]
+    assert [axis.get_title("left") for axis in drawn] == ["on", "other"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["FGSM-1", "FGSM-10", "PGD-5", "PGD, mean network alone", "FGSM, mean network alone"]
 
 
 def test_colours_are_of_the_attack_and_shades_of_the_draws(curves):

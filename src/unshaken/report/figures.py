@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unshaken.report.drawing import (
     CLEAN,
+    INK,
     MEAN_COLOUR,
     MUTED,
     RULE,
@@ -31,11 +32,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+OFF = "mean network alone"
+
+
 def write_figures(source: Source, found: Sequence[Panel], sections: Sequence[Section] = ()) -> dict[str, Inline]:
     """figures/<name>.svg, .png, .pdf of every figure there is something for; returns them for the page."""
     makers: dict[str, Callable[[bool], Figure]] = {}
     if any(len(panel.eps()) > 1 for panel in found):  # at one size there is nothing to draw a line through
-        makers["accuracy"] = lambda narrow: accuracy_figure(found, narrow=narrow)
+        alone = mean_networks(source.about)
+        makers["accuracy"] = lambda narrow: accuracy_figure(found, alone, narrow=narrow)
     if source.histories:
         makers["training"] = lambda narrow: training_figure(source.histories, narrow=narrow)
     if (pictures := choose(source, found)) is not None:
@@ -45,17 +50,29 @@ def write_figures(source: Source, found: Sequence[Panel], sections: Sequence[Sec
     return {name: write_figure(source.folder / "figures", name, make) for name, make in makers.items()}
 
 
+def mean_networks(about: dict[str, Any]) -> dict[str, str]:
+    """Label of a model -> label of its mean network by itself, where a recipe has both."""
+    models = about.get("recipe", {}).get("models", [])
+    made = {entry["label"]: [entry.get(word) for word in ("network", "training", "seed", "model")] for entry in models}
+    alone = [entry for entry in models if (entry.get("model") or {}).get("kind") == "mean_network"]
+    of = [(one["label"], [*made[one["label"]][:3], one["model"]["base"]]) for one in alone]
+    return {label: one for one, base in of for label, how in made.items() if how == base}
+
+
 @styled()
-def accuracy_figure(found: Sequence[Panel], *, narrow: bool = False) -> Figure:
+def accuracy_figure(found: Sequence[Panel], alone: Mapping[str, str] | None = None, *, narrow: bool = False) -> Figure:
     """Accuracy against eps with 95 % intervals, one line for each attack, one set of axes for each model and norm.
 
     MEAN and MOMENTS are the broad lines underneath, and the interval bars of one eps stand side by side, so that
-    attacks of equal strength do not hide each other. An attack with several losses is drawn with its strongest.
+    attacks of equal strength do not hide each other. An attack with several losses is drawn with its strongest. A model
+    whose mean network by itself was attacked too (`alone`) has it in its own axes, as a line for each kind of attack.
     """
+    found = _with_mean_networks(found, alone or {})
     columns = 1 if narrow else min(len(found), 2)
     rows = -(-len(found) // columns)
     found = [panel.strongest_losses() for panel in found]
     styles, handles = line_styles(found), dict[str, Any]()
+    styles |= {label: style | {"color": INK, "ls": ":"} for label, style in styles.items() if label.endswith(OFF)}
     width, height = (3.7, 2.4) if narrow else (7.6, 3.2 if columns > 1 else 3.7)
     below = narrow or max(map(len, styles)) > 18
     figure = blank(width, height * rows + (legend_height(width, [CLEAN, *styles]) if below else 0))
@@ -67,6 +84,18 @@ def accuracy_figure(found: Sequence[Panel], *, narrow: bool = False) -> Figure:
         empty.set_visible(False)
     legend(figure, handles, below=below)
     return figure
+
+
+def _with_mean_networks(found: Sequence[Panel], alone: Mapping[str, str]) -> list[Panel]:
+    """The panels without those of mean networks, whose curves join the panel of their model, one of each kind."""
+    kept = []
+    for panel in found:
+        if panel.model in alone.values():
+            continue
+        own = [p for p in found if p.model == alone.get(panel.model) and p.norm == panel.norm]
+        kinds = {f"{c.attack.iloc[0].upper()}, {OFF}": c for p in own for c in reversed(p.curves.values())}
+        kept.append(panel._replace(curves=panel.curves | kinds))
+    return kept
 
 
 @styled()
