@@ -19,6 +19,7 @@ LAYERS = [
     {"recipe"},
     {"units"},
     {"experiment", "catalogue", "report"},
+    {"explain"},
     {"cli"},
 ]
 DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}

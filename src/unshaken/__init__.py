@@ -52,6 +52,7 @@ _HOME = {
     "check": "checks",
     "run": "experiment",
     "report": "report",
+    "explain": "explain",
 }
 __all__ = sorted(_HOME)
 
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from unshaken.data import Data, load
     from unshaken.evaluate import evaluate
     from unshaken.experiment import run
+    from unshaken.explain import explain
     from unshaken.models import (
         Deterministic,
         Draws,

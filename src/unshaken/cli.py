@@ -23,6 +23,10 @@ RecipeName = Annotated[str, typer.Argument(help="A recipe: a name from `unshaken
 Preset = Annotated[
     str | None, typer.Option(help="Override settings as the recipe's preset says: smoke, laptop, paper.")
 ]
+DataRoot = Annotated[
+    Path | None, typer.Option(help="Folder of image sets: <name>/train.parquet and so on.", envvar="UNSHAKEN_DATA")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override one setting, such as attacks.steps=20.")]
 
 
@@ -48,11 +52,9 @@ def run(
     recipe: RecipeName,
     preset: Preset = None,
     set_: Settings = None,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder of image sets: <name>/train.parquet and so on.", envvar="UNSHAKEN_DATA")
-    ] = None,
+    data_root: DataRoot = None,
     out: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Train, attack, evaluate and report as a recipe says; continues a run that was cut off."""
     with sentences():
@@ -83,6 +85,35 @@ def report_command(runs: Annotated[list[Path], typer.Argument(help="Folders of r
 
         for folder in runs:
             typer.echo(report(folder))
+
+
+@app.command()
+def explain(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    input_: Annotated[
+        list[int] | None, typer.Option("--input", help="The place of a test image; as often as wanted.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A model of the run; its first if left out.")] = None,
+    attack: Annotated[str | None, typer.Option(help="An attack of the run; the strongest if left out.")] = None,
+    eps: Annotated[float | None, typer.Option(help="A size of the attack; where it begins to win if left out.")] = None,
+    data_root: DataRoot = None,
+    device: Device = "auto",
+) -> None:
+    """Why the labels of some inputs of a run fell under an attack, or did not: a page with the conditions per class."""
+    with sentences():
+        import unshaken
+
+        page = unshaken.explain(
+            run,
+            inputs=input_ or (),
+            model=model,
+            attack=attack,
+            eps=eps,
+            data_root=data_root,
+            device=device,
+            say=typer.echo,
+        )
+        typer.echo(f"\nThe page: {page}")
 
 
 @app.command("list")

@@ -105,14 +105,15 @@ def seed_of(model: Table, config: Table) -> int:
 
 def load_data(config: Table, data_root: str | Path | None, device: torch.device) -> dict[str, Data]:
     """The test split, and the train split where a model is trained, on the device."""
-    settings = {word: config["data"][word] for word in ("seed", "size")}
     splits = ["test"] + ["train"] * any(model["training"] for model in config["models"])
-    found = {}
-    for split in splits:
-        limit = config["data"][f"{split}_limit"]
-        data = load(config["data"]["name"], split=split, limit=limit, data_root=data_root, **settings)
-        found[split] = data._replace(x=data.x.to(device), y=data.y.to(device))
-    return found
+    return {split: load_split(config["data"], split, data_root, device) for split in splits}
+
+
+def load_split(section: Table, split: str, data_root: str | Path | None, device: torch.device) -> Data:
+    """The images that [data] names, on the device."""
+    settings = {"limit": section[f"{split}_limit"], "seed": section["seed"], "size": section["size"]}
+    data = load(section["name"], split=split, data_root=data_root, **settings)
+    return data._replace(x=data.x.to(device), y=data.y.to(device))
 
 
 def fingerprint(recipe: Recipe, data: dict[str, Data]) -> Table:
@@ -176,7 +177,7 @@ def attack_unit(
     for first in range(0, len(data.y), at_once):
         x, y = data.x[first : first + at_once], data.y[first : first + at_once]
         started = time.perf_counter()
-        x_adv, zero_gradient = _perturb(unit, model, x, y, sizes)
+        x_adv, zero_gradient = perturb(unit, model, x, y, sizes)
         seconds += time.perf_counter() - started
         rows = _rows(unit, model, x, y, x_adv, inference, settings.get("norm", ""))
         place = rows["index"].to_numpy()
@@ -243,9 +244,7 @@ def _sizes(attack: Table, settings: Table, repeat: int, data: Data) -> tuple[lis
     return [*sizes, 0.0, box], [*roles, "check", "check"]
 
 
-def _perturb(
-    unit: Unit, model: StochasticClassifier, x: Tensor, y: Tensor, sizes: list[float]
-) -> tuple[Tensor, Tensor]:
+def perturb(unit: Unit, model: StochasticClassifier, x: Tensor, y: Tensor, sizes: list[float]) -> tuple[Tensor, Tensor]:
     """(x_adv (E, n, ...), whether each gradient was exactly zero at the first step (n,): 1, 0, NaN: unknown)."""
     attack = unit.config["attack"]
     zero = torch.full((len(y),), float("nan"))

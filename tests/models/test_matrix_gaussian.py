@@ -81,8 +81,16 @@ def test_variances_start_at_minus_3():
     assert all((variance == 1).all() for variance in wide.variances().values())
 
 
-def test_outputs_drawn_in_training_have_the_moments_of_drawn_weights():
-    model = spread_out(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)))
+@pytest.mark.parametrize(
+    "net",
+    [
+        nn.Sequential(nn.Flatten(), nn.Linear(12, 3)),
+        nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 12)),
+        nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)),
+    ],
+)
+def test_outputs_drawn_in_training_have_the_moments_of_drawn_weights(net):
+    model = MatrixGaussian(net, initial_log_variance=-1.0)
     assert model.local is not None
     local = torch.cat([model.training_logits(X, 500, seed).detach() for seed in range(8)])
     drawn = model.logits(X, model.draw(4000, seed=1)).detach()

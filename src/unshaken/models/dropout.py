@@ -94,7 +94,7 @@ class Dropout(StochasticClassifier):
         def sample(seed: int, index: int) -> State:
             rng = generator(seed, index, self.device)
             return {
-                f"{name}.mask{call}": layer.mask(shape, rng, like)
+                f"{name}.mask{call}": self.laid_out(layer.mask(shape, rng, like).unsqueeze(0)).squeeze(0)
                 for name, layer in self.layers.items()
                 for call, shape in enumerate(layer.masks)
             }

@@ -96,9 +96,10 @@ class MatrixGaussian(StochasticClassifier):
         if self.local is None or self.drops:
             return super().training_logits(x, draws, seed)
         self.cost.forwards += draws * len(x)
+        rng = generator(seed, 0, x.device)  # one for all layers: their noises are independent
         for layer in self.local:
             if isinstance(layer, LocalDense):
-                layer.inputs, layer.draws, layer.rng = len(x), draws, generator(seed, 0, x.device)
+                layer.inputs, layer.draws, layer.rng = len(x), draws, rng
         logits: Tensor = self.local(x)
         return logits.unflatten(0, (draws, len(x)))
 

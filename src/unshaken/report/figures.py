@@ -136,7 +136,7 @@ def picture_figure(pictures: Pictures, names: Sequence[str], *, narrow: bool = F
     change = (pictures.attacked - pictures.clean) * pictures.gain() + 0.5
     for row, images in enumerate((pictures.clean, change, pictures.attacked)):
         for axis, image in zip(axes[row], images, strict=False):
-            _show(axis, image)
+            show_image(axis, image)
     for i in range(n):
         label, before, after = (_name(names, part[i]) for part in (pictures.labels, pictures.before, pictures.after))
         axes[0, i].set_xlabel(label if before == label else f"{before}\n(is {label})", color=MUTED)
@@ -160,7 +160,7 @@ def _draw_panel(axis: Axes, panel: Panel, styles: dict[str, dict[str, Any]]) -> 
     return handles
 
 
-def _show(axis: Axes, image: Any) -> None:
+def show_image(axis: Axes, image: Any) -> None:
     """One image (H, W, C) in [0, 1] without axes, pixels kept sharp."""
     axis.imshow(
         image[..., :3] if image.shape[-1] >= 3 else image[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="none"

@@ -31,16 +31,12 @@ STATUS = {True: "pass", False: "doubt", None: "not tested"}
 
 def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline], sections: Sequence[Section] = ()) -> str:
     """report.html of one run."""
-    from jinja2 import Environment, StrictUndefined
-
     run, found = source.about, findings(source.rows)
     cautions = doubts(run, source.rows)
     many = any(section.place == "first" for section in sections)
     folded = many or guessing(source, curves)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(typeset=typeset, parts=parts)
-    text = files("unshaken.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(text).render(
+    return render(
+        "page.html.jinja",
         title=run.get("title") or run.get("name", source.folder.name),
         about=run.get("about", ""),
         results=results(source, curves, sections),
@@ -62,6 +58,17 @@ def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline], se
         made=_made(run),
         command=run.get("command", ""),
     )
+
+
+def render(template: str, **told: Any) -> str:
+    """A template of this folder, with the style that all pages share."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(typeset=typeset, parts=parts)
+    folder = files("unshaken.report")
+    text, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in (template, "page.css"))
+    return environment.from_string(text).render(style=style, **told)
 
 
 def _reasons(found: list[Finding], cautions: list[str]) -> list[tuple[str, str]]:

@@ -1,0 +1,79 @@
+"""Why a label fell or did not: the conditions of one input, and its margins along the perturbation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from unshaken.analysis.conditions import Robustness, robustness, smoothness_of
+from unshaken.models import Draws, StochasticClassifier
+from unshaken.predict import predict
+from unshaken.types import Inputs, Labels
+
+REACH, POINTS = 3.0, 61  # how far the perturbation is followed, in its own length, and at how many points
+
+
+class Explanation(NamedTuple):
+    """One input x with label y and one perturbation δ, under one set of inference draws."""
+
+    label: int
+    before: Tensor  # (K,), probabilities at x
+    after: Tensor  # (K,), at x + δ
+    robustness: Robustness  # of this input alone: (K,) and scalars
+    smoothness: float | None  # L
+    scales: Tensor  # (T,), from 0 to REACH
+    margins: Tensor  # (T, K), f_y − f_c at x + scale · δ, not clipped to the box
+
+    @property
+    def falls_at(self) -> float | None:
+        """The first of the scales at which x + scale · δ is not classified as y; None where there is none."""
+        wrong = (self.margins < 0).any(1).nonzero()
+        return float(self.scales[wrong[0, 0]]) if len(wrong) else None
+
+    @property
+    def nearest(self) -> int:
+        """The class that the linear condition says is reached first."""
+        return int(self.robustness.linear_class)
+
+    @property
+    def needed_cosine(self) -> float:
+        """The cosine at which a perturbation of this length would reach the nearest class if its margin were linear.
+
+        −margin / (‖∇margin‖ · ‖δ‖): below −1, no direction would do.
+        """
+        at, found = self.nearest, self.robustness
+        return float(-found.margin[at] / (found.gradient_norm[at] * found.length))
+
+    @property
+    def needed_length(self) -> float:
+        """The length at which the best direction would reach the nearest class if its margin were linear."""
+        return float(self.robustness.margin[self.nearest] / self.robustness.gradient_norm[self.nearest])
+
+
+def explanations(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    x_adv: Inputs,
+    draws: Draws,
+    *,
+    smoothness: float | str | None = None,
+    batch_size: int = 256,
+) -> list[Explanation]:
+    """An `Explanation` for every input: what `robustness` says, and the margins along the line through x and x_adv.
+
+    Arguments and errors are those of `robustness`.
+    """
+    found = robustness(model, x, y, x_adv, draws, smoothness=smoothness, batch_size=batch_size)
+    kept, told = draws.keep(), []
+    scales = torch.linspace(0, REACH, POINTS, dtype=x.dtype, device=x.device)
+    for i, label in enumerate(y.tolist()):
+        line = x[i] + scales.view(-1, *[1] * (x.dim() - 1)) * (x_adv[i] - x[i])
+        scores = predict(model, torch.cat([line, x_adv[i : i + 1]]), kept, batch_size=batch_size).double()
+        margins = scores[:-1, label : label + 1] - scores[:-1]
+        own = Robustness._make(None if part is None else part[i] for part in found)
+        limit = smoothness_of(model, smoothness)
+        told.append(Explanation(label, scores[0], scores[-1], own, limit, scales, margins))
+    return told

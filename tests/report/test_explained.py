@@ -1,0 +1,103 @@
+"""The sentences of an explanation: what happened, by how much, and what would have to change."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from unshaken.analysis.conditions import Robustness
+from unshaken.analysis.explanation import POINTS, REACH, Explanation
+from unshaken.report.explained import Case, case_figure, outcome, sentences
+
+NAMES = ("cat", "dog", "fox")
+
+
+def made(
+    margin: float = 0.4, slope: float = -0.2, after: float = 0.2, *, length: float = 2.0, norm: float = 0.5
+) -> Explanation:
+    """A cat whose margin over dogs is `margin`, by the tangent margin + slope and really `after`, at the attack."""
+    inf, nan = math.inf, math.nan
+    distance = inf if slope >= 0 else -margin * length / slope
+    robustness = Robustness(
+        margin=torch.tensor([inf, margin, 0.9]).double(),
+        slope=torch.tensor([0.0, slope, 0.1]).double(),
+        gradient_norm=torch.tensor([0.0, norm, 1.0]).double(),
+        cosine=torch.tensor([nan, slope / (norm * length) if length else nan, 0.05]).double(),
+        linear_distance=torch.tensor([inf, max(distance, 0.0), inf]).double(),
+        smooth_distance=None,
+        length=torch.tensor(length).double(),
+        correct=torch.tensor(margin > 0),
+        survived=torch.tensor(after > 0),
+        linear=torch.tensor(margin > 0 and margin + slope > 0),
+        smooth=None,
+        linear_class=torch.tensor(1),
+        smooth_class=None,
+    )
+    scales = torch.linspace(0, REACH, POINTS)
+    margins = torch.stack([0 * scales, margin + (after - margin) * scales, 0.9 + 0 * scales], 1).double()
+    before, moved = (torch.tensor([0.5 + m / 2, 0.5 - m / 2, 0.0]).double() for m in (margin, after))
+    return Explanation(0, before, moved, robustness, None, scales, margins)
+
+
+def test_a_label_that_stood_says_what_would_make_it_fall():
+    told = sentences(made(), NAMES)
+    assert outcome(made()) == "stood"
+    assert told[0] == "It is cat, with probability 0.700 before the attack and 0.600 after it."
+    assert told[1] == (
+        "Its margin over dog is 0.400; to first order the perturbation takes 0.200 of it away (gradient norm 0.500 × "
+        "length 2.00 × cosine -0.20), so by the linear condition the label stands, as it does."
+    )
+    assert told[2] == (
+        "For the label to fall, the perturbation would have to be 2.00 times as long by the linear condition, 2.05 times "
+        "in fact; to first order its cosine at this length would have to be below -0.40, and is -0.20."
+    )
+
+
+def test_a_label_that_fell_says_what_would_make_it_stand():
+    told = sentences(made(slope=-0.8, after=-0.4), NAMES)
+    assert outcome(made(after=-0.4)) == "fell"
+    assert told[0].endswith("and 0.300 after it, when dog has 0.700.")
+    assert "takes 0.800 of it away" in told[1]
+    assert told[1].endswith("by the linear condition the label falls, as it does.")
+    assert told[2].startswith(
+        "For the label to stand, the perturbation would have to be shorter than 0.50 times its length by the linear "
+        "condition, 0.55 times in fact; to first order its cosine at this length would have to be above -0.40"
+    )
+
+
+def test_where_the_condition_is_wrong_it_says_so():
+    assert sentences(made(slope=-0.2, after=-0.1), NAMES)[1].endswith("the label stands, which it does not.")
+
+
+def test_a_perturbation_that_moves_away_has_no_distance():
+    told = sentences(made(slope=0.2, after=0.5), NAMES)
+    assert "adds 0.200 to it" in told[1]
+    assert "no number of times as long by the linear condition, more than 3 times in fact" in told[2]
+
+
+def test_where_no_direction_is_enough_it_says_what_length_is():
+    assert sentences(made(norm=0.1), NAMES)[2].endswith(
+        "no direction of this length is enough, the best one needs 4.00."
+    )
+
+
+def test_a_wrong_input_and_one_that_was_not_moved_have_nothing_to_explain():
+    wrong, still = made(margin=-0.2, after=-0.3), made(length=0.0, slope=0.0, after=0.4)
+    assert outcome(wrong) == "wrong before the attack"
+    assert sentences(wrong, NAMES)[-1] == "It was taken for dog before the attack, so there is no label to defend."
+    assert len(sentences(still, NAMES)) == 2
+    assert "its gradient was exactly zero under all attack draws" in sentences(still, NAMES)[1]
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_figure_shows_the_images_and_the_margins_with_a_tangent(narrow):
+    clean = np.zeros((1, 4, 4), dtype=np.float32)
+    figure = case_figure(Case(3, clean, clean + 0.25, made()), NAMES, narrow=narrow)
+    *images, curves = figure.axes
+    assert [axis.get_xlabel() for axis in images] == ["clean", "change × 2", "attacked"]
+    assert [text.get_text() for text in curves.get_legend().get_texts()] == ["over dog", "over fox", "its tangent"]
+    tangent = next(line for line in curves.lines if line.get_label() == "its tangent")
+    assert tangent.get_ydata()[[0, -1]] == pytest.approx([0.4, 0.4 - 3 * 0.2])

@@ -1,0 +1,108 @@
+"""`explain` on a run: its own attack, its own draws, and inputs that are there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from unshaken.experiment import run
+from unshaken.explain import explain
+from unshaken.recipe import read_recipe
+from unshaken.report.source import load_run
+
+RECIPE = """
+[data]
+name = "digits"
+train_limit = 400
+test_limit = 30
+[network]
+kind = "mlp"
+widths = [16]
+[model]
+kind = "smoothing"
+sigma = 0.2
+base = { kind = "matrix_gaussian" }
+[training]
+epochs = 6
+optimizer = { kind = "adam", lr = 0.01 }
+[evaluation]
+eps = [0.5, 1.0]
+draws = 10
+repeats = 1
+[[attacks]]
+kind = "fgm"
+draws = 5
+[[attacks]]
+kind = "pgd"
+norm = "l2"
+steps = 2
+draws = 2
+start = "uniform"
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("explain")
+    (folder / "small.toml").write_text(RECIPE)
+    return run(read_recipe(str(folder / "small.toml")), out=folder / "runs")
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / made.name))
+
+
+@pytest.mark.parametrize("attack", ["FGM-5", "PGD-2"])
+def test_what_it_says_of_an_input_is_what_the_run_found(folder, attack):
+    said: list[str] = []
+    page = explain(folder, inputs=range(30), attack=attack, eps=1.0, say=said.append)
+    rows = load_run(folder).rows
+    attacked = rows[(rows.eps == 1.0) & (rows.role == "sweep") & (rows.attack_draws == attack[-1])].set_index("index")
+    clean = rows[rows.attack == "none"].set_index("index")
+    for place, line in enumerate(said):
+        stood, right = bool(attacked.correct[place]), bool(clean.correct[place])
+        assert line.startswith(f"input {place} {'wrong before' if not right else 'stood' if stood else 'fell'}")
+    assert {"stood", "fell"} <= {line.split()[2].rstrip(".") for line in said}
+    text = page.read_text()
+    assert page == folder / "explain.html"
+    assert text.count("<section") == 30
+    assert "smooth distance" in text
+    assert (folder / "explain" / "input-7.png").exists()
+
+
+def test_by_default_it_shows_some_that_fell_and_some_that_stood(folder):
+    said: list[str] = []
+    explain(folder, say=said.append)
+    assert {line.split()[2].rstrip(".") for line in said} == {"fell", "stood"}
+    assert len(said) == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"inputs": [30]}, "there is no input 30: the run has 30 of them, from 0 to 29"),
+        ({"inputs": [-1]}, "there is no input -1"),
+        ({"model": "smothing"}, "unknown model 'smothing': did you mean 'smoothing'"),
+        ({"attack": "FGM-6"}, "unknown attack 'FGM-6': did you mean 'FGM-5'"),
+        ({"eps": 0.7}, "was not run with eps 0.7; choose one of: 0.5, 1"),
+    ],
+)
+def test_what_is_not_there_is_answered_in_a_sentence(folder, settings, told):
+    with pytest.raises(ValueError, match=told):
+        explain(folder, **settings)
+
+
+def test_a_run_that_is_none_or_has_no_model_or_other_images_is_refused(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a run"):
+        explain(tmp_path)
+    about = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(about.replace('"test_limit": 30', '"test_limit": 29'))
+    with pytest.raises(ValueError, match="was made with other test images than 'digits' has now"):
+        explain(folder)
+    (folder / "run.json").write_text(about)
+    next((folder / "models").glob("*.safetensors")).unlink()
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        explain(folder)
