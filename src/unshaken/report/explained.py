@@ -145,10 +145,9 @@ def case_figure(case: Case, names: Sequence[str], *, narrow: bool = False) -> Fi
 def _margins(axis: Axes, why: Explanation, names: Sequence[str]) -> None:
     """f_y − f_c along the perturbation, with the tangent and the smooth bound of the class that is nearest."""
     scales, found = why.scales.numpy(), why.robustness
-    lowest = why.margins.masked_fill(why.margins.new_zeros(why.margins.shape[1]).bool(), 0).clone()
-    lowest[:, why.label] = math.inf
-    order = lowest.amin(0).argsort()[:CLASSES].tolist()
-    order = [why.nearest, *(c for c in order if c != why.nearest)][:CLASSES]
+    lowest = why.margins.amin(0)
+    rest = sorted((c for c in range(len(lowest)) if c not in (why.label, why.nearest)), key=lambda c: float(lowest[c]))
+    order = [why.nearest, *rest][:CLASSES]
     for place, c in enumerate(order):
         colour = [MEAN_COLOUR, *OTHERS][place % (1 + len(OTHERS))]
         axis.plot(
