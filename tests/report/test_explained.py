@@ -51,8 +51,8 @@ def test_a_label_that_stood_says_what_would_make_it_fall():
         "length 2.00 × cosine -0.20), so by the linear condition the label stands, as it does."
     )
     assert told[2] == (
-        "For the label to fall, the perturbation would have to be 2.00 times as long by the linear condition, 2.05 times "
-        "in fact; to first order its cosine at this length would have to be below -0.40, and is -0.20."
+        "For the label to fall, the perturbation would have to be 2.00 times as long by the linear condition, 2.05 "
+        "times in fact; to first order its cosine at this length would have to be below -0.40, and is -0.20."
     )
 
 
@@ -96,7 +96,8 @@ def test_a_wrong_input_and_one_that_was_not_moved_have_nothing_to_explain():
 def test_a_figure_shows_the_images_and_the_margins_with_a_tangent(narrow):
     clean = np.zeros((1, 4, 4), dtype=np.float32)
     figure = case_figure(Case(3, clean, clean + 0.25, made()), NAMES, narrow=narrow)
-    *images, curves = figure.axes
+    (curves,) = (axis for axis in figure.axes if axis.get_legend() is not None)
+    images = [axis for axis in figure.axes if axis is not curves]
     assert [axis.get_xlabel() for axis in images] == ["clean", "change × 2", "attacked"]
     assert [text.get_text() for text in curves.get_legend().get_texts()] == ["over dog", "over fox", "its tangent"]
     tangent = next(line for line in curves.lines if line.get_label() == "its tangent")
