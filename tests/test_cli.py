@@ -19,6 +19,9 @@ def unshaken(*words: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+AGAIN = ("demo", "mean_saturation", "mean_gradient_agreement", "sampling_inference_draws")  # with most of the sections
+
+
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in recipe_folders()[0].glob("*.toml")))
 def test_every_recipe_runs_at_smoke_and_makes_its_page(recipe: str, tmp_path: Path) -> None:
     code, out, err = unshaken("run", recipe, "--preset", "smoke", "--out", str(tmp_path))
@@ -31,11 +34,12 @@ def test_every_recipe_runs_at_smoke_and_makes_its_page(recipe: str, tmp_path: Pa
         .read_text()
         .startswith("model,attack,norm,loss,attack_draws,steps,inference_draws,eps,n,accuracy,low,high\n")
     )
-    before = page.read_text(encoding="utf-8")
-    page.unlink()
-    code, out, err = unshaken("report", str(page.parent))
-    assert code == 0, err
-    assert page.read_text(encoding="utf-8") == before
+    if recipe in AGAIN:
+        before = page.read_text(encoding="utf-8")
+        page.unlink()
+        code, out, err = unshaken("report", str(page.parent))
+        assert code == 0, err
+        assert page.read_text(encoding="utf-8") == before
 
 
 def test_help_answers_in_under_a_second() -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS
+from unshaken.attacks.pgd import check_restarts
 from unshaken.checks import attack_name
 from unshaken.errors import lookup, nearest, unknown
 from unshaken.models import MODELS
@@ -241,6 +242,10 @@ def _attacks(entries: list[Table], sizes: list[float]) -> list[Table]:
                 raise ValueError(
                     f"{where}: eps {max(eps):g} is larger than the whole input box; is {max(eps):g}/255 meant?"
                 )
+            try:
+                check_restarts(attack.get("restarts", 1), attack.get("start", "none"))
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
             attacks.append({**attack, "eps": eps})
     for attack, (name, label) in zip(attacks, _labels(attacks), strict=True):
         attack.update(name=name, label=label)

@@ -82,9 +82,7 @@ def pgd(
         check_positive("step_size", step_size)
     if start not in STARTS:
         raise unknown("start", start, STARTS)
-    check_count("restarts", restarts)
-    if restarts > 1 and start == "none":
-        raise ValueError(f"restarts start anew: {restarts} of them need start 'uniform' or 'gaussian', not 'none'.")
+    check_restarts(restarts, start)
     objective, ball = lookup("loss", loss, LOSSES), lookup("norm", norm, NORMS)
     sizes = _sizes(eps, x)  # (E, B)
     radius = sizes.flatten()
@@ -175,6 +173,13 @@ def _strongest(
         x_adv, best = torch.where(higher.view(-1, *[1] * (x_adv.dim() - 1)), other, x_adv), torch.maximum(best, value)
         used += more
     return x_adv, used
+
+
+def check_restarts(restarts: int, start: str) -> None:
+    """Several restarts need a start that is not always the same."""
+    check_count("restarts", restarts)
+    if restarts > 1 and start == "none":
+        raise ValueError(f"restarts start anew: {restarts} of them need start 'uniform' or 'gaussian', not 'none'.")
 
 
 def _sizes(eps: Eps, x: Inputs) -> Tensor:
