@@ -23,7 +23,7 @@ FGM = {"FGM": partial(fgm, draws=3)}
 PREFIX = ["index", "repeat", "attack", "eps", "inference_draws"]
 OUTCOME = ["correct", "survived", "linear", "linear_distance", "linear_class"]
 COLUMNS = [*PREFIX, *OUTCOME, "margin", "cosine", "gradient_norm", "length"]
-HOME = import_module("unshaken.analysis.conditions")
+HOME = import_module("unshaken.analysis.margins")
 
 
 def moved(n: int, *sizes: float, dtype=torch.float32, seed: int = 3) -> Tensor:

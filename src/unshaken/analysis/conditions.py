@@ -6,23 +6,22 @@ Source: Däubener & Fischer, "How sampling impacts the robustness of stochastic 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from unshaken.analysis import margins
+from unshaken.analysis.margins import DIFFERENTIABLE, Measured, measure
 from unshaken.errors import lookup, unknown
 from unshaken.models import Draws, StochasticClassifier, derive, shared_draws
-from unshaken.predict import RULES, predict
-from unshaken.types import Inputs, Labels, Logits
-from unshaken.validate import check_count, check_eps, check_inputs, check_labels, check_positive
+from unshaken.predict import RULES
+from unshaken.types import Inputs, Labels
+from unshaken.validate import check_count, check_eps, check_inputs, check_positive
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-BLOCK = 2**24  # numbers in the margin gradients of all classes of one slice of the inputs: 64 MiB
-DIFFERENTIABLE = {word: RULES[word] for word in ("probability", "logit")}
 
 
 def published(sigma: float) -> float:
@@ -93,7 +92,7 @@ def robustness(
         draws: the inference draws; those that made x_adv are refused unless `allow_shared_draws`.
         smoothness: L, or a word of SMOOTHNESS for a model with input noise; without it there is no smooth condition.
         rule: f is the mean "probability" or the mean "logit".
-        batch_size: inputs in one pass; fewer where the gradients of all classes would take more than BLOCK numbers.
+        batch_size: inputs in one pass; fewer where the gradients of all classes would take more than 64 MiB.
 
     The gradients take K − 1 backward passes per input and draw (`model.cost.gradients`), one for each margin. Memory
     does not grow with the number of draws.
@@ -105,7 +104,7 @@ def robustness(
     if not allow_shared_draws:
         _check_draws(x_adv, draws)
     stacked = x_adv if x_adv.dim() > x.dim() else x_adv[None]
-    (measured,) = _measure(model, x, y, stacked, draws, (len(draws),), rule, batch_size)
+    (measured,) = measure(model, x, y, stacked, draws, (len(draws),), rule, batch_size)
     found = _judge(measured, limit)
     if stacked is x_adv:
         return found
@@ -153,7 +152,7 @@ def conditions(
     check_eps(sizes, len(x))
     if not attacks:
         raise ValueError("there are no attacks whose perturbations could be judged.")
-    at_once = max(1, BLOCK // (len(attacks) * len(sizes) * x[0].numel()))
+    at_once = max(1, margins.BLOCK // (len(attacks) * len(sizes) * x[0].numel()))
     slices = [slice(first, first + at_once) for first in range(0, len(x), at_once)]
     grid = pd.MultiIndex.from_product(
         [attacks, sizes, counts, range(len(x))], names=["attack", "eps", "inference_draws", "index"]
@@ -165,7 +164,7 @@ def conditions(
         found = []
         for at in slices:
             x_adv = _perturb(model, x[at], y[at], attacks, sizes, own, inference)
-            measured = _measure(model, x[at], y[at], x_adv, inference, counts, rule, batch_size)
+            measured = measure(model, x[at], y[at], x_adv, inference, counts, rule, batch_size)
             found.append([_columns(_judge(each, limit)) for each in measured])
         columns = {
             name: torch.cat([torch.stack([each[name] for each in part], 1) for part in found], 2).flatten()
@@ -234,9 +233,6 @@ def _check_draws(x_adv: Tensor, draws: Draws) -> None:
         )
 
 
-# What is measured: perturbations, predictions, gradients
-
-
 def _perturb(
     model: StochasticClassifier,
     x: Inputs,
@@ -259,122 +255,6 @@ def _perturb(
         _check_draws(x_adv, inference)
         found.append(x_adv)
     return torch.cat(found)
-
-
-class Measured(NamedTuple):
-    """What the conditions are made of, for B inputs and E perturbations of each, in float64."""
-
-    margin: Tensor  # (B, K)
-    gradient_norm: Tensor  # (B, K)
-    correct: Tensor  # (B,)
-    slope: Tensor  # (E, B, K)
-    length: Tensor  # (E, B)
-    survived: Tensor  # (E, B)
-
-
-def _measure(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
-    x_adv: Tensor,
-    draws: Draws,
-    counts: Sequence[int],
-    rule: str,
-    batch_size: int,
-) -> list[Measured]:
-    """One for the first k draws of each k of `counts`, in that order; slice by slice of the inputs."""
-    if torch.is_inference_mode_enabled():
-        raise ValueError("the conditions need gradients, which torch.inference_mode() forbids: call it outside.")
-    with torch.no_grad():
-        classes = model.logits(x[:1], draws[:1]).shape[-1]
-    check_labels(y, classes)
-    draws, ordered = draws.keep(), sorted(counts)
-    size = max(1, min(batch_size, BLOCK // ((classes - 1 + len(x_adv)) * x[0].numel())))
-    parts = []
-    for first in range(0, len(x), size):
-        at = slice(first, first + size)
-        others = (y[at, None] + torch.arange(1, classes, device=y.device)) % classes  # (b, K − 1), all classes but y
-        sums = _running_sums(model, x[at].detach(), y[at], others, x_adv[:, at].detach(), draws, ordered, rule)
-        delta = (x_adv[:, at] - x[at]).detach()
-        parts.append([_reduced(part, y[at], others, delta) for part in sums])
-    axes = (0, 0, 0, 1, 1, 1)  # of the inputs
-    whole = [Measured(*map(torch.cat, zip(*each, strict=True), axes)) for each in zip(*parts, strict=True)]
-    return [whole[ordered.index(count)] for count in counts]
-
-
-class Means(NamedTuple):
-    """Means over draws."""
-
-    scores: Tensor  # f(x), (b, K)
-    gradients: Tensor  # ∇margin_c, (K − 1, b, ...)
-    perturbed: Tensor  # f(x_adv), (E·b, K)
-
-
-def _running_sums(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
-    others: Tensor,
-    x_adv: Tensor,
-    draws: Draws,
-    counts: Sequence[int],
-    rule: str,
-) -> Iterator[Means]:
-    """Means over the first k draws for each k of `counts`, which increase, in one pass over the draws."""
-    moved = x_adv.flatten(0, 1)  # predicted b at a time, so that each input has its place in the batch of x
-    scores, gradients, perturbed = torch.zeros(()).to(x), x.new_zeros(others.shape[1], *x.shape), torch.zeros(()).to(x)
-    used = 0
-    for count in counts:
-        for chunk in draws[used:count].chunks(model.graph_draws(x)):
-            kept = chunk.keep()
-            scores = scores + _add_gradients(model, x, y, others, kept, DIFFERENTIABLE[rule], gradients)
-            perturbed = perturbed + len(chunk) * predict(model, moved, kept, rule=rule, batch_size=len(x))
-        used = count
-        yield Means(scores / count, gradients / count, perturbed / count)
-
-
-@torch.enable_grad()
-def _add_gradients(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
-    others: Tensor,
-    draws: Draws,
-    score: Callable[[Logits], Tensor],
-    total: Tensor,
-) -> Tensor:
-    """The sum of the scores over draws, (b, K); that of ∇(f_y − f_c) is added to `total` (K − 1, b, ...).
-
-    One backward pass per class: vectorising them (`is_grads_batched`) was measured slower on all but a few inputs.
-    """
-    x = x.detach().requires_grad_()
-    scores = score(model.logits(x, draws)).sum(0)
-    if bool(scores.isnan().any()):
-        raise ValueError("the prediction is NaN: the network gives NaN or infinite logits for these inputs.")
-    if scores.requires_grad:  # not of a classifier that ignores its input
-        model.cost.gradients += len(total) * len(draws) * len(x)
-        margins = (scores.gather(1, y[:, None]) - scores.gather(1, others)).sum(0).unbind()
-        for into, margin in zip(total, margins, strict=True):
-            last = margin is margins[-1]
-            into += torch.autograd.grad(margin, x, retain_graph=not last, materialize_grads=True)[0]
-    return scores.detach()
-
-
-def _reduced(means: Means, y: Labels, others: Tensor, delta: Tensor) -> Measured:
-    """Norms and products of the gradients with `delta` (E, b, ...); squares of small gradients need float64."""
-    gradients, moves = means.gradients.flatten(2), delta.flatten(2)
-    margin = (means.scores.gather(1, y[:, None]) - means.scores).double()
-    slope = torch.einsum("ebd,cbd->ebc", moves, gradients).double()
-    norm = torch.linalg.vector_norm(gradients, dim=-1, dtype=torch.float64).T
-    perturbed = means.perturbed.view(*moves.shape[:2], -1)
-    return Measured(
-        margin=margin.scatter(1, y[:, None], torch.inf),
-        gradient_norm=torch.zeros_like(margin).scatter(1, others, norm),
-        correct=means.scores.argmax(-1) == y,
-        slope=margin.new_zeros(perturbed.shape).scatter(2, others.expand_as(slope), slope),
-        length=torch.linalg.vector_norm(moves, dim=-1, dtype=torch.float64),
-        survived=perturbed.argmax(-1) == y,
-    )
 
 
 # What follows from it

@@ -291,7 +291,8 @@ def _settled(figure: Figure) -> Figure:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axis in figure.axes:
-        axis.set_position([round(part, 6) for part in axis.get_position(original=True).bounds])
+        left, bottom, width, height = (round(part, 6) for part in axis.get_position(original=True).bounds)
+        axis.set_position((left, bottom, width, height))
     return figure
 
 
