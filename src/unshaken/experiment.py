@@ -193,7 +193,8 @@ class Work:
             except (Damaged, OSError):  # the other run says so, when it is continued
                 continue
             write_whole(path.with_suffix(".safetensors"), partial(Path.write_bytes, data=copied))
-            write_json(path, told | {"unit": unit.name, "model": unit.model})
+            taken = {"unit": unit.name, "model": unit.model, "taken_from": found.parents[1].name}
+            write_json(path, told | taken)
             self.say(f"{unit.label} is trained already: taken from {found.parents[1].name}.")
             return
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unshaken.analysis.explanation import explanations
-from unshaken.attacks import ATTACKS
 from unshaken.data import Data
 from unshaken.errors import lookup
 from unshaken.experiment import choose_device
-from unshaken.parts import Table, full
+from unshaken.parts import Table
 from unshaken.recipe import Recipe
 from unshaken.report.explained import Case, explained_page, outcome, sentences
 from unshaken.report.source import Source, attack_entry, load_run
@@ -118,10 +117,8 @@ def _cases(source: Source, model_label: str, attack: Table, data: Data, size: fl
     model = new_model(train.config, train.config["seed"], data)
     model.load(source.folder / "models" / f"{train.name}.safetensors")
     x, y = data.x[places], data.y[places]
-    if full(attack, ATTACKS).get("start", "none") == "none":
-        x_adv = perturb(unit, model, x, y, [size])[0][0]
-    else:  # a random start depends on the place in the batch
-        x_adv = perturb(unit, model, data.x, data.y, [size])[0][0][places]
-    smoothness = "published" if hasattr(model, "sigma") else None
-    told = explanations(model, x, y, x_adv, inference_draws(unit, model), smoothness=smoothness)
+    x_adv = perturb(unit, model, x, y, [size], places)[0][0]
+    rule = unit.config["evaluation"]["rule"]
+    smoothness = "published" if hasattr(model, "sigma") and rule == "probability" else None
+    told = explanations(model, x, y, x_adv, inference_draws(unit, model), smoothness=smoothness, rule=rule)
     return [Case(place, x[i].cpu().numpy(), x_adv[i].cpu().numpy(), told[i]) for i, place in enumerate(places)]

@@ -33,6 +33,7 @@ SUPPLIED = (
     "seed",
     "examples",
     "attacks",
+    "places",
     "progress",
     "checkpoint",
     "watch",

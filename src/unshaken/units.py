@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor
 import unshaken
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS, NORMS
+from unshaken.attacks.pgd import accepted
 from unshaken.data import Data, load
 from unshaken.errors import lookup
 from unshaken.evaluate import evaluate, inference_sets
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = 8  # inputs whose images are kept for the report
 SLICE = 2**24  # numbers in one perturbed slice of the inputs: 64 MiB, and a few copies of it while it is made
+AROUND = ("smoothing", "mean_network")  # models that are trained as what they are made of,
+BLIND = ("clean", "variable_noise")  # on inputs that do not look at the model
 CLEAN = {"kind": "none", "label": "clean", "eps": [0.0]}
 
 
@@ -57,10 +60,14 @@ class Unit:
 
     @cached_property
     def digest(self) -> str:
-        """The hash of `config`; for training, of what is trained: a model around another one is trained as that is."""
+        """The hash of `config`; for training, of what is trained: a model around another one is trained as that is.
+
+        But not where the learner's inputs are made by an attack, which is one on the whole model.
+        """
         made = dict(self.config)
-        while self.kind == "train" and "base" in made["model"]:
-            made["model"] = made["model"]["base"]
+        if self.kind == "train" and ((made["training"] or {}).get("inputs") or {}).get("kind") in BLIND:
+            while made["model"]["kind"] in AROUND:
+                made["model"] = made["model"]["base"]
         return digest(made)
 
 
@@ -74,6 +81,7 @@ def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
     evaluation = {word: value for word, value in config["evaluation"].items() if word != "repeats"}
     for place, model in enumerate(config["models"]):
         label, source = model["label"], _source(config, place, inputs)
+        common["seed"] = source["seed"]  # networks of several seeds have draws of their own
         units.append(Unit("train", label, label, source))
         for repeat in range(config["evaluation"]["repeats"]):
             for attack in (CLEAN, *config["attacks"]):
@@ -177,7 +185,7 @@ def attack_unit(
     for first in range(0, len(data.y), at_once):
         x, y = data.x[first : first + at_once], data.y[first : first + at_once]
         started = time.perf_counter()
-        x_adv, zero_gradient = perturb(unit, model, x, y, sizes)
+        x_adv, zero_gradient = perturb(unit, model, x, y, sizes, range(first, first + len(y)))
         seconds += time.perf_counter() - started
         rows = _rows(unit, model, x, y, x_adv, inference, settings.get("norm", ""))
         place = rows["index"].to_numpy()
@@ -244,7 +252,9 @@ def _sizes(attack: Table, settings: Table, repeat: int, data: Data) -> tuple[lis
     return [*sizes, 0.0, box], [*roles, "check", "check"]
 
 
-def perturb(unit: Unit, model: StochasticClassifier, x: Tensor, y: Tensor, sizes: list[float]) -> tuple[Tensor, Tensor]:
+def perturb(
+    unit: Unit, model: StochasticClassifier, x: Tensor, y: Tensor, sizes: list[float], places: Sequence[int]
+) -> tuple[Tensor, Tensor]:
     """(x_adv (E, n, ...), whether each gradient was exactly zero at the first step (n,): 1, 0, NaN: unknown)."""
     attack = unit.config["attack"]
     zero = torch.full((len(y),), float("nan"))
@@ -256,6 +266,6 @@ def perturb(unit: Unit, model: StochasticClassifier, x: Tensor, y: Tensor, sizes
             zero.copy_((gradient == 0).flatten(1).all(1)[: len(zero)])
 
     function = _attack(attack)
-    watch = {"watch": look} if "watch" in inspect.signature(function).parameters else {}
+    more = accepted(function, places=places, watch=look)
     seed = derive(unit.config["seed"], "repeat", unit.config["repeat"])
-    return function(model, x, y, eps=sizes, seed=seed, **watch), zero
+    return function(model, x, y, eps=sizes, seed=seed, **more), zero

@@ -50,7 +50,7 @@ def check_count(name: str, value: int) -> None:
 
 def check_positive(name: str, value: float) -> None:
     """A finite number above zero."""
-    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+    if isinstance(value, bool) or not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
         raise ValueError(f"{name} must be a number above 0; got {value!r}.")
 
 

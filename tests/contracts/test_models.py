@@ -7,6 +7,7 @@ import torch
 
 from oracles import raises_sentence, small_inputs, small_model, states_equal, truncate
 from unshaken.models import MODELS, load_draws
+from unshaken.training import train
 
 pytestmark = pytest.mark.parametrize("kind", MODELS)
 X, Y = small_inputs()
@@ -160,7 +161,7 @@ def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(kind, tmp_path)
         model.load(path)
     other = next(name for name in MODELS if name != kind)
     small_model(other).save(path)
-    own = getattr(model, "model", model).kind  # a model around another one has its files
+    own = model.stored_kind  # a model around another one has its files
     with raises_sentence(f"holds a '{other}' model; this one is '{own}'"):
         model.load(path)
     model.save(path)
@@ -170,3 +171,12 @@ def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(kind, tmp_path)
     with raises_sentence("no_such_file does not exist", FileNotFoundError):
         model.load(tmp_path / "no_such_file")
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.tensors().items())
+
+
+def test_training_goes_on_from_a_checkpoint(kind, tmp_path):
+    first, whole = small_model(kind), small_model(kind)
+    train(first, X, Y, epochs=1, batch_size=3, checkpoint=tmp_path / "checkpoint")
+    resumed = small_model(kind, seed=1)
+    assert len(train(resumed, X, Y, epochs=2, batch_size=3, checkpoint=tmp_path / "checkpoint")) == 2
+    train(whole, X, Y, epochs=2, batch_size=3)
+    assert all(torch.equal(tensor, whole.tensors()[name]) for name, tensor in resumed.tensors().items())

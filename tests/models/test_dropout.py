@@ -25,6 +25,28 @@ class Twice(nn.Module):
         return self.second(self.drop(self.first(self.drop(x.flatten(1))).relu()))
 
 
+class Unused(nn.Module):
+    """A dropout layer that the forward pass leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.last = nn.Dropout(0.5), nn.Linear(12, 3)
+
+    def forward(self, x):
+        return self.last(x.flatten(1))
+
+
+class Growing(Unused):
+    """A dropout layer that is called once, and later twice."""
+
+    times = 1
+
+    def forward(self, x):
+        for _ in range(self.times):
+            x = self.drop(x)
+        return super().forward(x)
+
+
 def convolutional(layer: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, 6, 2), nn.BatchNorm2d(6), layer, nn.Flatten(), nn.Linear(36, 3)).eval()
 
@@ -132,8 +154,20 @@ def test_a_shape_that_the_network_cannot_take_is_refused():
         (nn.Sequential(nn.Flatten(), nn.Dropout(0.0), nn.Linear(12, 3)), "whose p is above 0; this one has none"),
         (nn.Sequential(nn.Flatten(), nn.Dropout(1.0)), "dropout layer '1' drops everything: its p is 1"),
         (nn.Sequential(nn.Flatten(), nn.AlphaDropout(0.5)), "layer '1' is a AlphaDropout"),
+        (Unused(), "dropout layer 'drop' is not used by the forward pass"),
+        (
+            nn.TransformerEncoderLayer(4, 1, 8, dropout=0.5),
+            r"the dropout inside layer 'self_attn' \(MultiheadAttention\)",
+        ),
     ],
 )
 def test_a_network_without_usable_dropout_is_refused(net, told):
     with raises_sentence(told):
         Dropout(net, SHAPE)
+
+
+def test_a_layer_that_is_called_more_often_than_it_has_masks_is_refused():
+    model = Dropout(Growing(), SHAPE)
+    model.net.times = 2
+    with raises_sentence("a dropout layer was called 1 times when its masks were made, and now once more"):
+        model.logits(X, model.draw(1, seed=0))

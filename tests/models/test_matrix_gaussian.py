@@ -188,3 +188,25 @@ def test_a_convolutional_network_has_a_matrix_for_every_layer():
 def test_what_cannot_be_made_is_refused(net, settings, told):
     with raises_sentence(told):
         MatrixGaussian(net, **settings)
+
+
+class Doubled(nn.Linear):
+    """A dense layer with a forward pass of its own."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_a_layer_with_a_forward_pass_of_its_own_is_trained_with_drawn_weights():
+    model = MatrixGaussian(nn.Sequential(nn.Flatten(), Doubled(12, 3)))
+    torch.testing.assert_close(model.training_logits(X, 3, 7), model.logits(X, model.draw(3, seed=7)))
+
+
+def test_weights_that_are_shared_or_made_of_others_are_refused():
+    shared = nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.Linear(12, 12))
+    shared[2].weight = shared[1].weight
+    with raises_sentence("needs a weight of its own for every layer; two layers share one here"):
+        MatrixGaussian(shared)
+    made = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(12, 3)))
+    with raises_sentence("layer '1' has no weight of its own to be random"):
+        MatrixGaussian(made)

@@ -50,3 +50,11 @@ def test_a_model_without_a_mean_network_is_refused():
 def test_the_shape_of_its_inputs_is_that_of_its_model():
     alone = MeanNetwork(small_model("dropout"))
     assert alone.shape == SHAPE
+
+
+@pytest.mark.parametrize("base", ["mean_field", "dropout"])
+def test_its_moments_are_its_logits_without_variance(base):
+    alone = MeanNetwork(small_model(base))
+    mean, variance = alone.moments(X)
+    torch.testing.assert_close(mean, alone.logits(X, alone.mean())[0])
+    assert not variance.any()

@@ -10,6 +10,7 @@ from torch import nn
 
 from oracles import raises_sentence
 from unshaken.models import Deterministic, MeanField, load_draws
+from unshaken.models.dropout import Masked
 from unshaken.models.moments import RULES, Moments, dropped, propagate, rectified
 from unshaken.networks import Normalise, Residual, mlp, resnet18, small_cnn, wide_resnet
 
@@ -192,17 +193,23 @@ def test_dropout_that_stays_on_has_the_moments_of_its_masks(p, spread):
     mean = torch.tensor([-2.0, 0.0, 0.5, 3.0])
     entries = mean + spread * torch.randn(400_000, 4, generator=rng)
     entries *= torch.empty_like(entries).bernoulli_(1 - p, generator=rng) / (1 - p)
-    found = dropped(nn.Dropout(p), Moments(mean, torch.full((4,), spread**2)), {})
+    mask = {"mask0": Moments(torch.ones(()), torch.tensor(p / (1 - p)))}
+    layer = Masked(p, channels=False)
+    found = dropped(layer, Moments(mean, torch.full((4,), spread**2)), mask)
     torch.testing.assert_close(found.mean, entries.mean(0), rtol=0, atol=0.02)
     torch.testing.assert_close(found.variance, entries.var(0), rtol=0.02, atol=1e-6)
     if spread == 0:
-        torch.testing.assert_close(dropped(nn.Dropout(p), Moments(mean), {}).variance, found.variance)
+        torch.testing.assert_close(dropped(layer, Moments(mean), mask).variance, found.variance)
 
 
 def test_masks_of_different_entries_leave_their_covariance():
     shared = torch.rand(1, 1, 2, 2)
     x = Moments(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2), lambda shifts: dict.fromkeys(shifts, shared))
-    assert dropped(nn.Dropout(0.5), x, {}).covariances([(0, 1)])[0, 1] is shared
+    mask = {"mask0": Moments(torch.ones(()), torch.ones(()))}
+    assert dropped(Masked(0.5, channels=False), x, mask).covariances([(0, 1)])[0, 1] is shared
+    assert dropped(Masked(0.5, channels=False), x, {}) is x
+    with raises_sentence("knows no whole channels"):
+        dropped(Masked(0.5, channels=True), x, mask)
 
 
 @pytest.mark.parametrize("grey", [0.0, 0.3])

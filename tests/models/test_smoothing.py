@@ -19,11 +19,12 @@ BASES = {
     "dropout": lambda net: Dropout(net, SHAPE),
     "module": SeededModule,
 }
+MORE = {"smoothing": lambda net: Smoothing(MeanField(net), SHAPE, sigma=0.1)}
 
 
 def smoothed(base: str = "mean_field", **settings) -> Smoothing:
     net = small_net(layer=Resampled) if base == "module" else small_net()
-    return Smoothing(BASES[base](net), SHAPE, **{"sigma": 0.3, **settings})
+    return Smoothing((BASES | MORE)[base](net), SHAPE, **{"sigma": 0.3, **settings})
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -42,8 +43,9 @@ def test_the_noise_is_gaussian_and_the_model_keeps_its_own_draws():
     drawn = model.draw(3000, seed=1).stack()
     assert drawn[NOISE].std() == pytest.approx(0.3, rel=0.02)
     assert drawn[NOISE].mean() == pytest.approx(0, abs=0.01)
-    own = model.model.draw(2, seed=1).stack()
-    assert all(torch.equal(drawn[name][:2], tensor) for name, tensor in own.items())
+    own = model.model.draw(2, seed=1).stack()  # of another stream: the same seed makes no common draws
+    assert all(tensor.shape == drawn[name][:2].shape for name, tensor in own.items())
+    assert not any(torch.equal(drawn[name][:2], tensor) for name, tensor in own.items())
 
 
 def test_several_noises_can_share_a_draw_of_the_model():
@@ -100,12 +102,18 @@ def test_by_name_it_wraps_a_model_of_any_kind():
     [
         ({"sigma": 0.0}, "sigma must be a number above 0; got 0.0"),
         ({"sigma": -0.1}, "sigma must be a number above 0; got -0.1"),
+        ({"base": "smoothing"}, "the model has input noise already"),
         ({"noises": 0}, "noises must be a whole number, 1 or more; got 0"),
     ],
 )
 def test_no_noise_is_refused(settings, told):
     with raises_sentence(told):
         smoothed(**settings)
+
+
+def test_a_shape_other_than_the_models_is_refused():
+    with raises_sentence(r"shape must be that of the model's inputs, \(1, 3, 4\); got \(1, 4, 4\)"):
+        Smoothing(Dropout(small_net(), SHAPE), (1, 4, 4), sigma=0.1)
 
 
 def test_inputs_of_another_shape_are_refused():

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unshaken.analysis import margins
 from unshaken.analysis.margins import DIFFERENTIABLE, Measured, measure
+from unshaken.attacks.pgd import accepted
 from unshaken.errors import lookup, unknown
 from unshaken.models import Draws, StochasticClassifier, derive, shared_draws
 from unshaken.predict import RULES
@@ -97,9 +98,11 @@ def robustness(
     The gradients take K − 1 backward passes per input and draw (`model.cost.gradients`), one for each margin. Memory
     does not grow with the number of draws.
     """
-    limit = _smoothness(model, smoothness, rule)
+    limit = smooth_limit(model, smoothness, rule)
     check_inputs(x, y)
     check_count("batch_size", batch_size)
+    if not isinstance(draws, Draws):
+        raise ValueError(f"draws must be a Draws object, such as model.draw(100, seed=1); got {draws!r}.")
     _check_perturbed("x_adv", x_adv, x)
     if not allow_shared_draws:
         _check_draws(x_adv, draws)
@@ -142,7 +145,7 @@ def conditions(
     """
     import pandas as pd
 
-    limit = _smoothness(model, smoothness, rule)
+    limit = smooth_limit(model, smoothness, rule)
     check_inputs(x, y)
     check_count("repeats", repeats)
     check_count("batch_size", batch_size)
@@ -163,7 +166,7 @@ def conditions(
         inference = model.draw(max(counts), seed=derive(own, "inference", 0)).keep()
         found = []
         for at in slices:
-            x_adv = _perturb(model, x[at], y[at], attacks, sizes, own, inference)
+            x_adv = _perturb(model, x[at], y[at], attacks, sizes, own, inference, at)
             measured = measure(model, x[at], y[at], x_adv, inference, counts, rule, batch_size)
             found.append([_columns(_judge(each, limit)) for each in measured])
         columns = {
@@ -196,7 +199,7 @@ def smoothness_of(model: StochasticClassifier, smoothness: float | str | None) -
 # What is wrong with the arguments
 
 
-def _smoothness(model: StochasticClassifier, smoothness: float | str | None, rule: str) -> float | None:
+def smooth_limit(model: StochasticClassifier, smoothness: float | str | None, rule: str) -> float | None:
     """`smoothness_of`, after a look at the rule: the words bound the smoothness of probabilities."""
     if rule not in DIFFERENTIABLE:
         if rule in RULES:
@@ -217,7 +220,9 @@ def _numbers(name: str, given: float | Sequence[float]) -> list:
 
 def _check_perturbed(name: str, x_adv: Tensor, x: Tensor) -> None:
     """The shape of x, with an axis of sizes in front or without, and finite."""
-    if x_adv.shape not in (x.shape, (*x_adv.shape[:1], *x.shape)):
+    if x_adv.dtype != x.dtype:
+        raise ValueError(f"{name} must be of the type of x, {x.dtype}; got {x_adv.dtype}.")
+    if x_adv.shape not in (x.shape, (*x_adv.shape[:1], *x.shape)) or len(x_adv) == 0:
         shape = tuple(x.shape)
         raise ValueError(f"{name} must be of the shape of x, {shape}, or (E, *{shape}); got {tuple(x_adv.shape)}.")
     if not bool(x_adv.isfinite().all()):
@@ -241,11 +246,13 @@ def _perturb(
     sizes: list[float],
     seed: int,
     inference: Draws,
+    at: slice,
 ) -> Tensor:
     """The perturbed inputs of all attacks at all sizes, one attack after the other: (E, B, ...)."""
     found = []
     for label, attack in attacks.items():
-        x_adv = attack(model, x, y, eps=sizes, seed=seed)
+        places = range(at.start, at.start + len(x))
+        x_adv = attack(model, x, y, eps=sizes, seed=seed, **accepted(attack, places=places))
         if x_adv.shape != (len(sizes), *x.shape):
             raise ValueError(
                 f"the attack {label!r} must give (E, *{tuple(x.shape)}) for E = {len(sizes)} sizes; "

@@ -28,9 +28,16 @@ class Explanation(NamedTuple):
 
     @property
     def falls_at(self) -> float | None:
-        """The first of the scales at which x + scale · δ is not classified as y; None where there is none."""
-        wrong = (self.margins < 0).any(1).nonzero()
-        return float(self.scales[wrong[0, 0]]) if len(wrong) else None
+        """The scale at which x + scale · δ is first not classified as y; None where it always is."""
+        least = self.margins.scatter(1, torch.full((len(self.margins), 1), self.label), torch.inf).amin(1)
+        wrong = (least < 0).nonzero()
+        if not len(wrong):
+            return None
+        at = int(wrong[0])
+        if at == 0:
+            return 0.0
+        share = float(least[at - 1] / (least[at - 1] - least[at]))
+        return float(self.scales[at - 1] + share * (self.scales[at] - self.scales[at - 1]))
 
     @property
     def nearest(self) -> int:
@@ -41,15 +48,16 @@ class Explanation(NamedTuple):
     def needed_cosine(self) -> float:
         """The cosine at which a perturbation of this length would reach the nearest class if its margin were linear.
 
-        −margin / (‖∇margin‖ · ‖δ‖): below −1, no direction would do.
+        −margin / (‖∇margin‖ · ‖δ‖): below −1, no direction of this length would do.
         """
         at, found = self.nearest, self.robustness
         return float(-found.margin[at] / (found.gradient_norm[at] * found.length))
 
     @property
     def needed_length(self) -> float:
-        """The length at which the best direction would reach the nearest class if its margin were linear."""
-        return float(self.robustness.margin[self.nearest] / self.robustness.gradient_norm[self.nearest])
+        """The length at which the best direction would reach some class if the margins were linear."""
+        reach = self.robustness.margin / self.robustness.gradient_norm  # ∞ in the place of the label
+        return float(reach.nan_to_num(nan=torch.inf).amin())
 
 
 def explanations(
@@ -60,18 +68,19 @@ def explanations(
     draws: Draws,
     *,
     smoothness: float | str | None = None,
+    rule: str = "probability",
     batch_size: int = 256,
 ) -> list[Explanation]:
     """An `Explanation` for every input: what `robustness` says, and the margins along the line through x and x_adv.
 
     Arguments and errors are those of `robustness`.
     """
-    found = robustness(model, x, y, x_adv, draws, smoothness=smoothness, batch_size=batch_size)
+    found = robustness(model, x, y, x_adv, draws, smoothness=smoothness, rule=rule, batch_size=batch_size)
     kept, told = draws.keep(), []
     scales = torch.linspace(0, REACH, POINTS, dtype=x.dtype, device=x.device)
     for i, label in enumerate(y.tolist()):
         line = x[i] + scales.view(-1, *[1] * (x.dim() - 1)) * (x_adv[i] - x[i])
-        scores = predict(model, torch.cat([line, x_adv[i : i + 1]]), kept, batch_size=batch_size).double()
+        scores = predict(model, torch.cat([line, x_adv[i : i + 1]]), kept, rule=rule, batch_size=batch_size).double()
         margins = scores[:-1, label : label + 1] - scores[:-1]
         own = Robustness._make(None if part is None else part[i] for part in found)
         limit = smoothness_of(model, smoothness)

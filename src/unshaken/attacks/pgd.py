@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import repeat
 from numbers import Real
@@ -17,7 +17,7 @@ from unshaken.attacks.losses import LOSSES
 from unshaken.attacks.norms import NORMS, STARTS, Norm
 from unshaken.errors import lookup, nearest, unknown
 from unshaken.models import Draws, StochasticClassifier, derive
-from unshaken.models.draws import Provenance, remember
+from unshaken.models.draws import Provenance, generator, remember
 from unshaken.types import Eps, Inputs, Labels, Loss
 from unshaken.validate import check_count, check_eps, check_inputs, check_positive
 
@@ -48,6 +48,7 @@ def pgd(
     update: str = "steepest",
     seed: int = 0,
     batch_size: int = 256,
+    places: Sequence[int] | None = None,
     watch: Watch | None = None,
 ) -> Inputs:
     """PGD-k: x ← clip(x0 + project(x − x0 + ν·direction(∇_x loss))), `steps` times, with k draws per gradient.
@@ -68,6 +69,7 @@ def pgd(
         update: "steepest", the norm's own steepest step of length ν, or "adam" with learning rate ν.
         seed: of draws and start. Draws for inference never come from the same seed path.
         batch_size: inputs in one pass through the network; it changes memory and speed, not the result.
+        places: a number for each input, on which its random start depends; by default its place in x.
         watch: called with (step, gradient) before each step; the gradient is (N, ...), N being B or E·B.
 
     Returns:
@@ -92,7 +94,7 @@ def pgd(
         """One ascent with draws and start of its own."""
         each = _draws_of_steps(model, draws, steps, redraw, own)
         slope = partial(input_gradient, model, loss=objective, batch_size=batch_size)
-        first = _start(x, ball, start, radius, own)
+        first = _start(x, ball, start, radius, derive(own, "start"), range(len(x)) if places is None else places)
         return _ascend(
             slope, x.detach(), y, first, each, radius, nu, ball, lookup("update", update, UPDATES)(ball), look
         )
@@ -106,13 +108,20 @@ def pgd(
     return remember(x_adv, used)
 
 
-def _start(x: Inputs, ball: Norm, start: str, radius: Tensor, seed: int) -> Inputs | None:
-    """Where every size starts, (E·B, ...): in its ball; None where all start at x."""
+def _start(x: Inputs, ball: Norm, start: str, radius: Tensor, seed: int, places: Sequence[int]) -> Inputs | None:
+    """Where every size starts, (E·B, ...): in its ball; None where all start at x. An input's depends on its place."""
     if start == "none":
         return None
-    noise = ball.start(x.detach(), start, torch.Generator(x.device).manual_seed(derive(seed, "start")))
-    origin, noise = (_copies(part, len(radius) // len(x)) for part in (x.detach(), noise))
+    origin = x.detach()
+    each = [ball.start(origin[i : i + 1], start, generator(seed, place, x.device)) for i, place in enumerate(places)]
+    origin, noise = (_copies(part, len(radius) // len(x)) for part in (origin, torch.cat(each)))
     return (origin + noise * radius.view(-1, *[1] * (x.dim() - 1))).clamp(0, 1)
+
+
+def accepted(attack: Callable[..., Inputs], **words: Any) -> dict[str, Any]:
+    """Those of `words` that an attack takes: one from outside need not know `places` or `watch`."""
+    known = inspect.signature(attack).parameters
+    return {word: value for word, value in words.items() if word in known}
 
 
 def _ascend(

@@ -112,6 +112,11 @@ class StochasticClassifier(ABC):
         return torch.zeros((), device=self.device)
 
     @property
+    def stored_kind(self) -> str:
+        """The kind of model that a file of `tensors()` is of."""
+        return self.kind
+
+    @property
     def device(self) -> torch.device:
         return next((t.device for t in self.tensors().values()), torch.device("cpu"))
 
@@ -225,7 +230,7 @@ class StochasticClassifier(ABC):
 
     def save(self, path: str | Path) -> None:
         """Write `tensors()` as safetensors."""
-        write_tensors(Path(path), self.tensors(), {"kind": self.kind})
+        write_tensors(Path(path), self.tensors(), {"kind": self.stored_kind})
 
     def load(self, path: str | Path) -> None:
         """Fill this model with what `save` wrote; `ValueError` where the file is of another model or network."""
@@ -235,8 +240,8 @@ class StochasticClassifier(ABC):
     def fill(self, found: dict[str, Tensor], kind: str, where: str) -> None:
         """Copy `found` into `tensors()`, name by name, after checking every name and shape."""
         wanted = self.tensors()
-        if kind != self.kind:
-            raise ValueError(f"{where} holds a {kind!r} model; this one is {self.kind!r}.")
+        if kind != self.stored_kind:
+            raise ValueError(f"{where} holds a {kind!r} model; this one is {self.stored_kind!r}.")
         for name in [*wanted, *found]:
             here, there = (tuple(t[name].shape) if name in t else "nothing" for t in (wanted, found))
             if here != there:

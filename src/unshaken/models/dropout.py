@@ -40,7 +40,11 @@ class Masked(nn.Module):
             return x
         if self.rng is not None:
             return x * self.mask((len(x), *shape), self.rng, x)
-        mask: Tensor = getattr(self, f"mask{self.calls % len(self.masks)}")
+        if self.calls == len(self.masks):
+            raise ValueError(
+                f"a dropout layer was called {self.calls} times when its masks were made, and now once more."
+            )
+        mask: Tensor = getattr(self, f"mask{self.calls}")
         self.calls += 1
         return x * mask if mask.dim() > 0 else x
 
@@ -80,13 +84,17 @@ class Dropout(StochasticClassifier):
         for layer in self.layers.values():
             layer.looking = True
         try:
-            with torch.no_grad():
+            with torch.enable_grad():  # without gradients some of torch's layers take a path around their dropout
                 self.net(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
         except RuntimeError as error:
             told = str(error).splitlines()[0]
             raise ValueError(f"shape {shape} is not that of one input of this network ({told}).") from error
-        for layer in self.layers.values():
+        for name, layer in self.layers.items():
             layer.looking = False
+            if layer.p > 0 and not layer.masks:
+                raise ValueError(
+                    f"dropout layer {name!r} is not used by the forward pass: take it out, or set its p to 0."
+                )
 
     def sampler(self) -> Callable[[int, int], State]:
         like = next(iter(self.fixed.values()))
@@ -123,7 +131,10 @@ class Dropout(StochasticClassifier):
         return Draws(lambda s: {}, (0,), None, self.kind, ({},))
 
     def variances(self) -> State:
-        return {}  # the variance of a mask is in the moment rule of its layer
+        return {
+            f"{name}.mask0": torch.tensor(layer.p / (1 - layer.p), device=self.device)
+            for name, layer in self.layers.items()
+        }
 
     def tensors(self) -> dict[str, Tensor]:
         masks = {f"{name}.mask{call}" for name, layer in self.layers.items() for call in range(len(layer.masks))}
@@ -134,6 +145,9 @@ def _with_masks(net: nn.Module) -> nn.Module:
     """A copy that shares every tensor, with a `Masked` in the place of every dropout layer."""
     made: dict[int, Any] = {}
     for name, layer in net.named_modules():
+        if isinstance(layer, nn.MultiheadAttention | nn.RNNBase) and layer.dropout > 0:
+            told = f"the dropout inside layer {name!r} ({type(layer).__name__}) cannot be kept on"
+            raise ValueError(f"{told}: set it to 0, or wrap the network as 'module'.")
         if isinstance(layer, _DropoutNd):
             if type(layer) not in (nn.Dropout, *WHOLE_CHANNELS):
                 told = f"layer {name!r} is a {type(layer).__name__}"

@@ -72,6 +72,9 @@ class MatrixGaussian(StochasticClassifier):
         ]
         if not self.matrices:
             raise ValueError("matrix_gaussian needs a network with dense or convolutional layers; this one has none.")
+        weights = [matrix.layer.weight for matrix in self.matrices]
+        if len(set(weights)) < len(weights):
+            raise ValueError("matrix_gaussian needs a weight of its own for every layer; two layers share one here.")
         self.local = _local_network(self.net, self.matrices)
 
     def sampler(self) -> Callable[[int, int], State]:
@@ -133,6 +136,8 @@ class MatrixGaussian(StochasticClassifier):
 
 
 def _matrix(name: str, layer: Any, log_variance: float) -> Matrix:
+    if "weight" not in dict(layer.named_parameters(recurse=False)):
+        raise ValueError(f"layer {name!r} has no weight of its own to be random: its weight is made of other tensors.")
     sizes = (layer.weight[0].numel() + (layer.bias is not None), len(layer.weight))
     rows, columns = (layer.weight.detach().new_full((n,), log_variance).requires_grad_() for n in sizes)
     return Matrix(name, layer, rows, columns)
@@ -165,7 +170,7 @@ def _local_network(net: nn.Module, matrices: list[Matrix]) -> nn.Sequential | No
 
     Outputs are independent only where every layer sees an input once, as a vector.
     """
-    dense = all(isinstance(matrix.layer, nn.Linear) for matrix in matrices)
+    dense = all(type(matrix.layer) is nn.Linear for matrix in matrices)
     if not (dense and type(net) is nn.Sequential and isinstance(net[0], nn.Flatten) and len(set(net)) == len(net)):
         return None
     made = {matrix.layer: LocalDense(matrix) for matrix in matrices}

@@ -54,7 +54,12 @@ def propagate(net: nn.Module, weights: State, variances: State, x: Moments) -> M
 def _through(net: nn.Module, x: Moments, weights: Weights) -> Moments:
     """The moments of net(x), one layer after the other; `weights` has the names of the net's own tensors."""
     for prefix, layer in _pooled_first(_layers(net, "")):
-        own = {name: weights[prefix + name] for name, _ in layer.named_parameters()}
+        learnt = {prefix + name for name, _ in layer.named_parameters()}
+        own = {
+            name.removeprefix(prefix): w
+            for name, w in weights.items()
+            if name in learnt or (w.variance is not None and name.startswith(prefix))
+        }
         x = RULES[type(layer)](layer, x, own)
     return x
 
@@ -69,7 +74,7 @@ def _layers(net: nn.Module, prefix: str, *, branches: bool = False) -> list[tupl
         return [pair for name, child in children for pair in _layers(child, f"{prefix}{name}.", branches=branches)]
     if type(net) not in RULES:
         told = f"layer {prefix[:-1]!r} ({type(net).__name__})" if prefix else f"a network of class {type(net).__name__}"
-        known = ", ".join(kind.__name__ for kind in RULES)
+        known = ", ".join(kind.__name__ for kind in RULES if kind.__module__.startswith("torch."))
         raise ValueError(f"there is no moment rule for {told}; there are rules for Sequential nets of {known}.")
     return [] if RULES[type(net)] is unchanged else [(prefix, net)]
 
@@ -284,12 +289,17 @@ def residual(layer: Any, x: Moments, weights: Weights) -> Moments:
 
 
 def dropped(layer: Any, x: Moments, weights: Weights) -> Moments:
-    """x·m, every entry with a mask m of its own, 1/(1 − p) with probability 1 − p and else 0.
+    """x·m, every entry with a mask m of its own, of mean 1 and variance p/(1 − p); off where the mask is not random.
 
-    E[x·m] = E[x], V[x·m] = V[x] + p/(1 − p)·(E[x]² + V[x]); covariances of different entries stay as they are.
+    E[x·m] = E[x], V[x·m] = V[x] + V[m]·(E[x]² + V[x]); covariances of different entries stay as they are.
     """
+    mask = weights.get("mask0")
+    if mask is None or mask.variance is None:
+        return x
+    if layer.channels:
+        raise ValueError("the moment rule of dropout knows no whole channels: there is none for Dropout1d, 2d and 3d.")
     squares = x.mean.square() if x.variance is None else x.mean.square() + x.variance
-    spread = layer.p / (1 - layer.p) * squares
+    spread = mask.variance * squares
     return x._replace(variance=spread if x.variance is None else x.variance + spread)
 
 
@@ -312,7 +322,7 @@ RULES: dict[type[nn.Module], Callable[[nn.Module, Moments, Weights], Moments]] =
     Normalise: normalised,
     Residual: residual,
     nn.Identity: unchanged,
-    nn.Dropout: unchanged,
+    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), unchanged),
 }
 
 

@@ -31,7 +31,8 @@ class Smoothing(Wrapper):
         model: f, any model; its tensors are shared.
         shape: of one input, (C, H, W).
         sigma: σ, standard deviation, in the scale of x.
-        noises: how many draws in a row share a draw of f, each with a noise of its own.
+        noises: how many draws in a row share a draw of f, each with a noise of its own; k draws are of k / noises draws
+            of f, also in one step of an attack.
     """
 
     kind = "smoothing"
@@ -40,6 +41,10 @@ class Smoothing(Wrapper):
         check_positive("sigma", sigma)
         check_count("noises", noises)
         super().__init__(model)
+        if isinstance(model, Smoothing):
+            raise ValueError("the model has input noise already: give it one sigma, the root of the sum of squares.")
+        if model.shape not in (None, tuple(shape)):
+            raise ValueError(f"shape must be that of the model's inputs, {model.shape}; got {tuple(shape)}.")
         self.shape, self.sigma, self.noises = tuple(shape), sigma, noises
         self.input_variance = sigma**2
 
@@ -48,7 +53,7 @@ class Smoothing(Wrapper):
         last: dict[tuple[int, int], State] = {}
 
         def noisy(seed: int, index: int) -> State:
-            own = (seed, index // self.noises)
+            own = (derive(seed, "model"), index // self.noises)
             if own not in last:
                 last.clear()
                 last[own] = sample(*own)

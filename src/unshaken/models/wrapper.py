@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -39,11 +38,9 @@ class Wrapper(StochasticClassifier):
         state = next(iter(self.model.mean()))
         return Draws(lambda s: state, (0,), None, self.kind, (state,))
 
-    def save(self, path: str | Path) -> None:
-        self.model.save(path)
-
-    def fill(self, found: dict[str, Tensor], kind: str, where: str) -> None:
-        self.model.fill(found, kind, where)
+    @property
+    def stored_kind(self) -> str:
+        return self.model.stored_kind
 
 
 def of_shape(

@@ -82,7 +82,7 @@ def sentences(why: Explanation, names: Sequence[str]) -> list[str]:
         seen = _name(names, int(why.before.argmax()))
         return [*told, f"It was taken for {seen} before the attack, so there is no label to defend."]
     if found.length == 0:
-        return [*told, "The attack did not move it: its gradient was exactly zero under all attack draws."]
+        return [*told, "The attack did not move it."]
     return [*told, _first_order(why, names), _change(why)]
 
 
@@ -104,21 +104,31 @@ def _change(why: Explanation) -> str:
     """What would have to change for the label to fall, or to stand: the length of the perturbation, or its angle."""
     found, falls, stood = why.robustness, why.falls_at, bool(why.robustness.survived)
     ratio = float(found.linear_distance.min() / found.length)
-    by_line = f"{ratio:.2f} times" if math.isfinite(ratio) else "no number of times"
     in_fact = f"{falls:.2f} times" if falls is not None else f"more than {REACH:g} times"
-    at = f"{float(found.cosine[why.nearest]):.2f}"
+    if not math.isfinite(ratio):
+        return (
+            f"To first order it falls nowhere in this direction; in fact at {in_fact} the length of the perturbation."
+        )
     if stood:
-        length = f"For the label to fall, the perturbation would have to be {by_line} as long by the linear condition, "
-        length += f"{in_fact} in fact"
+        length = f"For the label to fall, the perturbation would have to be {ratio:.2f} times as long by the linear "
+        length += f"condition, {in_fact} in fact"
     else:
-        length = f"For the label to stand, the perturbation would have to be shorter than {by_line} its length by the "
-        length += f"linear condition, {in_fact} in fact"
+        length = (
+            f"For the label to stand, the perturbation would have to be shorter than {ratio:.2f} times its length by "
+        )
+        length += f"the linear condition, {in_fact} in fact"
+    return f"{length}; {_angle(why, stood=stood)}."
+
+
+def _angle(why: Explanation, *, stood: bool) -> str:
+    """What another direction of the same length could do."""
+    found = why.robustness
+    if why.needed_length > found.length:
+        return f"to first order no direction of this length is enough, the best one needs {_number(why.needed_length)}"
     if why.needed_cosine < -1:
-        angle = f"to first order no direction of this length is enough, the best one needs {_number(why.needed_length)}"
-    else:
-        angle = f"to first order its cosine at this length would have to be {'below' if stood else 'above'} "
-        angle += f"{why.needed_cosine:.2f}, and is {at}"
-    return f"{length}; {angle}."
+        return f"to first order a direction towards another class needs a length of only {_number(why.needed_length)}"
+    side, at = "below" if stood else "above", float(found.cosine[why.nearest])
+    return f"to first order its cosine at this length would have to be {side} {why.needed_cosine:.2f}, and is {at:.2f}"
 
 
 @styled()

@@ -50,7 +50,8 @@ def length_rows(source: Source, panels: Sequence[Panel]) -> DataFrame | None:
 def lengths_table(rows: DataFrame, source: Source) -> Table:
     """Mean L2 length and share of zero lengths of every attack; the .csv at every eps, the text at the usual one.
 
-    Published lengths, those at `eps` of [paper], are under [paper.length.MODEL] as {label of the attack: length}.
+    Published lengths are under [paper.length.MODEL] as {label of the attack: length}, and their `eps` beside them; by
+    default it is that of [paper].
     """
     import pandas as pd
 
@@ -59,7 +60,8 @@ def lengths_table(rows: DataFrame, source: Source) -> Table:
     for (model, attack, eps), part in rows.groupby(["model", "attack", "eps"], sort=False):
         once = part[part.inference_draws == part.inference_draws.iloc[0]]
         zero = share(once.assign(zero=once.length == 0), "zero")
-        published = told.get(model, {}).get(attack, float("nan")) if eps == usual else float("nan")
+        known = told.get(model, {})
+        published = known.get(attack, float("nan")) if eps == known.get("eps", usual) else float("nan")
         n = once["index"].nunique()
         values.append((model, attack, eps, n, *mean_interval(by_input(once, "length")), *zero, published))
     names = ["model", "attack", "eps", "n", "length", "low", "high", "zero", "zero_low", "zero_high", "published"]

@@ -138,7 +138,7 @@ def _save(model: StochasticClassifier, rule: Optimizer, history: list[Epoch], pa
         for name, value in state.items():
             if value is not None:
                 kept[f"optimizer.{i}.{name}"] = torch.as_tensor(value)
-    write_tensors(path, kept, {"kind": model.kind, "history": json.dumps([asdict(epoch) for epoch in history])})
+    write_tensors(path, kept, {"kind": model.stored_kind, "history": json.dumps([asdict(epoch) for epoch in history])})
 
 
 def _resume(model: StochasticClassifier, rule: Optimizer, path: str | Path) -> list[Epoch]:
