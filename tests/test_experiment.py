@@ -318,6 +318,33 @@ TRAINING = {
 }
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ('analyses=[{kind="conditions", eps=[0.1], rule="vote"}]', "rule 'vote' has no gradient"),
+        (
+            'analyses=[{kind="conditions", eps=[0.1], smoothness="tight"}]',
+            "needs a smoothing model, which a 'mean_field'",
+        ),
+        ('training.schedule={kind="steps", at=[0]}', "every epoch of at must be a whole number, 1 or more; got 0"),
+        ('training.augment={kind="crop_flip", padding=-1}', "padding must be a whole number, 0 or more; got -1"),
+        ('model={kind="dropout"}', "dropout needs a network with nn.Dropout layers whose p is above 0"),
+    ],
+)
+def test_a_setting_that_only_the_model_can_judge_is_judged_before_any_work(path, tmp_path, setting, told) -> None:
+    with pytest.raises(ValueError, match=told):
+        run(recipe(path, setting), out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_model_that_was_trained_against_attacks_is_not_shared_with_one_around_it(path, tmp_path) -> None:
+    inputs = 'training.inputs={kind="adversarial", eps=0.1, attack={kind="fgsm", draws=1}}'
+    sweep = 'sweep.how={on={model={kind="mean_field"}}, off={model={kind="mean_network", base={kind="mean_field"}}}}'
+    said: list[str] = []
+    run(recipe(path, inputs, sweep), out=tmp_path / "runs", say=said.append)
+    assert said == []
+
+
 def test_what_cannot_work_is_said_before_any_work(path: Path, tmp_path: Path) -> None:
     text = RECIPE.replace('"mean_field"', '"module"')
     path.write_text(text)

@@ -77,7 +77,12 @@ def test_a_recipe_may_begin_with_another(recipe: str) -> None:
     assert config["models"][0]["training"]["epochs"] == 9
     assert [attack["kind"] for attack in config["attacks"]] == ["mean", *["pgd"] * 4]
     other.write_text(f'like = "{other}"\n')
-    with pytest.raises(ValueError, match="like must name another recipe"):
+    with pytest.raises(ValueError, match="like goes in a circle: other → other"):
+        read_recipe(str(other))
+    other.write_text('title = "Mine"\nlike = "mine"\n')
+    assert read_recipe(str(other)).config["title"] == "Mine"
+    other.write_text("like = 5\n")
+    with pytest.raises(ValueError, match="like must name another recipe; got 5"):
         read_recipe(str(other))
     other.write_text('like = "no_such"\n')
     with pytest.raises(FileNotFoundError, match="no recipe 'no_such'"):

@@ -95,20 +95,23 @@ def explain(
     ] = None,
     model: Annotated[str | None, typer.Option(help="A model of the run; its first if left out.")] = None,
     attack: Annotated[str | None, typer.Option(help="An attack of the run; the strongest if left out.")] = None,
-    eps: Annotated[float | None, typer.Option(help="A size of the attack; where it begins to win if left out.")] = None,
+    eps: Annotated[
+        str | None, typer.Option(help="A size of the attack, such as 1.5 or 8/255; where it begins to win if left out.")
+    ] = None,
     data_root: DataRoot = None,
     device: Device = "auto",
 ) -> None:
     """Why the labels of some inputs of a run fell under an attack, or did not: a page with the conditions per class."""
     with sentences():
         import unshaken
+        from unshaken.recipe import number
 
         page = unshaken.explain(
             run,
             inputs=input_ or (),
             model=model,
             attack=attack,
-            eps=eps,
+            eps=None if eps is None else number(eps),
             data_root=data_root,
             device=device,
             say=typer.echo,

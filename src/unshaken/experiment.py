@@ -16,14 +16,14 @@ from pathlib import Path
 import torch
 
 import unshaken
-from unshaken.analysis import smoothness_of
+from unshaken.analysis.conditions import smooth_limit
 from unshaken.attacks import ATTACKS
 from unshaken.attacks.pgd import SCHEMES
 from unshaken.data import Data
 from unshaken.errors import unknown
 from unshaken.models import Cost, Draws, StochasticClassifier
 from unshaken.models.draws import read_tensors
-from unshaken.parts import Table, build, full
+from unshaken.parts import Table, bound, build, full
 from unshaken.recipe import Recipe, read_recipe
 from unshaken.store import (
     Damaged,
@@ -38,6 +38,7 @@ from unshaken.store import (
     write_whole,
 )
 from unshaken.training import INPUTS
+from unshaken.training.loop import learning_rates
 from unshaken.units import (
     Unit,
     analysis_unit,
@@ -97,7 +98,12 @@ def rehearse_model(spec: Table, config: Table, data: Data) -> None:
     for scheme in sorted(SCHEMES.keys() & set(used)):
         model.logits(x, SCHEMES[scheme](model))
     for analysis in config["analyses"]:
-        smoothness_of(model, analysis.get("smoothness"))
+        if analysis["kind"] == "conditions":
+            smooth_limit(model, analysis["smoothness"], analysis["rule"])
+    if spec["training"]:
+        settings = bound(spec["training"])
+        learning_rates(settings["schedule"], settings["epochs"])
+        settings["augment"](x, seed=0)
     if inputs:
         try:
             build(INPUTS, inputs)(model, x, y, seed=0)

@@ -33,6 +33,7 @@ SECTIONS = (
     *("title", "about", "seed", "data", "network", "model", "training"),
     *("attacks", "analyses", "evaluation", "sweep"),
 )
+FRACTION = r"\d+(\.\d+)?/\d+(\.\d+)?"
 COLUMNS = ("norm", "loss", "draws", "steps", "eps")  # settings of an attack that rows hold in columns
 MODEL_SECTIONS = ("network", "model", "training")
 
@@ -108,9 +109,14 @@ def _raw(path: Path, above: tuple[str, ...] = ()) -> Table:
         raise ValueError(f"{path} is not valid TOML in UTF-8: {error}.") from error
     if "like" not in raw:
         return raw
-    if not isinstance(raw["like"], str) or path.stem in above:
+    if not isinstance(raw["like"], str):
         raise ValueError(f"{path.name}: like must name another recipe; got {raw['like']!r}.")
-    base = _raw(find_recipe(raw.pop("like")), (*above, path.stem))
+    if path.stem in above:
+        raise ValueError(f"{path.name}: like goes in a circle: {' → '.join((*above, path.stem))}.")
+    name = raw.pop("like")
+    beside = [path.parent / name, path.parent / f"{name}.toml"]
+    found = next((file for file in beside if file.is_file()), None) or find_recipe(name)
+    base = _raw(found, (*above, path.stem))
     base.pop("paper", None)  # what was published is of one table or figure
     _merge(base, raw, path.name)
     return base
@@ -361,12 +367,18 @@ def _fractions(value: Any) -> Any:
         return {word: _fractions(inner) for word, inner in value.items()}
     if isinstance(value, list):
         return [_fractions(inner) for inner in value]
-    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?/\d+(\.\d+)?", value):
-        above, below = map(float, value.split("/"))
-        if below == 0:
-            raise ValueError(f"the fraction {value!r} divides by zero.")
-        return above / below
-    return value
+    return number(value) if isinstance(value, str) and re.fullmatch(FRACTION, value) else value
+
+
+def number(text: str) -> float:
+    """0.25 for "0.25" and for "1/4"."""
+    above, _, below = text.partition("/")
+    try:
+        return float(above) / float(below or 1)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no number and no fraction of two.") from error
+    except ZeroDivisionError as error:
+        raise ValueError(f"the fraction {text!r} divides by zero.") from error
 
 
 def _told(value: Any) -> str:

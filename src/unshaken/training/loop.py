@@ -78,7 +78,7 @@ def train(
     check_inputs(x, y)
     check_count("epochs", epochs)
     check_count("batch_size", batch_size)
-    shares = _shares(schedule, epochs)
+    shares = learning_rates(schedule, epochs)
     rule = optimizer(model.parameters())
     rates = [group["lr"] for group in rule.param_groups]
     history = _resume(model, rule, checkpoint) if checkpoint and Path(checkpoint).exists() else []
@@ -112,7 +112,7 @@ def train(
     return history
 
 
-def _shares(schedule: Callable[..., float], epochs: int) -> list[float]:
+def learning_rates(schedule: Callable[..., float], epochs: int) -> list[float]:
     """What the learning rates are multiplied by in every epoch, all of them asked for before the first."""
     shares = [schedule(epoch, epochs) for epoch in range(epochs)]
     for share in shares:
