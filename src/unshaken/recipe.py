@@ -262,14 +262,16 @@ def _attacks(entries: list[Table], sizes: list[float]) -> list[Table]:
 def _labels(attacks: list[Table]) -> list[tuple[str, str]]:
     """(name, label): fgsm and FGSM-10, or FGSM-10 (loss cw) where another attack is FGSM-10 too.
 
-    The name of an attack tells what no column of a row does: pgd (start uniform).
+    The name of an attack tells what no column of a row does, where it is not the default: pgd (start uniform).
     """
     whole = [full(attack, ATTACKS) for attack in attacks]
     names = [attack_name(attack["kind"], str(attack.get("draws", ""))) for attack in whole]
     labels = []
     for name, attack in zip(names, whole, strict=True):
         twins = [other for other, same in zip(whole, names, strict=True) if same == name]
+        plain = {word: p.default for word, p in settable(lookup("kind", attack["kind"], ATTACKS)).items()}
         differing = [word for word in attack if any(other.get(word) != attack[word] for other in twins)]
+        differing = [word for word in differing if word in COLUMNS or attack[word] != plain.get(word)]
         told = [f"{word} {_told(attack[word])}" for word in differing]
         rest = [f"{word} {_told(attack[word])}" for word in differing if word not in COLUMNS]
         kind = attack["kind"] + (f" ({', '.join(rest)})" if rest else "")
