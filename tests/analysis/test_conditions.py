@@ -439,3 +439,27 @@ def test_wrong_labels_networks_and_modes_are_answered_in_one_sentence():
         net.mean_vector.fill_(math.nan)
     with raises_sentence("the prediction is NaN: the network gives NaN or infinite logits"):
         robustness(net, X, Y, X, net.draw(1, seed=0))
+
+
+def test_many_draws_of_a_model_without_randomness_cost_one():
+    net = Deterministic(small_model("deterministic").net)
+    rows = conditions(net, X, Y, seed=0, attacks={"FGM": fgm}, eps=[0.1], draws=[1, 5, 50])
+    assert net.cost.gradients == len(X) * (2 + 1)  # two margins, and the attack
+    assert rows.groupby("index").cosine.nunique().max() == 1
+    assert sorted(rows.inference_draws.unique()) == [1, 5, 50]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"draws": 10}, "draws must be a Draws object, such as model.draw"),
+        ({"x_adv": X.double()}, "x_adv must be of the type of x, torch.float32; got torch.float64"),
+        ({"x_adv": X[None][:0]}, "x_adv must be of the shape of x"),
+        ({"smoothness": True}, "must be a number above 0; got True"),
+    ],
+)
+def test_what_a_user_may_mistake_is_answered_in_a_sentence(settings, told):
+    net = small_model("mean_field")
+    given = {"x_adv": X, "draws": net.draw(3, seed=1), **settings}
+    with raises_sentence(told):
+        robustness(net, X, Y, **given)

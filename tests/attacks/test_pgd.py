@@ -70,6 +70,15 @@ def test_restarts_keep_the_perturbation_with_the_largest_loss():
             assert torch.equal(best[size, i], each[kept[size, i]][size, i])
 
 
+@pytest.mark.parametrize("start", ["uniform", "gaussian"])
+def test_a_random_start_is_that_of_the_input_whatever_the_batch(start):
+    settings = {"eps": [0.1, 0.2], "draws": 2, "steps": 2, "start": start, "seed": 3}
+    whole = pgd(model(), X, Y, **settings)
+    part = pgd(model(), X[2:4], Y[2:4], places=[2, 3], **settings)
+    torch.testing.assert_close(part, whole[:, 2:4])
+    assert not torch.allclose(pgd(model(), X[2:4], Y[2:4], **settings), part)
+
+
 def test_restarts_are_judged_by_draws_of_their_own():
     net = model()
     x_adv = pgd(net, X, Y, eps=0.1, draws=2, steps=3, start="uniform", restarts=2, seed=1)

@@ -178,7 +178,7 @@ def _margins(axis: Axes, why: Explanation, names: Sequence[str]) -> None:
     low = float(min(0.0, float(why.margins[:, order].min())))
     axis.set(xlim=(0, REACH), ylim=(max(-1.05, low - 0.1), 1.05), xlabel="times the perturbation (1: the attack)")
     axis.set_ylabel("margin of the label")
-    axis.legend(fontsize=7.5, loc="upper right", ncols=2, handlelength=1.6, columnspacing=1.2)
+    axis.legend(fontsize=7.5, loc="best", ncols=2, handlelength=1.6, columnspacing=1.2)
 
 
 def _head(why: Explanation) -> list[str]:
