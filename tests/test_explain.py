@@ -73,6 +73,14 @@ def test_what_it_says_of_an_input_is_what_the_run_found(folder, attack):
     assert (folder / "explain" / "input-7.png").exists()
 
 
+def test_an_input_is_explained_alike_alone_and_among_others(folder):
+    together: list[str] = []
+    alone: list[str] = []
+    explain(folder, inputs=range(12), attack="PGD-2", eps=1.0, say=together.append)
+    explain(folder, inputs=[11, 7], attack="PGD-2", eps=1.0, say=alone.append)
+    assert alone == [together[11], together[7]]
+
+
 def test_by_default_it_shows_some_that_fell_and_some_that_stood(folder):
     said: list[str] = []
     explain(folder, say=said.append)
