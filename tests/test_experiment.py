@@ -448,7 +448,7 @@ def test_settings_that_no_column_holds_are_in_the_name_of_the_attack(path: Path,
     path.write_text(RECIPE + pgd)
     folder = run(recipe(path), out=tmp_path / "runs")
     rows = pd.concat(frames(folder).values())
-    assert {"pgd (start none)", "pgd (start uniform)"} < set(rows.attack)
+    assert {"pgd", "pgd (start uniform)"} < set(rows.attack)
     assert "PGD-2 (start uniform)" in report(folder).read_text(encoding="utf-8")
 
 
