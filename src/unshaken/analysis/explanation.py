@@ -16,7 +16,7 @@ REACH, POINTS = 3.0, 61  # how far the perturbation is followed, in its own leng
 
 
 class Explanation(NamedTuple):
-    """One input x with label y and one perturbation δ, under one set of inference draws."""
+    """One input x with label y and one perturbation δ, under one set of inference draws; its tensors are on the CPU."""
 
     label: int
     before: Tensor  # (K,), probabilities at x
@@ -76,13 +76,14 @@ def explanations(
     Arguments and errors are those of `robustness`.
     """
     found = robustness(model, x, y, x_adv, draws, smoothness=smoothness, rule=rule, batch_size=batch_size)
-    kept, told = draws.keep(), []
+    kept, limit, told = draws.keep(), smoothness_of(model, smoothness), []
     scales = torch.linspace(0, REACH, POINTS, dtype=x.dtype, device=x.device)
     for i, label in enumerate(y.tolist()):
         line = x[i] + scales.view(-1, *[1] * (x.dim() - 1)) * (x_adv[i] - x[i])
-        scores = predict(model, torch.cat([line, x_adv[i : i + 1]]), kept, rule=rule, batch_size=batch_size).double()
+        scores = (
+            predict(model, torch.cat([line, x_adv[i : i + 1]]), kept, rule=rule, batch_size=batch_size).double().cpu()
+        )
         margins = scores[:-1, label : label + 1] - scores[:-1]
-        own = Robustness._make(None if part is None else part[i] for part in found)
-        limit = smoothness_of(model, smoothness)
-        told.append(Explanation(label, scores[0], scores[-1], own, limit, scales, margins))
+        own = Robustness._make(None if part is None else part[i].cpu() for part in found)
+        told.append(Explanation(label, scores[0], scores[-1], own, limit, scales.cpu(), margins))
     return told

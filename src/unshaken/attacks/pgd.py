@@ -64,7 +64,8 @@ def pgd(
         step_size: ν in the scale of x; by default 2·eps/steps, which is eps/5 for ten steps, and eps for one.
         start: "none", "uniform" in the ball, or "gaussian".
         restarts: how many times, each with a start and draws of its own; of every input the perturbation with the
-            largest loss is kept, judged by further draws (k, at least 20), which are no inference draws either.
+            largest loss is kept, judged by further draws (k, at least 20), which are no inference draws either; where
+            `draws` is a scheme or a Draws object, by that.
         redraw: k fresh draws at every step, or the same ones throughout.
         update: "steepest", the norm's own steepest step of length ν, or "adam" with learning rate ν.
         seed: of draws and start. Draws for inference never come from the same seed path.
@@ -90,18 +91,17 @@ def pgd(
     radius = sizes.flatten()
     nu = radius * min(1.0, 2 / steps) if step_size is None else torch.full_like(radius, step_size)
 
-    def climb(own: int, look: Watch | None) -> tuple[Inputs, list[Provenance]]:
+    def once(own: int, look: Watch | None) -> tuple[Inputs, list[Provenance]]:
         """One ascent with draws and start of its own."""
         each = _draws_of_steps(model, draws, steps, redraw, own)
         slope = partial(input_gradient, model, loss=objective, batch_size=batch_size)
         first = _start(x, ball, start, radius, derive(own, "start"), range(len(x)) if places is None else places)
-        return _ascend(
-            slope, x.detach(), y, first, each, radius, nu, ball, lookup("update", update, UPDATES)(ball), look
-        )
+        climb = lookup("update", update, UPDATES)(ball)
+        return _ascend(slope, x.detach(), y, first, each, radius, nu, ball, climb, look)
 
-    x_adv, used = climb(seed, watch)
+    x_adv, used = once(seed, watch)
     if restarts > 1:
-        others = (climb(derive(seed, "restart", number), None) for number in range(1, restarts))
+        others = (once(derive(seed, "restart", number), None) for number in range(1, restarts))
         judges = attack_draws(model, max(draws, JUDGES) if isinstance(draws, int) else draws, derive(seed, "judge"))
         x_adv, used = _strongest(model, x_adv, used, others, _copies(y, len(sizes)), judges, objective, batch_size)
     x_adv = x_adv.view(*sizes.shape, *x.shape[1:]) if isinstance(eps, list | tuple) else x_adv
@@ -167,7 +167,7 @@ def _strongest(
     loss: Loss,
     batch_size: int,
 ) -> tuple[Inputs, list[Provenance]]:
-    """Of every input the perturbation with the largest loss under draws that made none of them."""
+    """Of every input the perturbation with the largest loss under the draws of `judges`."""
     kept, rows = judges.keep(), range(0, len(y), batch_size)
 
     def height(x: Inputs) -> Tensor:
