@@ -39,6 +39,7 @@ _HOME = {
     "pgd": "attacks",
     "train": "training",
     "adversarial": "training",
+    "constant_noise": "training",
     "variable_noise": "training",
     "gradient_agreement": "analysis",
     "attack_time": "analysis",
@@ -102,4 +103,4 @@ if TYPE_CHECKING:
     from unshaken.predict import predict
     from unshaken.report import report
     from unshaken.statistics import Interval, accuracy, difference
-    from unshaken.training import adversarial, train, variable_noise
+    from unshaken.training import adversarial, constant_noise, train, variable_noise

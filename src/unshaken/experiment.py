@@ -38,6 +38,7 @@ from unshaken.store import (
     write_whole,
 )
 from unshaken.training import INPUTS
+from unshaken.training.inputs import Points, shown
 from unshaken.training.loop import learning_rates
 from unshaken.units import (
     Unit,
@@ -106,7 +107,8 @@ def rehearse_model(spec: Table, config: Table, data: Data) -> None:
         settings["augment"](x, seed=0)
     if inputs:
         try:
-            build(INPUTS, inputs)(model, x, y, seed=0)
+            points = Points(torch.zeros_like(y), torch.zeros_like(y), 0, 0)
+            shown(build(INPUTS, inputs))(model, x, y, points, partial(settings["augment"], seed=0), 0)
         except ValueError as error:
             raise ValueError(f"[training]: inputs of {spec['label']}: {error}") from error
 

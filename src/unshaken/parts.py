@@ -16,7 +16,7 @@ from unshaken.errors import lookup, nearest, unknown
 from unshaken.models import MODELS
 from unshaken.models.mean_field import INITIALS
 from unshaken.predict import RULES
-from unshaken.training import AUGMENTS, INPUTS, NOISES, OBJECTIVES, OPTIMIZERS, SCHEDULES
+from unshaken.training import ANSWERS, AUGMENTS, INPUTS, NOISES, OBJECTIVES, OPTIMIZERS, SCHEDULES
 from unshaken.validate import check_count, check_eps, check_not_negative, check_positive, check_probability
 
 Table = dict[str, Any]
@@ -34,6 +34,10 @@ SUPPLIED = (
     "examples",
     "attacks",
     "places",
+    "points",
+    "then",
+    "before",
+    "unlabelled",
     "progress",
     "checkpoint",
     "watch",
@@ -56,6 +60,7 @@ WORDS: dict[str, Collection[str]] = {
     "initial": INITIALS,
     "zeros": ZEROS,
     "noise": NOISES,
+    "labels": ANSWERS,
     "smoothness": SMOOTHNESS,
 }
 COUNTS = (
@@ -77,7 +82,7 @@ RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys((*COUNTS, "train_limit", "test_limit"), check_count),
     **dict.fromkeys(POSITIVE, check_positive),
     **dict.fromkeys(("probability", "flip"), check_probability),
-    **dict.fromkeys(("kl_scale", "kl_weight", "size"), check_not_negative),
+    **dict.fromkeys(("kl_scale", "kl_weight", "size", "beta"), check_not_negative),
     "eps": lambda word, value: check_eps(value, 1),
 }
 

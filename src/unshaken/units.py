@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 EXAMPLES = 8  # inputs whose images are kept for the report
 SLICE = 2**24  # numbers in one perturbed slice of the inputs: 64 MiB, and a few copies of it while it is made
 AROUND = ("smoothing", "mean_network")  # models that are trained as what they are made of,
-BLIND = ("clean", "variable_noise")  # on inputs that do not look at the model
+BLIND = ("clean", "constant_noise", "variable_noise")  # on inputs that do not look at the model
 CLEAN = {"kind": "none", "label": "clean", "eps": [0.0]}
 
 

@@ -1,19 +1,42 @@
 """Every training input rule and objective of the dicts, in its plain case."""
 
+import inspect
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 from oracles import raises_sentence
-from unshaken.models import Deterministic, MeanField
+from unshaken.models import Deterministic, MeanField, StochasticClassifier
 from unshaken.networks import mlp
 from unshaken.training import INPUTS, OBJECTIVES
+from unshaken.training.inputs import Points, Seen, shown
 from unshaken.training.objectives import elbo
 
 # the settings in which a rule changes nothing
-PLAIN = {"adversarial": {"eps": 0.0, "probability": 1.0}, "variable_noise": {"size": 0.0, "copies": 1}}
+PLAIN = {
+    "adversarial": {"eps": 0.0, "probability": 1.0},
+    "constant_noise": {"size": 0.0, "copies": 1},
+    "variable_noise": {"size": 0.0, "copies": 1},
+}
+PLACES = torch.arange(6)
+
+
+def see(name: str, model: StochasticClassifier, x: torch.Tensor, y: torch.Tensor, seed: int, **settings: Any) -> Seen:
+    """A minibatch as a rule of the dict shows it."""
+    rule = partial(INPUTS[name], **PLAIN.get(name, {}) | settings)
+    return shown(rule)(model, x, y, Points(PLACES, torch.zeros_like(PLACES), 0, seed), lambda images: images, seed)
+
+
+def objective(name: str) -> Callable[..., torch.Tensor]:
+    """An objective of the dict; one that compares the inputs with what they were finds them unchanged."""
+    found = OBJECTIVES[name]
+    if "before" not in inspect.signature(found).parameters:
+        return found
+    return lambda model, x, y, **settings: found(model, x, y, before=x, **settings)
 
 
 @pytest.fixture
@@ -25,8 +48,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", INPUTS)
 def test_inputs_stay_in_the_box_and_follow_the_seed(name: str, batch) -> None:
     model = Deterministic(mlp((1, 3, 3), 3))
-    rule = partial(INPUTS[name], **PLAIN.get(name, {}))
-    (x, y), (again, _) = [rule(model, *batch, seed=1) for _ in range(2)]
+    (x, y, _), (again, _, _) = [see(name, model, *batch, seed=1) for _ in range(2)]
     assert x.shape[1:] == batch[0].shape[1:]
     assert len(x) == len(y)
     assert torch.equal(x, again)
@@ -36,8 +58,7 @@ def test_inputs_stay_in_the_box_and_follow_the_seed(name: str, batch) -> None:
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_in_its_plain_case_a_rule_gives_the_inputs(name: str, batch) -> None:
-    rule = partial(INPUTS[name], **PLAIN.get(name, {}))
-    x, y = rule(Deterministic(mlp((1, 3, 3), 3)), *batch, seed=0)
+    x, y, _ = see(name, Deterministic(mlp((1, 3, 3), 3)), *batch, seed=0)
     assert torch.equal(x, batch[0])
     assert torch.equal(y, batch[1])
 
@@ -45,7 +66,7 @@ def test_in_its_plain_case_a_rule_gives_the_inputs(name: str, batch) -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_objective_is_the_cross_entropy_on_a_network_without_randomness(name: str, batch) -> None:
     net, (x, y) = mlp((1, 3, 3), 3), batch
-    value = OBJECTIVES[name](Deterministic(net), x, y, examples=100, seed=0)
+    value = objective(name)(Deterministic(net), x, y, examples=100, seed=0)
     assert value.item() == pytest.approx(cross_entropy(net(x), y).item(), abs=1e-6)
     value.backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
@@ -61,7 +82,7 @@ def test_empirical_risk_is_the_mean_over_draws(batch) -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_objective_reaches_every_parameter(name: str, batch) -> None:
     model = MeanField(mlp((1, 3, 3), 3))
-    OBJECTIVES[name](model, *batch, examples=100, seed=0, draws=2).backward()
+    objective(name)(model, *batch, examples=100, seed=0, draws=2).backward()
     assert all(bool((parameter.grad != 0).any()) for parameter in model.parameters())
 
 
@@ -76,14 +97,14 @@ def test_a_mixture_is_the_log_of_the_mean_likelihood(batch) -> None:
 
 def test_a_mixture_of_one_draw_is_the_elbo(batch) -> None:
     model = MeanField(mlp((1, 3, 3), 3), initial_scale=0.5)
-    one, other = (OBJECTIVES[name](model, *batch, examples=60, seed=4, draws=1) for name in ("elbo", "mixture"))
+    one, other = (objective(name)(model, *batch, examples=60, seed=4, draws=1) for name in ("elbo", "mixture"))
     assert one.item() == pytest.approx(other.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_no_draws_are_refused(name: str, batch) -> None:
     with raises_sentence("draws must be a whole number, 1 or more; got 0"):
-        OBJECTIVES[name](MeanField(mlp((1, 3, 3), 3)), *batch, examples=60, seed=4, draws=0)
+        objective(name)(MeanField(mlp((1, 3, 3), 3)), *batch, examples=60, seed=4, draws=0)
 
 
 def test_the_elbo_counts_the_kl_once_in_a_pass_over_the_data(batch) -> None:

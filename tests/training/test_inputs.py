@@ -1,4 +1,4 @@
-"""Adversarial inputs: which batches are replaced, by what, and what is refused."""
+"""Input rules: which batches are replaced, by what; points of an extended training set; what is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from oracles import raises_sentence, small_inputs, small_model
 from unshaken.attacks import ATTACKS, fgm, fgsm, mean, pgd
 from unshaken.models import derive
 from unshaken.models.draws import provenance_of
-from unshaken.training.inputs import NOISES, adversarial, variable_noise
+from unshaken.predict import predict
+from unshaken.training.inputs import (
+    Points,
+    adversarial,
+    clean,
+    constant_noise,
+    points_per_input,
+    shown,
+    variable_noise,
+)
+from unshaken.training.noise import NOISES
 
 X, Y = small_inputs()
 
@@ -21,7 +31,7 @@ def model():
 
 
 def attacked(net=None, **settings):
-    return adversarial(net or model(), X, Y, **{"seed": 3, "eps": 0.1, "probability": 1.0, **settings})[0]
+    return adversarial(net or model(), X, Y, **{"seed": 3, "eps": 0.1, "probability": 1.0, **settings}).x
 
 
 @pytest.mark.parametrize(
@@ -91,22 +101,87 @@ def test_every_attack_can_be_trained_with(name):
     assert (attacked(attack=ATTACKS[name]) - X).abs().max() <= 0.1 + 1e-6
 
 
+def test_the_attack_leads_away_from_the_labels_or_from_what_the_model_says():
+    net, asked = model(), []
+
+    def attack(model, x, y, *, eps, seed):
+        asked.append(y)
+        return x
+
+    attacked(net, attack=attack)
+    attacked(net, attack=attack, labels="predicted")
+    assert torch.equal(asked[0], Y)
+    assert torch.equal(asked[1], predict(net, X, net.draw(10, seed=derive(3, "predicted"))))
+    with raises_sentence("unknown labels 'true': "):
+        attacked(net, labels="true")
+
+
+def test_what_the_inputs_were_before_the_attack_is_kept():
+    seen = adversarial(model(), X, Y, seed=3, eps=0.1, probability=1.0)
+    assert torch.equal(seen.before, X)
+    assert not torch.equal(seen.x, X)
+
+
+PLACES, COPIES = torch.arange(len(X)), torch.zeros(len(X), dtype=torch.int64)
+
+
+def noisy(rule, *, epoch=0, copy=0, seed=1, places=PLACES, then=lambda x: x, **settings):
+    """The batch as a rule of points shows it, every input with the same copy."""
+    points = Points(places, torch.full_like(places, copy), epoch, seed)
+    return shown(partial(rule, **{"size": 0.3, **settings}))(model(), X[places], Y[places], points, then, 99).x
+
+
 @pytest.mark.parametrize("noise", NOISES)
-def test_noise_copies_are_the_input_with_noise_of_its_own_each(noise):
-    x, y = variable_noise(model(), X, Y, seed=1, size=0.3, noise=noise, copies=3)
-    assert torch.equal(y, Y.repeat(3))
-    moved = (x - X.repeat(3, 1, 1, 1)).view(3, *X.shape)
-    assert len(moved.flatten(1).unique(dim=0)) == 3
-    assert not torch.equal(x, variable_noise(model(), X, Y, seed=2, size=0.3, noise=noise, copies=3)[0])
+@pytest.mark.parametrize("rule", [constant_noise, variable_noise])
+def test_every_copy_of_every_input_has_noise_of_its_own(rule, noise):
+    moved = torch.cat([noisy(rule, copy=copy, noise=noise, copies=3) - X for copy in range(3)])
+    assert len(moved.flatten(1).unique(dim=0)) == 3 * len(X)
+    assert not torch.equal(noisy(rule, noise=noise), noisy(rule, noise=noise, seed=2))
 
 
-def test_gaussian_and_uniform_noise_have_their_size():
-    x, y = torch.full((2000, 1, 3, 4), 0.5), torch.zeros(2000, dtype=torch.int64)
-    gaussian, uniform = (variable_noise(model(), x, y, seed=1, size=0.3, noise=noise)[0] - 0.5 for noise in NOISES)
-    assert gaussian.std() == pytest.approx(0.3, rel=0.02)
-    assert gaussian.abs().max() > 0.9
-    assert uniform.std() == pytest.approx(0.3 / 3**0.5, rel=0.02)
-    assert uniform.abs().max() == pytest.approx(0.3, rel=0.01)
+def test_constant_noise_is_the_same_in_every_epoch_and_variable_noise_is_not():
+    assert torch.equal(noisy(constant_noise, epoch=0), noisy(constant_noise, epoch=7))
+    assert not torch.equal(noisy(variable_noise, epoch=0), noisy(variable_noise, epoch=7))
+
+
+def test_constant_noise_does_not_depend_on_the_rest_of_the_batch():
+    some = torch.tensor([4, 1])
+    assert torch.equal(noisy(constant_noise, places=some), noisy(constant_noise)[some])
+
+
+@pytest.mark.parametrize("rule", [constant_noise, variable_noise])
+def test_the_last_copy_is_the_input_itself_where_it_is_wanted(rule):
+    assert torch.equal(noisy(rule, copy=2, copies=2, clean=True), X)
+    assert not torch.equal(noisy(rule, copy=1, copies=2, clean=True), X)
+    assert torch.equal(noisy(rule, copy=1, copies=2, clean=True), noisy(rule, copy=1, copies=5))
+    counts = [points_per_input(partial(rule, size=0.1, copies=3, clean=clean)) for clean in (False, True)]
+    assert counts == [3, 4]
+
+
+def test_rules_that_do_not_extend_the_training_set_see_each_input_once():
+    assert points_per_input(clean) == points_per_input(partial(adversarial, eps=0.1)) == 1
+
+
+def test_noise_is_clipped_only_where_asked():
+    outside = noisy(constant_noise, size=2.0)
+    assert outside.min() < 0
+    assert outside.max() > 1
+    assert torch.equal(noisy(constant_noise, size=2.0, clip=True), outside.clamp(0, 1))
+
+
+def test_noise_comes_before_the_augmentation_and_an_attack_after_it():
+    def double(x):
+        return 2 * x
+
+    assert torch.equal(noisy(constant_noise, then=double), 2 * noisy(constant_noise))
+    points, seen = Points(PLACES, COPIES, 0, 1), []
+
+    def attack(model, x, y, *, eps, seed):
+        seen.append(x)
+        return x
+
+    shown(partial(adversarial, eps=0.1, attack=attack, probability=1.0))(model(), X, Y, points, double, 99)
+    assert torch.equal(seen[0], 2 * X)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +189,11 @@ def test_gaussian_and_uniform_noise_have_their_size():
     [
         ({"size": -0.1}, "size must be a finite number, 0 or more; got -0.1"),
         ({"copies": 0}, "copies must be a whole number, 1 or more; got 0"),
+        ({"copies": -3}, "copies must be a whole number, 1 or more; got -3"),
         ({"noise": "gausian"}, "unknown noise 'gausian': did you mean 'gaussian'?"),
     ],
 )
-def test_bad_noise_is_refused(settings, told):
+@pytest.mark.parametrize("rule", [constant_noise, variable_noise])
+def test_bad_noise_is_refused(rule, settings, told):
     with raises_sentence(told.replace("?", ".")):
-        variable_noise(model(), X, Y, **{"seed": 1, "size": 0.1, **settings})
+        noisy(rule, **settings)

@@ -7,12 +7,15 @@ import pytest
 import torch
 from torch import nn
 
+from oracles import raises_sentence
 from unshaken.models import Deterministic, MeanField, SeededModule
 from unshaken.networks import mlp
 from unshaken.predict import predict
 from unshaken.training import OPTIMIZERS, train
 from unshaken.training.augment import crop_flip
-from unshaken.training.objectives import cross_entropy, elbo
+from unshaken.training.inputs import adversarial, constant_noise, variable_noise
+from unshaken.training.loop import minibatches
+from unshaken.training.objectives import cross_entropy, elbo, trades
 from unshaken.training.schedules import SCHEDULES, cosine, steps
 
 
@@ -221,3 +224,52 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     other = MeanField(mlp((1, 3, 3), 2, widths=(9,)))
     with pytest.raises(ValueError, match="a checkpoint of another architecture"):
         train(other, x, y, epochs=2, checkpoint=tmp_path / "c")
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_an_epoch_meets_every_copy_of_every_input_once(passes: int) -> None:
+    members = torch.arange(50)
+    parts = list(minibatches(members, passes, 8, seed=5, epoch=2))
+    met = {(int(place), int(copy)) for part in parts for place, copy in zip(part.place, part.copy, strict=True)}
+    assert met == {(place, copy) for place in range(50) for copy in range(passes)}
+    assert sum(len(part.place) for part in parts) == 50 * passes
+    assert len({int(copy) for copy in parts[0].copy}) == passes, "copies are mixed within a minibatch"
+    other = next(minibatches(members, passes, 8, seed=5, epoch=3))
+    assert not torch.equal(other.place, parts[0].place)
+
+
+def test_constant_noise_shows_the_same_points_in_every_epoch() -> None:
+    x, y = blobs(20)
+    seen = []
+
+    def objective(model, x, y, *, examples, seed):
+        assert examples == 20
+        seen.append(x.clone())
+        return cross_entropy(model, x, y, examples=examples, seed=seed)
+
+    for rule in (constant_noise, variable_noise):
+        seen.clear()
+        inputs = partial(rule, size=0.2, copies=2, clean=True)
+        history = train(new_model(), x, y, inputs=inputs, objective=objective, epochs=2, batch_size=7)
+        assert len(seen) == 2 * 3 * 3
+        first, second = (torch.cat(half).flatten(1).unique(dim=0) for half in (seen[:9], seen[9:]))
+        assert len(first) == 60
+        assert torch.equal(first, second) == (rule is constant_noise)
+        assert history[0].forwards == 60 + 10 * 20
+
+
+def test_training_on_an_extended_set_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    (x, y), inputs = blobs(30), partial(constant_noise, size=0.2, copies=3)
+    whole, first, second = new_model(), new_model(), new_model(seed=9)
+    train(whole, x, y, inputs=inputs, epochs=2)
+    train(first, x, y, inputs=inputs, epochs=1, checkpoint=tmp_path / "c")
+    train(second, x, y, inputs=inputs, epochs=2, checkpoint=tmp_path / "c")
+    assert all(torch.equal(tensor, whole.tensors()[name]) for name, tensor in second.tensors().items())
+
+
+def test_trades_needs_an_attack_on_the_inputs() -> None:
+    x, y = blobs(20)
+    with raises_sentence("trades compares inputs before and after an attack: it needs inputs of kind 'adversarial'"):
+        train(new_model(), x, y, objective=trades, epochs=1)
+    inputs = partial(adversarial, eps=0.1, probability=1.0)
+    assert len(train(new_model(), x, y, inputs=inputs, objective=trades, epochs=1)) == 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ from unshaken.models.draws import read_tensors
 from unshaken.predict import predict
 from unshaken.store import write_tensors
 from unshaken.training.augment import none
-from unshaken.training.inputs import clean
+from unshaken.training.inputs import Points, clean, points_per_input, shown
+from unshaken.training.noise import shuffled
 from unshaken.training.objectives import elbo
 from unshaken.training.schedules import constant
+from unshaken.training.self_training import with_unlabelled
 from unshaken.types import Inputs, Labels
 from unshaken.validate import check_count, check_inputs, check_not_negative
 
@@ -49,13 +53,15 @@ def train(
     y: Labels,
     *,
     augment: Callable[..., Inputs] = none,
-    inputs: Callable[..., tuple[Inputs, Labels]] = clean,
+    inputs: Callable[..., tuple[Any, ...]] = clean,
     objective: Callable[..., Tensor] = elbo,
     optimizer: Callable[..., Optimizer] = torch.optim.Adam,
     schedule: Callable[..., float] = constant,
     epochs: int = 10,
     batch_size: int = 100,
     seed: int = 0,
+    unlabelled: Inputs | None = None,
+    teacher: StochasticClassifier | None = None,
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> list[Epoch]:
@@ -67,9 +73,10 @@ def train(
     Args:
         model: trained in place; its network is in train mode meanwhile, and then in the modes it was in.
         x, y: (N, ...) in [0, 1] and (N,), all of them.
-        augment: a function of AUGMENTS, applied to every batch before `inputs` sees it.
+        augment: a function of AUGMENTS, applied to every batch, before `inputs` unless that extends the training set.
         inputs, objective: functions of INPUTS and OBJECTIVES; optimizer: a function of the parameters.
         schedule: a function of SCHEDULES, which says what the optimizer's own learning rates are multiplied by.
+        unlabelled, teacher: further inputs (M, ...), and the model that labels them, see `training/self_training.py`.
         checkpoint: a file; it must be of the same training.
         progress: called as (steps done, steps in all, "loss ..., accuracy ...").
     """
@@ -84,18 +91,21 @@ def train(
     history = _resume(model, rule, checkpoint) if checkpoint and Path(checkpoint).exists() else []
     if len(history) > epochs:
         raise ValueError(f"{checkpoint} has {len(history)} epochs behind it, more than the {epochs} asked for.")
-    steps = math.ceil(len(x) / batch_size)
+    x, y, members = with_unlabelled(x, y, unlabelled, teacher, seed)
+    passes, see = points_per_input(inputs), shown(inputs)
+    compares = "before" in inspect.signature(objective).parameters
+    steps = passes * math.ceil(len(members) / batch_size)
     for epoch in range(len(history), epochs):
         for group, rate in zip(rule.param_groups, rates, strict=True):
             group["lr"] = rate * shares[epoch]
         started, total, before = time.perf_counter(), 0.0, replace(model.cost)
-        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive(seed, "order", epoch)))
         with mode(model.net, training=True):
-            for step, at in enumerate(order.to(x.device).split(batch_size)):
-                now = derive(seed, "train", epoch, step)
-                batch = augment(x[at], seed=derive(seed, "augment", epoch, step))
-                seen, labels = inputs(model, batch, y[at], seed=now)
-                loss = objective(model, seen, labels, examples=len(x), seed=now)
+            for step, points in enumerate(minibatches(members, passes, batch_size, seed, epoch)):
+                now, at = derive(seed, "train", epoch, step), points.place
+                change = partial(augment, seed=derive(seed, "augment", epoch, step))
+                seen = see(model, x[at], y[at], points, change, now)
+                more = {"before": seen.before} if compares else {}
+                loss = objective(model, seen.x, seen.y, examples=len(x), seed=now, **more)
                 value = float(loss.detach())
                 _check_loss(value, epoch, step)
                 rule.zero_grad()
@@ -106,10 +116,23 @@ def train(
                     progress(epoch * steps + step + 1, epochs * steps, _note(value, history))
         right = predict(model, x[:1000], model.draw(10, seed=derive(seed, "accuracy"))).argmax(-1) == y[:1000]
         cost = (model.cost.forwards - before.forwards, model.cost.gradients - before.gradients)
-        history.append(Epoch(total / len(x), float(right.float().mean()), time.perf_counter() - started, *cost))
+        seconds, points_seen = time.perf_counter() - started, passes * len(members)
+        history.append(Epoch(total / points_seen, float(right.float().mean()), seconds, *cost))
         if checkpoint is not None:
             _save(model, rule, history, Path(checkpoint))
     return history
+
+
+def minibatches(members: Tensor, passes: int, batch_size: int, seed: int, epoch: int) -> Iterator[Points]:
+    """The points of an epoch in random order: `passes` times all members, each time with another of their copies.
+
+    A member meets each of its copies once in an epoch. Nothing is kept of the size of members x copies.
+    """
+    for number in range(passes):
+        order = torch.Generator().manual_seed(derive(seed, "order", epoch * passes + number))
+        for place in members[torch.randperm(len(members), generator=order).to(members.device)].split(batch_size):
+            copy = (shuffled(derive(seed, "copies", epoch), place) + number) % passes
+            yield Points(place, copy, epoch, seed)
 
 
 def learning_rates(schedule: Callable[..., float], epochs: int) -> list[float]:

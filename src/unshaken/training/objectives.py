@@ -66,4 +66,35 @@ def mixture(
     return math.log(draws) - likelihood.logsumexp(0).mean() + weight * model.divergence()
 
 
-OBJECTIVES: dict[str, Callable[..., Tensor]] = {"cross_entropy": cross_entropy, "elbo": elbo, "mixture": mixture}
+def trades(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    before: Inputs | None,
+    examples: int,
+    seed: int,
+    draws: int = 1,
+    beta: float = 6.0,
+) -> Tensor:
+    """TRADES: the mean of −log p_s(y|x0) + β · KL(p_s(·|x0) ‖ p_s(·|x)) over batch and draws.
+
+    x0 is `before`, what the inputs were before the attack: with inputs of kind "adversarial", probability 1, labels
+    "predicted" and an attack with loss "kl" it is the published method.
+    Source: Zhang et al., "Theoretically principled trade-off between robustness and accuracy" (2019), eq. 5.
+    """
+    check_count("draws", draws)
+    check_not_negative("beta", beta)
+    if before is None:
+        raise ValueError("trades compares inputs before and after an attack: it needs inputs of kind 'adversarial'.")
+    natural, attacked = (model.training_logits(part, draws, seed).flatten(0, 1) for part in (before, x))
+    gap = F.kl_div(attacked.log_softmax(-1), natural.log_softmax(-1), reduction="batchmean", log_target=True)
+    return F.cross_entropy(natural, y.repeat(draws)) + beta * gap
+
+
+OBJECTIVES: dict[str, Callable[..., Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "elbo": elbo,
+    "mixture": mixture,
+    "trades": trades,
+}
