@@ -23,6 +23,8 @@ def attacked(
         "loss": "cw",
         "attack_draws": draws,
         "steps": 1,
+        "restarts": 1,
+        "source": "",
         "inference_draws": 50,
         "eps": eps,
         "role": role,
@@ -34,7 +36,7 @@ def attacked(
 
 
 def clean() -> pd.DataFrame:
-    return attacked(0.9, eps=0.0, attack="none", draws="", norm="", loss="", steps=0)
+    return attacked(0.9, eps=0.0, attack="none", draws="", norm="", loss="", steps=0, restarts=0)
 
 
 def run(**changes: pd.DataFrame) -> pd.DataFrame:

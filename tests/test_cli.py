@@ -32,7 +32,7 @@ def test_every_recipe_runs_at_smoke_and_makes_its_page(recipe: str, tmp_path: Pa
     assert (
         (page.parent / "tables" / "accuracy.csv")
         .read_text()
-        .startswith("model,attack,norm,loss,attack_draws,steps,inference_draws,eps,n,accuracy,low,high\n")
+        .startswith("model,attack,norm,loss,attack_draws,steps,restarts,inference_draws,eps,n,accuracy,low,high\n")
     )
     if recipe in AGAIN:
         before = page.read_text(encoding="utf-8")

@@ -90,6 +90,9 @@ def test_a_run_has_the_rows_and_costs_of_every_unit(path: Path, tmp_path: Path) 
     assert mean.groupby("role").eps.nunique().to_dict() == {"check": 2, "sweep": 2}
     assert (rows["size"] <= rows.eps + 1e-6).all()
     assert set(rows.attack_draws) == {"", "1", "4", "mean"}
+    assert set(clean.restarts) == {0}
+    assert set(rows[rows.attack != "none"].restarts) == {1}
+    assert set(rows.source) == {""}
     units = {unit["label"]: unit for unit in read_json(folder / "run.json")["units"]}
     assert all(unit["status"] == "done" for unit in units.values())
     # one gradient for all sizes, four draws, forty inputs; prediction adds six draws of four sizes

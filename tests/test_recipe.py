@@ -207,6 +207,13 @@ def test_a_sweep_may_be_set_too(recipe: str) -> None:
     assert [attack["label"] for attack in config["attacks"]] == ["MEAN", "PGD-2", "PGD-3", "PGD-4"]
 
 
+def test_restarts_have_a_column_and_are_in_the_label_alone(recipe: str) -> None:
+    settings = ["attacks.start=uniform", "attacks.norm=linf", "attacks.draws=2", "attacks.sweep.restarts=[1, 5]"]
+    attacks = read_recipe(recipe, settings=settings).config["attacks"]
+    told = [(attack["name"], attack["label"]) for attack in attacks if attack["kind"] == "pgd"][:2]
+    assert told == [("pgd", "PGD-2 (restarts 1)"), ("pgd", "PGD-2 (restarts 5)")]
+
+
 def test_a_part_of_another_kind_replaces_the_old_one(recipe: str) -> None:
     optimizer = read_recipe(recipe, preset="sgd").config["models"][0]["training"]["optimizer"]
     assert optimizer["kind"] == "sgd"

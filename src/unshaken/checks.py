@@ -12,7 +12,7 @@ from unshaken.statistics import accuracy, difference
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-ATTACK = ["model", "attack", "norm", "loss", "attack_draws", "steps"]
+ATTACK = ["model", "attack", "norm", "loss", "attack_draws", "steps", "restarts"]
 """The columns that name one attack on one model."""
 
 
@@ -47,7 +47,7 @@ def zero_size(rows: DataFrame) -> Finding:
     """A perturbation of size zero changes nothing: accuracy is the clean accuracy, on the same draws."""
     pairs = [
         (name, attacked[attacked.eps == 0], _clean(part))
-        for name, attacked, part in _attacks(rows[rows.role != "sweep"], rows)
+        for name, attacked, part in _attacks(rows[rows.role == "check"], rows)
     ]
     pairs = [(name, null, clean) for name, null, clean in pairs if len(null) and len(clean)]
     if not pairs:
@@ -149,7 +149,7 @@ CHECKS: dict[str, Callable[[DataFrame], Finding]] = {
 def _attacks(rows: DataFrame, all_rows: DataFrame | None = None) -> Iterator[tuple[str, DataFrame, DataFrame]]:
     """(name, rows of one attack on one model, all rows of that model)."""
     everything = rows if all_rows is None else all_rows
-    for key, attacked in rows[rows.attack != "none"].groupby(ATTACK, sort=False):
+    for key, attacked in rows[(rows.attack != "none") & (rows.role != "transfer")].groupby(ATTACK, sort=False):
         first = attacked.iloc[0]
         yield _name(first, rows, first.attack_draws), attacked, everything[everything.model == key[0]]
 

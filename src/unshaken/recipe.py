@@ -34,7 +34,7 @@ SECTIONS = (
     *("attacks", "analyses", "evaluation", "sweep"),
 )
 FRACTION = r"\d+(\.\d+)?/\d+(\.\d+)?"
-COLUMNS = ("norm", "loss", "draws", "steps", "eps")  # settings of an attack that rows hold in columns
+COLUMNS = ("norm", "loss", "draws", "steps", "restarts", "eps")  # settings of an attack that rows hold in columns
 MODEL_SECTIONS = ("network", "model", "training")
 
 

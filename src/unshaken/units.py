@@ -205,6 +205,8 @@ def attack_unit(
         loss=settings.get("loss", ""),
         attack_draws=str(settings.get("draws", "")),
         steps=settings.get("steps", 0),
+        restarts=settings.get("restarts", 1) if attack["kind"] != "none" else 0,
+        source="",
         repeat=unit.config["repeat"],
     )
     return rows, examples, seconds

@@ -57,7 +57,7 @@ def make_run(
         units.append(_unit(f"{name}-0a1b2c3d", "train", name, name, 2.5, 36, 36))
         clean = evaluate(model, test.x, test.y, draws=INFERENCE_DRAWS, seed=7, repeats=repeats)
         clean = clean.assign(model=name, attack="none", norm="", loss="", attack_draws="", steps=0, eps=0.0)
-        clean = clean.assign(role="sweep", size=0.0, zero_gradient=False)
+        clean = clean.assign(restarts=0, source="", role="sweep", size=0.0, zero_gradient=False)
         write_rows(folder / f"rows/clean.{name}-77aa01.parquet", clean, {})
         units.append(_unit(f"clean.{name}-77aa01", "attack", "clean", name, 0.03, 40, 0))
         for label in attacks:
@@ -93,7 +93,15 @@ def _attacked(model: MeanField, test: Any, name: str, label: str, repeats: int, 
         size = change.abs().amax(1) if norm == "linf" else change.norm(dim=1)
         parts.append(rows.assign(eps=eps, role="sweep" if eps in EPS[norm] else "check", size=size.tolist() * repeats))
     return pd.concat(parts, ignore_index=True).assign(
-        model=name, attack=kind, norm=norm, loss="log_error", attack_draws=draws, steps=steps, zero_gradient=False
+        model=name,
+        attack=kind,
+        norm=norm,
+        loss="log_error",
+        attack_draws=draws,
+        steps=steps,
+        restarts=1,
+        source="",
+        zero_gradient=False,
     )
 
 

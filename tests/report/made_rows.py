@@ -26,8 +26,10 @@ def attacked(model: str, label: str, right: dict[float, Any], **columns: Any) ->
         "loss": "cw",
         "attack_draws": draws,
         "steps": 10 if kind == "pgd" else 1,
+        "restarts": 1,
         "inference_draws": 50,
         "role": "sweep",
+        "source": "",
         "saturated": 0,
         "shared_draws": 0.0,
         "zero_gradient": 0.0,
@@ -43,7 +45,8 @@ def attacked(model: str, label: str, right: dict[float, Any], **columns: Any) ->
 
 def clean(model: str, right: Any = 95, **columns: Any) -> pd.DataFrame:
     """Rows of the clean inputs of one model."""
-    none = {"attack": "none", "norm": "", "loss": "", "attack_draws": "", "steps": 0, "zero_gradient": float("nan")}
+    none = {"attack": "none", "norm": "", "loss": "", "attack_draws": "", "steps": 0, "restarts": 0}
+    none["zero_gradient"] = float("nan")
     return attacked(model, "none-", {0.0: right}, **{**none, **columns})
 
 

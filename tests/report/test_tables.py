@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from unshaken.report.source import load_run
-from unshaken.report.tables import accuracy_table, at, columns, cost_summary, cost_table, grid, panels
+from unshaken.report.tables import SERIES, accuracy_table, at, columns, cost_summary, cost_table, grid, panels
 from unshaken.report.wording import eps_text
 from unshaken.statistics import accuracy
 
@@ -18,7 +18,9 @@ def rows(finished):
 
 def test_accuracy_csv_has_the_columns_and_the_plain_means(reported, rows):
     table = pd.read_csv(reported / "tables/accuracy.csv", keep_default_na=False)
-    assert ",".join(table) == "model,attack,norm,loss,attack_draws,steps,inference_draws,eps,n,accuracy,low,high"
+    assert (
+        ",".join(table) == "model,attack,norm,loss,attack_draws,steps,restarts,inference_draws,eps,n,accuracy,low,high"
+    )
     swept = rows[rows.role == "sweep"]
     assert len(table) == len(swept.groupby(["attack", "attack_draws", "eps"])) == 21
     for line in table.itertuples():
@@ -38,7 +40,7 @@ def test_one_repeat_has_no_standard_deviation(rows):
 
 def test_repeats_csv_has_every_repeat_by_itself(reported, rows):
     table = pd.read_csv(reported / "tables/repeats.csv", keep_default_na=False)
-    assert ",".join(table) == "model,attack,norm,loss,attack_draws,steps,inference_draws,eps,repeat,n,accuracy"
+    assert ",".join(table) == ",".join([*SERIES, "eps", "repeat", "n", "accuracy"])
     swept = rows[rows.role == "sweep"]
     assert len(table) == 21 * 3
     for line in table.itertuples():
@@ -91,6 +93,14 @@ def test_curves_of_one_name_are_told_apart_by_loss_and_steps(rows):
     other = rows[rows.attack == "fgsm"].assign(loss="cw")
     (panel,) = panels(accuracy_table(pd.concat([rows, other])))
     assert {"FGSM-10 (cw)", "FGSM-10 (log_error)", "PGD-10"} < set(panel.curves)
+    again = rows[rows.attack == "pgd"].assign(attack="pgd (start uniform)")
+    (panel,) = panels(accuracy_table(pd.concat([rows, again, again.assign(restarts=5)])))
+    assert {"PGD-10", "PGD-10 (start uniform, 1 restart)", "PGD-10 (start uniform, 5 restarts)"} < set(panel.curves)
+
+
+def test_perturbations_of_other_models_are_no_curves(rows):
+    given = rows[rows.attack == "pgd"].assign(role="transfer", source="other", correct=False)
+    assert accuracy_table(pd.concat([rows, given])).equals(accuracy_table(rows))
 
 
 def test_models_norms_and_inference_draws_are_panels_of_their_own(rows):

@@ -79,9 +79,9 @@ def losses(panel: Panel, rows: DataFrame) -> Losses:
     together: dict[tuple[Any, ...], dict[str, str]] = {}
     for label, curve in panel.curves.items():
         first = curve.iloc[0]
-        together.setdefault((first.attack, first.attack_draws, first.steps), {})[first.loss] = label
+        together.setdefault((first.attack, first.attack_draws, first.steps, first.restarts), {})[first.loss] = label
     families = []
-    for (attack, draws, _), labels in together.items():
+    for (attack, draws, *_), labels in together.items():
         if len(labels) > 1:
             zero = {
                 loss: float(pd.to_numeric(rows_of(curve, curve.eps.max(), rows).zero_gradient).mean())

@@ -23,9 +23,11 @@ COLUMNS = {
     "loss": str,
     "attack_draws": str,
     "steps": int,
+    "restarts": int,
     "inference_draws": int,
     "eps": float,
     "role": str,
+    "source": str,
     "repeat": int,
     "index": int,
     "label": int,
@@ -89,7 +91,8 @@ def attack_entry(about: dict[str, Any], row: Any) -> tuple[int, dict[str, Any]]:
     """(place, entry) of the attack of the recipe that made a row; (behind all others, {}) where none did."""
     attacks = about.get("recipe", {}).get("attacks", [])
     for place, entry in enumerate(attacks):
-        told = {"loss": row.loss, "draws": row.attack_draws, "steps": row.steps, "norm": row.norm}
+        told = {"loss": row.loss, "draws": row.attack_draws, "steps": row.steps, "restarts": row.restarts}
+        told["norm"] = row.norm
         same = all(str(entry[word]) == str(value) for word, value in told.items() if word in entry)
         if same and entry.get("name", entry.get("kind")) == row.attack:
             return place, entry
@@ -102,7 +105,7 @@ def _place(about: dict[str, Any], rows: DataFrame) -> tuple[Any, ...]:
         return (-1,)
     row = rows.iloc[0]
     draws = int(row.attack_draws) if str(row.attack_draws).isdigit() else 0
-    unknown = (row.attack in ("mean", "moments"), row.attack, draws, row.loss, int(row.steps))
+    unknown = (row.attack in ("mean", "moments"), row.attack, draws, row.loss, int(row.steps), int(row.restarts))
     clean = row.attack == "none"
     return _model_place(about, row.model), not clean, 0 if clean else attack_entry(about, row)[0], *unknown
 

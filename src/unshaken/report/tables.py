@@ -15,7 +15,7 @@ from unshaken.statistics import accuracy, crossed
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SERIES = ["model", "attack", "norm", "loss", "attack_draws", "steps", "inference_draws"]
+SERIES = ["model", "attack", "norm", "loss", "attack_draws", "steps", "restarts", "inference_draws"]
 """The columns that name one curve: one attack on one model, predicted in one way."""
 
 COSTS = ["seconds", "forwards", "gradients"]
@@ -208,16 +208,24 @@ def columns(panel: Panel) -> list[float]:
 
 
 def _curves(part: DataFrame) -> dict[str, DataFrame]:
-    """Label -> rows by eps, in the order of the rows; loss and steps are named where the attack is not enough."""
+    """Label -> rows by eps, in the order of the rows; loss, steps, restarts named where the attack is not enough."""
     curves: dict[str, DataFrame] = {}
-    grouped = list(part.groupby(["attack", "attack_draws", "loss", "steps"], sort=False))
-    names = [attack_name(attack, draws) for (attack, draws, _, steps), _ in grouped]
+    grouped = list(part.groupby(["attack", "attack_draws", "loss", "steps", "restarts"], sort=False))
+    names = [attack_name(attack, draws) for (attack, draws, *_), _ in grouped]
     for name, (key, curve) in zip(names, grouped, strict=True):
         same = [other for label, (other, _) in zip(names, grouped, strict=True) if label == name]
         extra = [key[2]] if len({other[2] for other in same}) > 1 else []
         extra += [f"{key[3]} steps"] if len({other[3] for other in same}) > 1 else []
-        curves[f"{name} ({', '.join(extra)})" if extra else name] = curve.sort_values("eps")
+        extra += [f"{key[4]} restart{'s' * (key[4] != 1)}"] if len({other[4] for other in same}) > 1 else []
+        curves[named(name, *extra)] = curve.sort_values("eps")
     return curves
+
+
+def named(name: str, *extra: str) -> str:
+    """The name of an attack with what tells it from others: "PGD-1 (start uniform, 5 restarts)"."""
+    kind, _, rest = name.partition(" (")
+    told = [*([rest.removesuffix(")")] if rest else []), *extra]
+    return f"{kind} ({', '.join(told)})" if told else name
 
 
 def _text_panel(panel: Panel) -> list[list[str]]:
