@@ -17,6 +17,7 @@ _HOME = {
     "load": "data",
     "mlp": "networks",
     "small_cnn": "networks",
+    "lenet": "networks",
     "wide_resnet": "networks",
     "resnet18": "networks",
     "Draws": "models",
@@ -99,7 +100,7 @@ if TYPE_CHECKING:
         StochasticClassifier,
         load_draws,
     )
-    from unshaken.networks import mlp, resnet18, small_cnn, wide_resnet
+    from unshaken.networks import lenet, mlp, resnet18, small_cnn, wide_resnet
     from unshaken.predict import predict
     from unshaken.report import report
     from unshaken.statistics import Interval, accuracy, difference

@@ -29,13 +29,8 @@ def small_cnn(shape: Shape, classes: int, *, widths: Sequence[int] = (32, 512)) 
     Source: Däubener et al., "Efficient calculation of adversarial examples for Bayesian neural networks", appendix
     A: widths (32, 512) for MNIST, (32, 1024) for Fashion-MNIST.
     """
-    if len(widths) != 2:
-        raise ValueError(f"small_cnn has two convolutions, so widths must be two numbers; got {list(widths)}.")
-    for width in widths:
-        check_count("every width", width)
+    _check_convolutions("small_cnn", shape, widths, smallest=16)
     height, width = (((side - 4) // 2 - 4) - 1 for side in shape[1:])
-    if min(height, width) < 1:
-        raise ValueError(f"small_cnn needs images of 16 x 16 or more; got {shape[1]} x {shape[2]}.")
     first, second = widths
     return nn.Sequential(
         nn.Conv2d(shape[0], first, 5),
@@ -47,6 +42,40 @@ def small_cnn(shape: Shape, classes: int, *, widths: Sequence[int] = (32, 512)) 
         nn.Flatten(),
         nn.Linear(second * height * width, classes),
     )
+
+
+def lenet(shape: Shape, classes: int, *, widths: Sequence[int] = (32, 64), dense: int = 1024) -> nn.Sequential:
+    """Twice 5x5 convolution with padding 2 → ReLU → max-pool 2, then dense → ReLU → dense.
+
+    Source: Chernyak et al., "Constant random perturbations provide adversarial robustness with minimal effect on
+    accuracy" (2021), appendix A.1. It tells neither the padding nor the width of the first dense layer: both are those
+    of the MNIST network of Madry et al. (2018), which is otherwise the same.
+    """
+    _check_convolutions("lenet", shape, widths, smallest=4)
+    check_count("dense", dense)
+    first, second = widths
+    return nn.Sequential(
+        nn.Conv2d(shape[0], first, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(first, second, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(second * (shape[1] // 4) * (shape[2] // 4), dense),
+        nn.ReLU(),
+        nn.Linear(dense, classes),
+    )
+
+
+def _check_convolutions(name: str, shape: Shape, widths: Sequence[int], *, smallest: int) -> None:
+    """Widths of two convolutions, and images that are large enough for them."""
+    if len(widths) != 2:
+        raise ValueError(f"{name} has two convolutions, so widths must be two numbers; got {list(widths)}.")
+    for width in widths:
+        check_count("every width", width)
+    if min(shape[1:]) < smallest:
+        raise ValueError(f"{name} needs images of {smallest} x {smallest} or more; got {shape[1]} x {shape[2]}.")
 
 
 class Normalise(nn.Module):
@@ -187,6 +216,7 @@ def _head(shape: Shape, halvings: int, channels: int, classes: int) -> tuple[nn.
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "small_cnn": small_cnn,
+    "lenet": lenet,
     "wide_resnet": wide_resnet,
     "resnet18": resnet18,
 }

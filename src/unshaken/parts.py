@@ -76,6 +76,7 @@ COUNTS = (
     "copies",
     "noises",
     "depth",
+    "dense",
 )
 POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness", "factor")
 RANGES: dict[str, Callable[[str, Any], None]] = {

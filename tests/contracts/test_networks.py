@@ -8,10 +8,15 @@ from torch import nn
 
 from oracles import raises_sentence
 from unshaken.models import Deterministic
-from unshaken.networks import NETWORKS, Normalise, Residual, resnet18, wide_resnet
+from unshaken.networks import NETWORKS, Normalise, Residual, lenet, resnet18, wide_resnet
 
-SMALL = {"small_cnn": {"widths": (4, 8)}, "wide_resnet": {"depth": 10, "width": 1}, "resnet18": {"width": 4}}
-WIDTHS = {"mlp": "widths", "small_cnn": "widths", "wide_resnet": "width", "resnet18": "width"}
+SMALL = {
+    "small_cnn": {"widths": (4, 8)},
+    "lenet": {"widths": (4, 8), "dense": 16},
+    "wide_resnet": {"depth": 10, "width": 1},
+    "resnet18": {"width": 4},
+}
+WIDTHS = {"mlp": "widths", "small_cnn": "widths", "lenet": "widths", "wide_resnet": "width", "resnet18": "width"}
 
 
 def small(name: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -51,12 +56,28 @@ def test_a_width_that_is_no_whole_number_above_zero_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("shape", "widths", "message"),
-    [((1, 28, 28), (8,), r"two numbers; got \[8\]"), ((1, 15, 28), (8, 8), r"16 x 16 or more; got 15 x 28")],
+    ("name", "shape", "settings", "message"),
+    [
+        ("small_cnn", (1, 28, 28), {"widths": (8,)}, r"small_cnn has two .* two numbers; got \[8\]"),
+        ("small_cnn", (1, 15, 28), {}, "small_cnn needs images of 16 x 16 or more; got 15 x 28"),
+        ("lenet", (1, 28, 28), {"widths": (8, 8, 8)}, r"lenet has two .* two numbers; got \[8, 8, 8\]"),
+        ("lenet", (1, 28, 3), {}, "lenet needs images of 4 x 4 or more; got 28 x 3"),
+        ("lenet", (1, 28, 28), {"dense": 0}, "dense must be a whole number, 1 or more; got 0"),
+    ],
 )
-def test_small_cnn_says_what_it_cannot_be(shape, widths, message):
+def test_networks_of_two_convolutions_say_what_they_cannot_be(name, shape, settings, message):
     with raises_sentence(message):
-        NETWORKS["small_cnn"](shape, 10, widths=widths)
+        NETWORKS[name](shape, 10, **settings)
+
+
+def test_lenet_is_two_padded_convolutions_and_two_dense_layers():
+    net = lenet((1, 28, 28), 10)
+    stage = [nn.Conv2d, nn.ReLU, nn.MaxPool2d]
+    assert [type(layer) for layer in net] == [*stage, *stage, nn.Flatten, nn.Linear, nn.ReLU, nn.Linear]
+    assert net[:3](torch.rand(1, 1, 28, 28)).shape == (1, 32, 14, 14)
+    assert count(net) == (25 + 1) * 32 + (25 * 32 + 1) * 64 + (7 * 7 * 64 + 1) * 1024 + (1024 + 1) * 10
+    assert count(lenet((3, 8, 9), 10, widths=(2, 3), dense=5)[7:]) == (2 * 2 * 3 + 1) * 5 + (5 + 1) * 10
+    assert lenet((1, 4, 4), 2)(torch.rand(3, 1, 4, 4)).shape == (3, 2)
 
 
 def test_widths_are_those_asked_for():
