@@ -67,14 +67,29 @@ def test_direction_of_a_zero_gradient_is_zero(norm):
     assert torch.equal(norm.direction(torch.zeros(2, 1, 3, 3)), torch.zeros(2, 1, 3, 3))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in STARTS if kind != "none"])
-def test_starts_are_inside_the_unit_ball_and_fill_it(norm, kind):
-    def start(seed: int) -> Tensor:
-        return norm.start(vectors(1000), kind, torch.Generator().manual_seed(seed))
+def starts(norm, kind: str, seed: int = 0) -> Tensor:
+    return norm.start(vectors(1000), kind, torch.Generator().manual_seed(seed))
 
-    sizes = norm.size(start(0))
-    assert (sizes <= 1 + 1e-6).all()
-    assert sizes.max() > 0.6
-    assert abs(start(0).mean()) < 0.02
-    assert torch.equal(start(0), start(0))
-    assert not torch.equal(start(0), start(1))
+
+@pytest.mark.parametrize("kind", [kind for kind in STARTS if kind != "none"])
+def test_starts_are_inside_the_unit_ball_and_all_are_different(norm, kind):
+    start = starts(norm, kind)
+    assert (norm.size(start) <= 1 + 1e-6).all()
+    assert abs(start.mean()) < 0.02
+    assert torch.equal(start, starts(norm, kind))
+    assert not torch.equal(start, starts(norm, kind, seed=1))
+    assert len(start.flatten(1).unique(dim=0)) == 1000
+
+
+@pytest.mark.parametrize("kind", ["uniform", "gaussian"])
+def test_starts_fill_the_ball(norm, kind):
+    assert norm.size(starts(norm, kind)).max() > 0.6
+
+
+def test_a_start_near_the_input_is_a_gaussian_of_a_32nd_of_the_ball(norm):
+    entries = starts(norm, "near").flatten(1)
+    if norm is NORMS["l2"]:
+        torch.testing.assert_close(entries.norm(dim=1).square().mean(), torch.tensor(1 / 32**2), rtol=0.02, atol=0)
+        entries = entries * 24**0.5
+    torch.testing.assert_close(entries.std(), torch.tensor(1 / 32), rtol=0.02, atol=0)
+    assert abs((entries.abs() < 1 / 32).float().mean() - 0.683) < 0.01

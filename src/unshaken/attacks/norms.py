@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+SPREAD = {"gaussian": 1 / 2, "near": 1 / 32}  # of a Gaussian start, as a share of the size of the ball
+
 
 class Norm(NamedTuple):
     """Four functions; sizes are (N,), perturbations (N, ...)."""
@@ -29,7 +31,7 @@ def _linf_start(like: Tensor, kind: str, rng: torch.Generator) -> Tensor:
     if kind == "uniform":
         return torch.rand(like.shape, generator=rng, dtype=like.dtype, device=like.device) * 2 - 1
     noise = torch.randn(like.shape, generator=rng, dtype=like.dtype, device=like.device)
-    return (noise / 2).clamp(-1, 1)
+    return (noise * SPREAD[kind]).clamp(-1, 1)
 
 
 def _l2_size(d: Tensor) -> Tensor:
@@ -54,7 +56,7 @@ def _l2_start(like: Tensor, kind: str, rng: torch.Generator) -> Tensor:
     if kind == "uniform":
         radius = torch.rand(len(like), generator=rng, dtype=like.dtype, device=like.device) ** (1 / dimensions)
         return _l2_direction(noise) * _wide(radius, like)
-    return _l2_project(noise / (2 * math.sqrt(dimensions)), torch.ones_like(_l2_size(noise)))
+    return _l2_project(noise * (SPREAD[kind] / math.sqrt(dimensions)), torch.ones_like(_l2_size(noise)))
 
 
 NORMS: dict[str, Norm] = {
@@ -79,4 +81,5 @@ STARTS = {
     "none": "at the input itself",
     "uniform": "uniformly in the ball",
     "gaussian": "Gaussian with half the size of the ball, projected",
+    "near": "Gaussian with 1/32 of the size of the ball, for losses that have no gradient at the input itself",
 }

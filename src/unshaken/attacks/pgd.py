@@ -62,7 +62,7 @@ def pgd(
             of means and variances; or a Draws object, used at every step.
         steps: number of gradient steps.
         step_size: ν in the scale of x; by default 2·eps/steps, which is eps/5 for ten steps, and eps for one.
-        start: "none", "uniform" in the ball, or "gaussian".
+        start: a word of STARTS: "none", "uniform" in the ball, "gaussian", or "near" x.
         restarts: how many times, each with a start and draws of its own; of every input the perturbation with the
             largest loss is kept, judged by further draws (k, at least 20), which are no inference draws either; where
             `draws` is a scheme or a Draws object, by that.
