@@ -67,22 +67,55 @@ def load(
     cannot be decoded, and labels that are missing, not integers or out of range; FileNotFoundError for files
     that are neither here nor on the Hub.
     """
-    source, shape = _source(name), _shape(size)
+    found, rows, what = _chosen(name, split, 0, limit, seed, data_root)
+    shape = _shape(size)
+    if isinstance(found, Data):
+        return found._replace(x=_resize(found.x[rows], shape), y=found.y[rows], name=name)
+    y, labels = _labels(found, what)
+    return Data(_decode(found, rows, shape, what), y[rows], len(labels), name, labels)
+
+
+def load_images(
+    name: str,
+    *,
+    split: str = "train",
+    skip: int = 0,
+    limit: int | None = None,
+    seed: int | None = None,
+    size: int | Sequence[int] | None = None,
+    data_root: str | Path | None = None,
+) -> Tensor:
+    """The images of one split without their labels, (N, C, H, W) in [0, 1]: there need not be any.
+
+    skip: how many images to leave out first, of the order that `limit` counts in: where a model is trained on the first
+        2,000 with labels, skip = 2000 gives others. The other arguments are those of `load`.
+    """
+    found, rows, what = _chosen(name, split, skip, limit, seed, data_root)
+    shape = _shape(size)
+    return _resize(found.x[rows], shape) if isinstance(found, Data) else _decode(found, rows, shape, what)
+
+
+def _chosen(
+    name: str, split: str, skip: int, limit: int | None, seed: int | None, data_root: str | Path | None
+) -> tuple[Data | Dataset, Tensor, str]:
+    """(the whole split, which of its images, what to call it)."""
+    source = _source(name)
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")
+    if skip < 0:
+        raise ValueError(f"skip must be 0 or more, got {skip}.")
     root = data_root or os.environ.get("UNSHAKEN_DATA")
     found = source(split=split, data_root=Path(root).expanduser() if root else None)
     what = f"the {split} split of {name}"
     count = len(found.y) if isinstance(found, Data) else len(found)
     if count == 0:
         raise ValueError(f"{what} is empty.")
-    if limit is not None and limit > count:
-        raise ValueError(f"limit is {limit}, but {what} has only {count} images.")
-    rows = _rows(count, limit, seed)
-    if isinstance(found, Data):
-        return found._replace(x=_resize(found.x[rows], shape), y=found.y[rows], name=name)
-    y, labels = _labels(found, what)
-    return Data(_decode(found, rows, shape, what), y[rows], len(labels), name, labels)
+    if skip >= count:
+        raise ValueError(f"skip is {skip}, but {what} has only {count} images.")
+    if limit is not None and limit > count - skip:
+        left = f" behind the first {skip}" if skip else ""
+        raise ValueError(f"limit is {limit}, but {what} has only {count - skip} images{left}.")
+    return found, _rows(count, None if limit is None else skip + limit, seed)[skip:], what
 
 
 def digits(split: str, data_root: Path | None = None) -> Data:

@@ -19,6 +19,7 @@ import unshaken
 from unshaken.analysis.conditions import smooth_limit
 from unshaken.attacks import ATTACKS
 from unshaken.attacks.pgd import SCHEMES
+from unshaken.attacks.transfer import check_made_for, load_transfer_set
 from unshaken.data import Data
 from unshaken.errors import unknown
 from unshaken.models import Cost, Draws, StochasticClassifier
@@ -40,17 +41,22 @@ from unshaken.store import (
 from unshaken.training import INPUTS
 from unshaken.training.inputs import Points, shown
 from unshaken.training.loop import learning_rates
+from unshaken.training.self_training import check_unlabelled
 from unshaken.units import (
     Unit,
     analysis_unit,
     attack_unit,
     fingerprint,
     inference_draws,
+    is_clean,
+    is_source,
     load_data,
+    load_unlabelled,
     new_model,
     plan,
     seed_of,
     train_unit,
+    transfer_unit,
 )
 
 # what a unit may fail with, so that the other units go on; anything else is a defect of the program and stops it
@@ -133,7 +139,8 @@ class Work:
     def __init__(self, recipe: Recipe, out: Path, data_root: str | Path | None, device: torch.device, say: Say) -> None:
         self.recipe, self.device, self.say = recipe, device, say
         self.data = load_data(recipe.config, data_root, device)
-        self.inputs = fingerprint(recipe, self.data)
+        self.unlabelled = load_unlabelled(recipe.config, data_root, device)
+        self.inputs = fingerprint(recipe, self.data, self.unlabelled)
         self.folder = out / f"{recipe.name}-{digest([recipe.config, self.inputs])}"
         self.models: dict[str, StochasticClassifier] = {}
         self.inference: tuple[tuple[str, int], Draws] | None = None
@@ -145,6 +152,10 @@ class Work:
         config = self.recipe.config
         for spec in config["models"]:
             rehearse_model(spec, config, self.data["test"])
+        if self.unlabelled is not None:
+            check_unlabelled(self.unlabelled, self.data["test"].x.shape[1:])
+        for path in config["transfer"]["sets"]:
+            check_made_for(load_transfer_set(path), self.data["test"].x)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / ".writable", {})
@@ -169,8 +180,8 @@ class Work:
 
     def path(self, unit: Unit) -> Path:
         """The file whose presence means that the unit is finished."""
-        places = {"train": "models/{}.json", "attack": "rows/{}.parquet", "analysis": "analyses/{}.parquet"}
-        return self.folder / places[unit.kind].format(unit.name)
+        places = {"train": "models/{}.json", "analysis": "analyses/{}.parquet"}
+        return self.folder / places.get(unit.kind, "rows/{}.parquet").format(unit.name)
 
     def known(self, unit: Unit) -> Table | None:
         """What is on disk of a finished unit; None where it must be computed, with a word if a file is damaged."""
@@ -184,6 +195,8 @@ class Work:
                 return self.load_model(unit)
             if self.has_examples(unit):
                 read_tensors(self.examples(unit))
+            if is_source(unit, self.recipe.config):
+                load_transfer_set(self.perturbations(unit.name))
             return read_rows(path)[1]
         except (Damaged, FileNotFoundError) as error:
             self.say(f"{error} Computing it again.")
@@ -209,9 +222,13 @@ class Work:
     def examples(self, unit: Unit) -> Path:
         return self.folder / "examples" / f"{unit.name}.safetensors"
 
+    def perturbations(self, name: str) -> Path:
+        """What an attack unit of this name made, where other models are given it."""
+        return self.folder / "perturbations" / f"{name}.safetensors"
+
     def has_examples(self, unit: Unit) -> bool:
         """The first repeat of every attack keeps some images."""
-        return unit.kind == "attack" and unit.config["repeat"] == 0 and unit.config["attack"]["kind"] != "none"
+        return unit.kind == "attack" and unit.config["repeat"] == 0 and not is_clean(unit)
 
     def load_model(self, unit: Unit) -> Table:
         path = self.path(unit)
@@ -228,14 +245,15 @@ class Work:
         """Do the work of a unit and write it; returns what it cost."""
         if unit.kind == "train":
             return self.train(unit, progress)
-        return self.attack(unit) if unit.kind == "attack" else self.analyse(unit)
+        return {"attack": self.attack, "transfer": self.transfer, "analysis": self.analyse}[unit.kind](unit)
 
     def train(self, unit: Unit, progress: Callable[..., None]) -> Table:
         path = self.path(unit)
         checkpoint = path.with_suffix(".checkpoint")
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         self.check_checkpoint(checkpoint)
-        model, history = train_unit(unit, self.data, checkpoint, progress)
+        teacher = self.taught_by(unit)
+        model, history = train_unit(unit, self.data, checkpoint, progress, self.unlabelled, teacher)
         weights = path.with_suffix(".safetensors")
         write_whole(weights, model.save)
         self.models[unit.model] = model
@@ -245,6 +263,13 @@ class Work:
         write_json(path, told)
         checkpoint.unlink(missing_ok=True)
         return told
+
+    def taught_by(self, unit: Unit) -> StochasticClassifier | None:
+        """The trained teacher of a unit, if it has one."""
+        name = (unit.config["training"] or {}).get("teacher")
+        if name is not None and name not in self.models:
+            raise ValueError(f"its teacher, the model {name!r}, failed.")
+        return None if name is None else self.models[name]
 
     def check_checkpoint(self, path: Path) -> None:
         """A checkpoint that cannot be read is named and dropped."""
@@ -257,14 +282,13 @@ class Work:
 
     def attack(self, unit: Unit) -> Table:
         started, model = time.perf_counter(), self.models[unit.model]
-        before = replace(model.cost)
-        key = (unit.model, unit.config["repeat"])
-        if self.inference is None or self.inference[0] != key:
-            self.inference = (key, inference_draws(unit, model))
-        rows, examples, seconds = attack_unit(unit, model, self.data["test"], self.inference[1])
+        before, keep = replace(model.cost), is_source(unit, self.recipe.config)
+        rows, examples, seconds, made = attack_unit(unit, model, self.data["test"], self.inference_of(unit), keep=keep)
         accuracy = float(rows[rows.role == "sweep"].correct.mean())
         told = {"unit": unit.name, "accuracy": accuracy, **_cost(started, model, before)}
         told["attack_seconds"] = round(seconds, 4)
+        if made is not None:
+            made.save(self.perturbations(unit.name))
         if self.has_examples(unit):
             named = {
                 "label": unit.config["attack"]["label"],
@@ -272,6 +296,22 @@ class Work:
                 "eps": str(unit.config["attack"]["eps"]),
             }
             write_tensors(self.examples(unit), examples, named)
+        write_rows(self.path(unit), rows, told)
+        return told
+
+    def inference_of(self, unit: Unit) -> Draws:
+        """The inference draws of the unit's model and repeat, held for the units after it."""
+        key = (unit.model, unit.config["repeat"])
+        if self.inference is None or self.inference[0] != key:
+            self.inference = (key, inference_draws(unit, self.models[unit.model]))
+        return self.inference[1]
+
+    def transfer(self, unit: Unit) -> Table:
+        started, model = time.perf_counter(), self.models[unit.model]
+        before, stored = replace(model.cost), unit.config.get("set")
+        made = load_transfer_set(stored or self.perturbations(unit.config["made"]))
+        rows = transfer_unit(unit, model, self.data["test"], self.inference_of(unit), made)
+        told = {"unit": unit.name, "accuracy": float(rows.correct.mean()), **_cost(started, model, before)}
         write_rows(self.path(unit), rows, told)
         return told
 

@@ -190,7 +190,7 @@ def _plain(hint: Any) -> Any:
     """The members of a type that a TOML file can hold: numbers, words, lists and tables of them."""
     if get_origin(hint) in (Union, UnionType):
         members = [member for member in get_args(hint) if _is_plain(member)]
-        return Union[tuple(members)] if members else Any  # noqa: UP007
+        return Union[tuple(members)] if {*members} - {NoneType} else Any  # noqa: UP007
     return hint if _is_plain(hint) else Any
 
 

@@ -31,7 +31,7 @@ from unshaken.validate import check_eps
 
 SECTIONS = (
     *("title", "about", "seed", "data", "network", "model", "training"),
-    *("attacks", "analyses", "evaluation", "sweep"),
+    *("attacks", "analyses", "transfer", "evaluation", "sweep"),
 )
 FRACTION = r"\d+(\.\d+)?/\d+(\.\d+)?"
 COLUMNS = ("norm", "loss", "draws", "steps", "restarts", "eps")  # settings of an attack that rows hold in columns
@@ -54,8 +54,22 @@ def data_section(
     test_limit: int | None = None,
     seed: int | None = None,
     size: int | list[int] | None = None,
+    unlabelled: dict[str, Any] | None = None,
 ) -> None:
     """[data]: the image set; how many images, the first ones or, with a seed, random ones; resized to `size`."""
+
+
+def unlabelled_section(
+    name: str, *, split: str = "train", skip: int = 0, limit: int | None = None, seed: int | None = None
+) -> None:
+    """[data.unlabelled]: images for models that have a teacher; `limit` of them, behind the first `skip`."""
+
+
+def transfer_section(*, sources: Sequence[str] = (), sets: Sequence[str] = ()) -> None:
+    """[transfer]: models, or groups of them, whose perturbations are given to every other model; files of such ones.
+
+    "all" stands for every model.
+    """
 
 
 def evaluation_section(
@@ -133,16 +147,56 @@ def resolve(raw: Table) -> Table:
     seeds = _seeds(raw.get("seed", 0))
     evaluation = arguments("[evaluation]", evaluation_section, raw["evaluation"], supplied=())
     _check_sizes("[evaluation]", evaluation["eps"])
+    models = _for_seeds(_models(raw), seeds)
     return {
         "title": raw.get("title", ""),
         "about": raw.get("about", ""),
         "seed": seeds[0],
-        "data": arguments("[data]", data_section, raw["data"], supplied=()),
-        "models": _for_seeds(_models(raw), seeds),
+        "data": _data(raw["data"], models),
+        "models": models,
         "attacks": _attacks(raw["attacks"], evaluation.pop("eps")) if "attacks" in raw else [],
         "analyses": _analyses(raw.get("analyses", []), attacked=bool(raw.get("attacks"))),
+        "transfer": _transfer(raw.get("transfer", {}), models),
         "evaluation": evaluation,
     }
+
+
+def _data(given: Table, models: list[Table]) -> Table:
+    """[data], with unlabelled images where a model is taught by another one."""
+    data = arguments("[data]", data_section, given, supplied=())
+    if data["unlabelled"] is not None:
+        data["unlabelled"] = arguments("[data.unlabelled]", unlabelled_section, data["unlabelled"], supplied=())
+    for model in models:
+        if (teacher := (model["training"] or {}).get("teacher")) is not None:
+            _check_teacher(model, teacher, {other["label"]: other for other in models})
+            if data["unlabelled"] is None:
+                raise ValueError(f"{model['label']} has a teacher: [data.unlabelled] must say on which images.")
+    return data
+
+
+def _check_teacher(model: Table, teacher: str, models: dict[str, Table]) -> None:
+    """A teacher is another model of the recipe, and has none itself."""
+    where = f"[training]: {model['label']}"
+    if teacher not in models:
+        raise ValueError(
+            f"{where}: {unknown('teacher', teacher, [label for label in models if label != model['label']])}"
+        )
+    if teacher == model["label"] or (models[teacher]["training"] or {}).get("teacher") is not None:
+        raise ValueError(f"{where}: its teacher must be a model without a teacher; {teacher!r} has one.")
+
+
+def _transfer(given: Table, models: list[Table]) -> Table:
+    """[transfer], with every model in the place of a group or of "all"."""
+    found = arguments("[transfer]", transfer_section, given, supplied=())
+    named = {"all": [model["label"] for model in models]}
+    for model in models:
+        named.setdefault(str(model.get("group", model["label"])), []).append(model["label"])
+        named.setdefault(model["label"], [model["label"]])
+    for name in found["sources"]:
+        if name not in named:
+            raise ValueError(f"[transfer]: {unknown('source', name, named)}")
+    sources = dict.fromkeys(label for name in found["sources"] for label in named[name])
+    return {"sources": list(sources), "sets": found["sets"]}
 
 
 def _seeds(given: Any) -> list[int]:
@@ -158,11 +212,15 @@ def _for_seeds(models: list[Table], seeds: list[int]) -> list[Table]:
     """Every model once for each seed, where there are several; `group` is what these have in common."""
     if len(seeds) == 1:
         return models
-    return [
-        {**model, "label": f"{model['label']}, seed {seed}", "group": model["label"], "seed": seed}
+    several = [
+        {**deepcopy(model), "label": f"{model['label']}, seed {seed}", "group": model["label"], "seed": seed}
         for model in models
         for seed in seeds
     ]
+    for model in several:  # pupils of one seed have the teacher of that seed
+        if (teacher := (model["training"] or {}).get("teacher")) is not None:
+            model["training"]["teacher"] = f"{teacher}, seed {model['seed']}"
+    return several
 
 
 def _models(raw: Table) -> list[Table]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ import unshaken
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS, NORMS
 from unshaken.attacks.pgd import accepted
-from unshaken.data import Data, load
+from unshaken.attacks.transfer import TransferSet, of_perturbed, transfer
+from unshaken.data import Data, load, load_images
 from unshaken.errors import lookup
 from unshaken.evaluate import evaluate, inference_sets
 from unshaken.models import MODELS, Draws, StochasticClassifier, derive
@@ -27,7 +28,7 @@ from unshaken.models.wrapper import of_shape
 from unshaken.networks import NETWORKS
 from unshaken.parts import Table, bound, build, full
 from unshaken.recipe import Recipe
-from unshaken.store import digest, hash_tensors
+from unshaken.store import checksum, digest, hash_tensors
 from unshaken.training import train
 from unshaken.training.loop import Progress
 
@@ -48,7 +49,7 @@ class Unit:
     `config` is everything that the result depends on: its hash is in the name.
     """
 
-    kind: str  # "train", "attack" or "analysis"
+    kind: str  # "train", "attack", "transfer" or "analysis"
     label: str
     model: str
     config: Table
@@ -74,12 +75,14 @@ class Unit:
 def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
     """The units of a recipe in order: each model, its clean rows and attacks, repeat by repeat, and its analyses.
 
-    `inputs` is what the results depend on besides the recipe, see `fingerprint`.
+    A model comes after the teacher that its training has; perturbations are transferred at the end. `inputs` is what
+    the results depend on besides the recipe, see `fingerprint`.
     """
-    config, units = recipe.config, []
+    config, units = recipe.config, list[Unit]()
     common = {**{word: config[word] for word in ("seed", "data")}, "inputs": inputs}
     evaluation = {word: value for word, value in config["evaluation"].items() if word != "repeats"}
-    for place, model in enumerate(config["models"]):
+    for place in _teachers_first(config["models"]):
+        model = config["models"][place]
         label, source = model["label"], _source(config, place, inputs)
         common["seed"] = source["seed"]  # networks of several seeds have draws of their own
         units.append(Unit("train", label, label, source))
@@ -92,7 +95,46 @@ def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
             if "attacks" in inspect.signature(lookup("kind", analysis["kind"], ANALYSES)).parameters:
                 named["attacks"] = config["attacks"]
             units.append(Unit("analysis", f"{label} {analysis['label']}", label, {**common, **named}))
-    return units
+    return units + _transfers(config, units, inputs)
+
+
+def _transfers(config: Table, units: list[Unit], inputs: Table | None) -> list[Unit]:
+    """The perturbations of every source, and every stored set, given to each (other) model."""
+    found = []
+    clean = {(unit.model, unit.config["repeat"]): unit for unit in units if is_clean(unit)}
+    for model, repeat in clean:
+        own = {word: clean[model, repeat].config[word] for word in ("seed", "data", "inputs", "model", "evaluation")}
+        for made in (unit for unit in units if is_source(unit, config)):
+            if made.model != model and made.config["repeat"] == repeat:
+                named = {"made": made.name, "source": made.model, "attack": made.config["attack"], "repeat": repeat}
+                label = f"{model} {made.config['attack']['label']} from {made.model} r{repeat}"
+                found.append(Unit("transfer", label, model, own | named))
+        for path in config["transfer"]["sets"]:
+            named = {"set": path, "content": (inputs or {}).get("sets", {}).get(path), "repeat": repeat}
+            found.append(Unit("transfer", f"{model} {Path(path).stem} r{repeat}", model, own | named))
+    return found
+
+
+def is_clean(unit: Unit) -> bool:
+    return unit.kind == "attack" and unit.config["attack"]["kind"] == "none"
+
+
+def is_source(unit: Unit, config: Table) -> bool:
+    """Whether the perturbations of a unit are kept, to be given to other models."""
+    return unit.kind == "attack" and not is_clean(unit) and unit.model in config["transfer"]["sources"]
+
+
+def _teachers_first(models: list[Table]) -> list[int]:
+    """Places of the models in their order, but that of a teacher before those of its pupils."""
+    labels = {model["label"]: place for place, model in enumerate(models)}
+    places = [[labels[name]] if (name := teacher_of(model)) else [] for model in models]
+    return list(dict.fromkeys(place for own, before in enumerate(places) for place in (*before, own)))
+
+
+def teacher_of(model: Table) -> str | None:
+    """The label of the model that labels unlabelled images for this one, if any."""
+    name: str | None = (model["training"] or {}).get("teacher")
+    return name
 
 
 def _source(config: Table, place: int, inputs: Table | None) -> Table:
@@ -102,6 +144,12 @@ def _source(config: Table, place: int, inputs: Table | None) -> Table:
     if inputs is not None:
         found |= {"network_made": inputs["networks"][place], "unshaken": inputs["unshaken"]}
         found |= {"images": inputs["data"].get("train") if model["training"] else None}
+    if (name := teacher_of(model)) is not None:
+        labels = [other["label"] for other in config["models"]]
+        found |= {
+            "unlabelled": (inputs or {}).get("unlabelled"),
+            "teacher": _source(config, labels.index(name), inputs),
+        }
     return found
 
 
@@ -117,6 +165,13 @@ def load_data(config: Table, data_root: str | Path | None, device: torch.device)
     return {split: load_split(config["data"], split, data_root, device) for split in splits}
 
 
+def load_unlabelled(config: Table, data_root: str | Path | None, device: torch.device) -> Tensor | None:
+    """The images of [data.unlabelled], where a model has a teacher."""
+    if not any(teacher_of(model) for model in config["models"]):
+        return None
+    return load_images(**config["data"]["unlabelled"], size=config["data"]["size"], data_root=data_root).to(device)
+
+
 def load_split(section: Table, split: str, data_root: str | Path | None, device: torch.device) -> Data:
     """The images that [data] names, on the device."""
     settings = {"limit": section[f"{split}_limit"], "seed": section["seed"], "size": section["size"]}
@@ -124,7 +179,7 @@ def load_split(section: Table, split: str, data_root: str | Path | None, device:
     return data._replace(x=data.x.to(device), y=data.y.to(device))
 
 
-def fingerprint(recipe: Recipe, data: dict[str, Data]) -> Table:
+def fingerprint(recipe: Recipe, data: dict[str, Data], unlabelled: Tensor | None = None) -> Table:
     """What results depend on besides the recipe: images and labels, networks as built before training, the version.
 
     So a data set or a network of the same name but other content is another run.
@@ -135,6 +190,8 @@ def fingerprint(recipe: Recipe, data: dict[str, Data]) -> Table:
         "data": {split: hash_tensors([part.x, part.y]) for split, part in data.items()},
         "networks": [hash_tensors(tensors) for tensors in networks],
         "unshaken": unshaken.__version__,
+        **({} if unlabelled is None else {"unlabelled": hash_tensors([unlabelled])}),
+        **({"sets": {path: checksum(Path(path)) for path in sets}} if (sets := config["transfer"]["sets"]) else {}),
     }
 
 
@@ -148,15 +205,21 @@ def new_model(config: Table, seed: int, data: Data) -> StochasticClassifier:
 
 
 def train_unit(
-    unit: Unit, data: dict[str, Data], checkpoint: Path, progress: Progress | None
+    unit: Unit,
+    data: dict[str, Data],
+    checkpoint: Path,
+    progress: Progress | None,
+    unlabelled: Tensor | None = None,
+    teacher: StochasticClassifier | None = None,
 ) -> tuple[StochasticClassifier, list[Table]]:
     """(model, one record per epoch); goes on from the checkpoint if there is one."""
     model = new_model(unit.config, unit.config["seed"], data["test"])
     if unit.config["training"] is None:
         return model, []
-    settings = bound(unit.config["training"])
-    x, y = data["train"].x, data["train"].y
-    history = train(model, x, y, **settings, seed=unit.config["seed"], checkpoint=checkpoint, progress=progress)
+    settings = bound(unit.config["training"]) | {"seed": unit.config["seed"], "checkpoint": checkpoint}
+    if settings.pop("teacher") is not None:
+        settings |= {"unlabelled": unlabelled, "teacher": teacher}
+    history = train(model, data["train"].x, data["train"].y, **settings, progress=progress)
     return model, [asdict(epoch) for epoch in history]
 
 
@@ -166,28 +229,89 @@ def inference_draws(unit: Unit, model: StochasticClassifier) -> Draws:
     return inference_sets(model, unit.config["evaluation"]["draws"], seed, 1)[0].keep()
 
 
+class Attacked(NamedTuple):
+    """What an attack unit gives: rows of all inputs at every size, example images, seconds of the attack alone; and, if
+    it is a source, its perturbations."""
+
+    rows: DataFrame
+    examples: dict[str, Tensor]
+    seconds: float
+    made: TransferSet | None
+
+
 def attack_unit(
-    unit: Unit, model: StochasticClassifier, data: Data, inference: Draws
-) -> tuple[DataFrame, dict[str, Tensor], float]:
-    """(rows of all inputs at every size, example images, seconds of the attack alone).
+    unit: Unit, model: StochasticClassifier, data: Data, inference: Draws, *, keep: bool = False
+) -> Attacked:
+    """Perturb, then predict with draws the attack never saw, some inputs at a time: memory is bounded in their number.
 
-    Perturbs, then predicts with draws the attack never saw, some inputs at a time: memory is bounded in their number.
+    With `keep` the perturbations are given back too, at the sizes of the recipe.
     """
-    import pandas as pd
-
     attack = unit.config["attack"]
     settings = full(attack, ATTACKS) if attack["kind"] != "none" else {}
     sizes, roles = _sizes(attack, settings, unit.config["repeat"], data)
+    seconds, kept, examples = 0.0, list[Tensor](), dict[str, Tensor]()
+
+    def attacked(x: Tensor, y: Tensor, places: range) -> tuple[Tensor, Tensor]:
+        nonlocal seconds
+        started = time.perf_counter()
+        x_adv, zero_gradient = perturb(unit, model, x, y, sizes, places)
+        seconds += time.perf_counter() - started
+        examples.update({} if examples else {"x": x[:EXAMPLES], "x_adv": x_adv[: len(attack["eps"]), :EXAMPLES]})
+        if keep:
+            kept.append(x_adv[: len(attack["eps"])])
+        return x_adv, zero_gradient
+
+    norm = settings.get("norm", "")
+    told = {
+        "attack": attack.get("name", attack["kind"]),
+        "norm": norm,
+        "loss": settings.get("loss", ""),
+        "attack_draws": str(settings.get("draws", "")),
+        "steps": settings.get("steps", 0),
+        "restarts": settings.get("restarts", 1) if attack["kind"] != "none" else 0,
+    }
+    rows = _scored(unit, model, data, inference, attacked, sizes, roles, norm).assign(**told, source="")
+    if not keep:
+        return Attacked(rows, examples, seconds, None)
+    source = {word: str(value) for word, value in told.items()} | {"source": unit.model, "data": data.name}
+    x_adv = remember(torch.cat(kept, 1), provenance_of(kept[0]))
+    return Attacked(rows, examples, seconds, of_perturbed(data.x, x_adv, attack["eps"], source))
+
+
+def transfer_unit(
+    unit: Unit, model: StochasticClassifier, data: Data, inference: Draws, made: TransferSet
+) -> DataFrame:
+    """The rows of a model under perturbations that were made against another one."""
+    words = {"attack": "transfer", "norm": "", "loss": "", "attack_draws": "", "steps": "0", "restarts": "1"}
+    told: Table = words | {"source": "?"} | {word: made.told[word] for word in (*words, "source") if word in made.told}
+    told |= {word: int(told[word]) for word in ("steps", "restarts")}
+
+    def given(x: Tensor, y: Tensor, places: range) -> tuple[Tensor, Tensor]:
+        return transfer(model, x, y, eps=made.eps, made=made), torch.full((len(y),), float("nan"))
+
+    roles = ["transfer"] * len(made.eps)
+    return _scored(unit, model, data, inference, given, made.eps, roles, told["norm"]).assign(**told)
+
+
+def _scored(
+    unit: Unit,
+    model: StochasticClassifier,
+    data: Data,
+    inference: Draws,
+    perturbed: Callable[[Tensor, Tensor, range], tuple[Tensor, Tensor]],
+    sizes: list[float],
+    roles: list[str],
+    norm: str,
+) -> DataFrame:
+    """Rows of all inputs at every size, some inputs at a time, with what `perturbed` makes of (x, y, places)."""
+    import pandas as pd
+
     at_once = max(1, SLICE // (len(sizes) * data.x[0].numel()))
     parts: list[DataFrame] = []
-    examples: dict[str, Tensor] = {}
-    seconds = 0.0
     for first in range(0, len(data.y), at_once):
         x, y = data.x[first : first + at_once], data.y[first : first + at_once]
-        started = time.perf_counter()
-        x_adv, zero_gradient = perturb(unit, model, x, y, sizes, range(first, first + len(y)))
-        seconds += time.perf_counter() - started
-        rows = _rows(unit, model, x, y, x_adv, inference, settings.get("norm", ""))
+        x_adv, zero_gradient = perturbed(x, y, range(first, first + len(y)))
+        rows = _rows(unit, model, x, y, x_adv, inference, norm)
         place = rows["index"].to_numpy()
         parts.append(
             rows.assign(
@@ -197,19 +321,7 @@ def attack_unit(
                 zero_gradient=zero_gradient.repeat(len(sizes)).cpu().numpy(),
             )
         )
-        examples = examples or {"x": x[:EXAMPLES], "x_adv": x_adv[: len(attack["eps"]), :EXAMPLES]}
-    rows = pd.concat(parts, ignore_index=True).assign(
-        model=unit.model,
-        attack=attack.get("name", attack["kind"]),
-        norm=settings.get("norm", ""),
-        loss=settings.get("loss", ""),
-        attack_draws=str(settings.get("draws", "")),
-        steps=settings.get("steps", 0),
-        restarts=settings.get("restarts", 1) if attack["kind"] != "none" else 0,
-        source="",
-        repeat=unit.config["repeat"],
-    )
-    return rows, examples, seconds
+    return pd.concat(parts, ignore_index=True).assign(model=unit.model, repeat=unit.config["repeat"])
 
 
 def analysis_unit(unit: Unit, model: StochasticClassifier, data: Data) -> DataFrame:
@@ -237,7 +349,7 @@ def _rows(
     how = {word: unit.config["evaluation"][word] for word in ("rule", "batch_size")}
     rows = evaluate(model, flat, y.repeat(len(x_adv)), draws=inference, **how)
     moved = flat - x.repeat(len(x_adv), *[1] * (x.dim() - 1))
-    known = made_with or unit.config["attack"]["kind"] == "none" or inference.seed is None
+    known = made_with or unit.kind == "transfer" or is_clean(unit) or inference.seed is None
     return rows.assign(
         size=NORMS[norm].size(moved).cpu().numpy() if norm in NORMS else 0.0,
         shared_draws=rows.shared_draws.astype(float) if known else float("nan"),

@@ -6,6 +6,7 @@ from unshaken.attacks.gradient import input_gradient
 from unshaken.attacks.losses import LOSSES
 from unshaken.attacks.norms import NORMS, Norm
 from unshaken.attacks.pgd import fgm, fgsm, ifgsm, mean, moments, pgd
+from unshaken.attacks.transfer import TransferSet, load_transfer_set, transfer, transfer_set
 from unshaken.types import Inputs
 
 ATTACKS: dict[str, Callable[..., Inputs]] = {
@@ -17,4 +18,20 @@ ATTACKS: dict[str, Callable[..., Inputs]] = {
     "pgd": pgd,
 }
 
-__all__ = ["ATTACKS", "LOSSES", "NORMS", "Norm", "fgm", "fgsm", "ifgsm", "input_gradient", "mean", "moments", "pgd"]
+__all__ = [
+    "ATTACKS",
+    "LOSSES",
+    "NORMS",
+    "Norm",
+    "TransferSet",
+    "fgm",
+    "fgsm",
+    "ifgsm",
+    "input_gradient",
+    "load_transfer_set",
+    "mean",
+    "moments",
+    "pgd",
+    "transfer",
+    "transfer_set",
+]
