@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unshaken.attacks import ATTACKS, NORMS
 from unshaken.models import MODELS, Draws, Dropout, MeanField, StochasticClassifier
 from unshaken.models.draws import generator
+from unshaken.models.matrix_estimation import matrix_estimation
 from unshaken.models.mean_network import mean_network
 from unshaken.models.smoothing import smoothing
 from unshaken.types import State
@@ -176,6 +177,7 @@ WRAP: dict[str, Callable[[nn.Module], StochasticClassifier]] = {
     "dropout": lambda net: Dropout(net, SHAPE),
     "mean_network": lambda net: mean_network(net, SHAPE),
     "smoothing": lambda net: smoothing(net, SHAPE, sigma=0.2, base=MeanField),
+    "matrix_estimation": lambda net: matrix_estimation(net, SHAPE, low=0.4, high=0.6, base=MeanField),
 }
 
 

@@ -14,6 +14,7 @@ from unshaken.attacks.pgd import UPDATES
 from unshaken.checks import CHECKS
 from unshaken.data import DATASETS
 from unshaken.models import MODELS
+from unshaken.models.matrix_estimation import ESTIMATES
 from unshaken.models.mean_field import INITIALS
 from unshaken.networks import NETWORKS
 from unshaken.predict import RULES
@@ -27,6 +28,7 @@ def catalogue() -> dict[str, dict[str, str]]:
     tables: dict[str, Mapping[str, Any]] = {
         "networks": NETWORKS,
         "models": MODELS,
+        "estimates": ESTIMATES,
         "augments": AUGMENTS,
         "inputs": INPUTS,
         "noises": NOISES,

@@ -14,6 +14,7 @@ from unshaken.attacks.norms import STARTS
 from unshaken.attacks.pgd import SCHEMES, UPDATES
 from unshaken.errors import lookup, nearest, unknown
 from unshaken.models import MODELS
+from unshaken.models.matrix_estimation import ESTIMATES
 from unshaken.models.mean_field import INITIALS
 from unshaken.predict import RULES
 from unshaken.training import ANSWERS, AUGMENTS, INPUTS, NOISES, OBJECTIVES, OPTIMIZERS, SCHEDULES
@@ -58,6 +59,7 @@ WORDS: dict[str, Collection[str]] = {
     "update": UPDATES,
     "rule": RULES,
     "initial": INITIALS,
+    "estimate": ESTIMATES,
     "zeros": ZEROS,
     "noise": NOISES,
     "labels": ANSWERS,
@@ -82,7 +84,7 @@ POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigm
 RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys((*COUNTS, "train_limit", "test_limit"), check_count),
     **dict.fromkeys(POSITIVE, check_positive),
-    **dict.fromkeys(("probability", "flip"), check_probability),
+    **dict.fromkeys(("probability", "flip", "low", "high"), check_probability),
     **dict.fromkeys(("kl_scale", "kl_weight", "size", "beta"), check_not_negative),
     "eps": lambda word, value: check_eps(value, 1),
 }

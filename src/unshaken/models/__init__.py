@@ -6,6 +6,7 @@ from unshaken.models.base import Cost, StochasticClassifier
 from unshaken.models.deterministic import Deterministic
 from unshaken.models.draws import Draws, derive, load_draws, shared_draws
 from unshaken.models.dropout import Dropout
+from unshaken.models.matrix_estimation import MatrixEstimation, matrix_estimation
 from unshaken.models.matrix_gaussian import MatrixGaussian
 from unshaken.models.mean_field import MeanField
 from unshaken.models.mean_network import MeanNetwork, mean_network
@@ -18,6 +19,7 @@ MODELS: dict[str, Callable[..., StochasticClassifier]] = {
     "matrix_gaussian": MatrixGaussian,
     "dropout": Dropout,
     "smoothing": smoothing,
+    "matrix_estimation": matrix_estimation,
     "mean_network": mean_network,
     "module": SeededModule,
 }
@@ -28,6 +30,7 @@ __all__ = [
     "Deterministic",
     "Draws",
     "Dropout",
+    "MatrixEstimation",
     "MatrixGaussian",
     "MeanField",
     "MeanNetwork",
