@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from unshaken.report.agreement import agreement_section
 from unshaken.report.angles import angles_section
 from unshaken.report.conditions import conditions_section
+from unshaken.report.flatness import flatness_section
 from unshaken.report.frontier import frontier_section
 from unshaken.report.inference import inference_section
 from unshaken.report.lengths import lengths_section
@@ -29,6 +30,7 @@ SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
     "time": timing_section,
     "agreement": agreement_section,
     "spread": spread_section,
+    "flatness": flatness_section,
     "conditions": conditions_section,
     "angles": angles_section,
     "slopes": slopes_section,
