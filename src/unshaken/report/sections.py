@@ -15,6 +15,7 @@ from unshaken.report.losses import losses_section
 from unshaken.report.models import models_section
 from unshaken.report.section import Section
 from unshaken.report.seeds import seeds_section
+from unshaken.report.settings import settings_section
 from unshaken.report.slopes import slopes_section
 from unshaken.report.source import Source
 from unshaken.report.spread import spread_section
@@ -25,6 +26,7 @@ from unshaken.report.timing import timing_section
 SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
     "models": models_section,
     "seeds": seeds_section,
+    "settings": settings_section,
     "losses": losses_section,
     "frontier": frontier_section,
     "time": timing_section,
