@@ -69,6 +69,43 @@ def test_labels_are_below_the_number_of_classes_of_which_there_are_two():
         check_labels(0 * Y, 1)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_probabilities_in_the_place_of_labels_are_accepted_where_they_are_allowed(dtype):
+    x, y = torch.rand(50, 4), torch.rand(50, 10).to(dtype).softmax(1)
+    check_inputs(x, y, soft=True)
+    check_labels(y, 10, soft=True)
+    with raises_sentence(
+        r"y must be int64 class indices \(B,\); got probabilities \(50, 10\), which only the loss 'kl'"
+    ):
+        check_inputs(x, y)
+    with raises_sentence("which only the loss 'kl' takes"):
+        check_labels(y, 10)
+    check_inputs(x[:3], Y, soft=True)
+    check_labels(Y, 3, soft=True)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (torch.full((2, 4), 0.25), r"same length; got 3 inputs and probabilities \(2, 4\)"),
+        (torch.full((3, 4), 0.5), "probabilities must be 0 or more, and 1 in sum; got 0.5 and a sum 1 away from 1"),
+        (torch.tensor([[1.5, -0.5]] * 3), "probabilities must be 0 or more, and 1 in sum; got -0.5"),
+        (torch.tensor([[math.nan, 1.0]] * 3), "probabilities must be 0 or more, and 1 in sum; got nan"),
+        (torch.rand(3), r"y must be int64 class indices; got torch.float32: use y.long\(\)"),
+        (torch.rand(3, 2, 2), r"y must be int64 class indices; got torch.float32: use y.long\(\)"),
+        (torch.eye(3).long(), r"same length; got 3 inputs and labels \(3, 3\)"),
+    ],
+)
+def test_what_cannot_be_probabilities_is_answered_in_one_sentence(y, message):
+    with raises_sentence(message):
+        check_inputs(torch.rand(3, 4), y, soft=True)
+
+
+def test_there_are_as_many_probabilities_as_logits():
+    with raises_sentence("y must have 3 probabilities, as many as there are logits; got 4"):
+        check_labels(torch.full((3, 4), 0.25), 3, soft=True)
+
+
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, "3", None])
 def test_a_count_is_a_whole_number_above_zero(value):
     check_count("draws", 1)

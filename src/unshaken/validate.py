@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 
-def check_inputs(x: Tensor, y: Tensor) -> None:
-    """`x` (B, ...) floating point, finite and in [0, 1]; `y` (B,) int64, not negative; B at least 1."""
+def check_inputs(x: Tensor, y: Tensor, *, soft: bool = False) -> None:
+    """`x` (B, ...) floating point, finite and in [0, 1]; `y` (B,) int64, not negative; B at least 1.
+
+    With `soft`, `y` may also be probabilities (B, K): floating point, each row with sum 1.
+    """
     if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
         raise ValueError(f"x and y must be torch tensors; got {type(x).__name__} and {type(y).__name__}.")
     if x.dim() < 2:
@@ -26,6 +29,8 @@ def check_inputs(x: Tensor, y: Tensor) -> None:
         raise ValueError("x contains NaN or infinite values; inputs must be finite and in [0, 1].")
     if low < 0 or high > 1:
         raise ValueError(f"x must lie in [0, 1] (normalise inside the network); got values in [{low:g}, {high:g}].")
+    if _is_soft(y, soft):
+        return _check_probabilities(y, len(x))
     if y.dtype != torch.int64:
         raise ValueError(f"y must be int64 class indices; got {y.dtype}: use y.long().")
     if y.shape != x.shape[:1]:
@@ -34,11 +39,37 @@ def check_inputs(x: Tensor, y: Tensor) -> None:
         raise ValueError(f"labels must be 0 or more; got {int(y.min())}.")
 
 
-def check_labels(y: Tensor, classes: int) -> None:
-    """Every label is below the number of classes of the logits, and there are two classes at least."""
+def _is_soft(y: Tensor, allowed: bool) -> bool:
+    """Whether `y` looks like probabilities (B, K); an error where these are not allowed."""
+    soft = y.is_floating_point() and y.dim() == 2
+    if soft and not allowed:
+        raise ValueError(
+            f"y must be int64 class indices (B,); got probabilities {tuple(y.shape)}, which only the loss 'kl' takes."
+        )
+    return soft
+
+
+def _check_probabilities(y: Tensor, inputs: int) -> None:
+    if len(y) != inputs:
+        raise ValueError(f"x and y must be of the same length; got {inputs} inputs and probabilities {tuple(y.shape)}.")
+    lowest, error = float(y.min()), float((y.float().sum(1) - 1).abs().max())
+    if not (lowest >= 0 and error < 0.01):  # NaN fails too; bfloat16 rounds to 1/256
+        raise ValueError(
+            f"probabilities must be 0 or more, and 1 in sum; got {lowest:g} and a sum {error:g} away from 1."
+        )
+
+
+def check_labels(y: Tensor, classes: int, *, soft: bool = False) -> None:
+    """Every label is below the number of classes of the logits, and there are two classes at least.
+
+    With `soft`, `y` may also be probabilities (B, K), one for each of the classes.
+    """
     if classes < 2:
         raise ValueError(f"a classifier needs 2 logits at least; this network gives {classes}.")
-    if int(y.max()) >= classes:
+    if _is_soft(y, soft):
+        if y.shape[1] != classes:
+            raise ValueError(f"y must have {classes} probabilities, as many as there are logits; got {y.shape[1]}.")
+    elif int(y.max()) >= classes:
         raise ValueError(f"labels must be below {classes}, the number of logits; got {int(y.max())}.")
 
 

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from oracles import PLAIN_LOSSES, CoinClassifier, raises_sentence, small_inputs, small_model
 from unshaken.attacks import LOSSES, input_gradient
-from unshaken.attacks.losses import STREAMING
+from unshaken.attacks.losses import SOFT, STREAMING
 from unshaken.models import Deterministic, Draws, MeanField, StochasticClassifier
 from unshaken.models.base import LOOP_DRAWS
 
@@ -37,6 +37,25 @@ def test_the_gradient_is_that_of_a_plain_loop(name, chunk, batch_size):
     gradient = input_gradient(model, X, Y, draws, LOSSES[name], chunk=chunk, batch_size=batch_size)
     torch.testing.assert_close(gradient, plain_gradient(model, draws, name), rtol=1e-9, atol=1e-12)
     assert model.cost.gradients == DRAWS * len(X)
+
+
+@pytest.mark.parametrize("draws", [1, DRAWS])  # one graph, two passes
+@pytest.mark.parametrize("batch_size", [256, 7])
+@pytest.mark.parametrize("name", [name for name in LOSSES if LOSSES[name] in SOFT])
+def test_with_probabilities_too_the_gradient_is_that_of_a_plain_loop(name, draws, batch_size):
+    model = small_model("mean_field", dtype=torch.float64)
+    used, y = model.draw(draws, seed=0), X.flatten(1)[:, :3].softmax(1)
+    gradient = input_gradient(model, X, y, used, LOSSES[name], batch_size=batch_size)
+    torch.testing.assert_close(gradient, plain_gradient(model, used, name, y=y), rtol=1e-9, atol=1e-12)
+    assert gradient.flatten(1).norm(dim=1).min() > 0
+
+
+def test_probabilities_are_for_losses_that_take_them_and_as_many_as_the_logits():
+    model = small_model("mean_field", dtype=torch.float64)
+    with raises_sentence(r"got probabilities \(20, 3\), which only the loss 'kl' takes"):
+        input_gradient(model, X, torch.full((20, 3), 1 / 3), model.draw(2, seed=0), LOSSES["log_error"])
+    with raises_sentence("y must have 3 probabilities, as many as there are logits; got 4"):
+        input_gradient(model, X, torch.full((20, 4), 1 / 4), model.draw(2, seed=0), LOSSES["kl"])
 
 
 @pytest.mark.parametrize("chunk", [1, 5])

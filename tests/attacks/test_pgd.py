@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from oracles import CoinClassifier, LinearClassifier, small_inputs, small_model, small_net
+from oracles import CoinClassifier, LinearClassifier, raises_sentence, small_inputs, small_model, small_net
 from unshaken.attacks import LOSSES, NORMS, fgm, fgsm, ifgsm, input_gradient, mean, pgd
-from unshaken.attacks.losses import cw
+from unshaken.attacks.losses import SOFT, cw
 from unshaken.attacks.norms import STARTS
 from unshaken.models import Deterministic, MeanField, derive, shared_draws
 from unshaken.models.draws import provenance_of
@@ -18,6 +18,7 @@ from unshaken.models.draws import provenance_of
 X, Y = small_inputs(dtype=torch.float64)
 LINEAR = LinearClassifier(dtype=torch.float64)
 LINEAR_X, LINEAR_Y = LINEAR.inputs(10)
+COIN = CoinClassifier(0.5, classes=3)
 random_start = pytest.mark.parametrize("start", [start for start in STARTS if start != "none"])
 
 
@@ -124,9 +125,53 @@ def test_the_loss_may_be_a_function_or_the_name_of_one_elsewhere():
     assert torch.equal(pgd(model(), X, Y, eps=0.1, loss=lambda z, y: cw(z, y), norm=NORMS["linf"], steps=1), expected)
 
 
+# Probabilities in the place of labels.
+
+
+def clean_prediction(net) -> Tensor:
+    return net.logits(X, net.draw(50, seed=5)).softmax(-1).mean(0).detach()
+
+
+def test_with_kl_to_the_clean_prediction_it_is_the_attack_that_trades_trains_against():
+    net = small_net(dtype=torch.float64)
+    y = net(X).softmax(-1).detach()
+    settings = {"eps": 0.1, "steps": 5, "step_size": 0.03, "draws": 1, "start": "near", "seed": 2}
+    x_adv = pgd(COIN, X, Y, **settings)  # where it starts
+    for _ in range(5):
+        x_adv.requires_grad_()
+        loss = torch.nn.functional.kl_div(net(x_adv).log_softmax(-1), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x_adv)
+        x_adv = (x_adv.detach() + 0.03 * gradient.sign()).clamp(X - 0.1, X + 0.1).clamp(0, 1)
+    found = pgd(Deterministic(net), X, y, loss="kl", **settings)
+    torch.testing.assert_close(found, x_adv)
+    moved = (net(found).softmax(-1) - y).abs().sum(1)
+    assert (moved > 2 * (net(pgd(COIN, X, Y, **settings)).softmax(-1) - y).abs().sum(1)).all()
+
+
+@pytest.mark.parametrize("start", ["none", "near"])
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_probabilities_are_cut_and_copied_like_labels(start, restarts):
+    if start == "none" and restarts > 1:
+        pytest.skip("restarts need a random start")
+    y = clean_prediction(model())
+    settings = {"loss": "kl", "draws": 3, "steps": 3, "start": start, "restarts": restarts}
+    whole = pgd(model(), X, y, eps=[0.1, 0.2], **settings)
+    torch.testing.assert_close(pgd(model(), X, y, eps=[0.1, 0.2], batch_size=4, **settings), whole)
+    torch.testing.assert_close(pgd(model(), X, y, eps=0.2, **settings), whole[1])
+    part = pgd(model(), X[2:4], y[2:4], eps=[0.1, 0.2], places=[2, 3], **settings)
+    torch.testing.assert_close(part, whole[:, 2:4])
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if LOSSES[name] not in SOFT])
+def test_other_losses_refuse_probabilities_before_any_work(loss):
+    net = model()
+    with raises_sentence(r"y must be int64 class indices \(B,\); got probabilities \(6, 3\), .* only the loss 'kl'"):
+        pgd(net, X, torch.full((6, 3), 1 / 3), eps=0.1, loss=loss)
+    assert net.cost.forwards == 0
+
+
 # Where it starts: a coin has no gradient, so the attack ends where it started.
 
-COIN = CoinClassifier(0.5, classes=3)
 start_of = partial(pgd, COIN, X, Y)
 
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from oracles import PLAIN_LOSSES
-from unshaken.attacks.losses import LOSSES, STREAMING
+from unshaken.attacks.losses import LOSSES, SOFT, STREAMING, cross_entropy, kl
 
 NAME_OF = {loss: name for name, loss in LOSSES.items()}
 Y = torch.tensor([0, 2, 1, 2])
 every_loss = pytest.mark.parametrize("name", LOSSES)
+every_soft_loss = pytest.mark.parametrize("loss", SOFT, ids=NAME_OF.get)
 
 
 def logits(draws: int = 5, classes: int = 3, dtype=torch.float64) -> Tensor:
@@ -118,3 +119,58 @@ def test_weighted_gradients_of_chunks_are_the_gradient_over_all_draws(loss, size
     gradients = torch.stack([gradient(v, x) for v in values])
     streamed = (weights[..., None] * gradients).sum(0) / weights.sum(0)[..., None]
     torch.testing.assert_close(streamed, gradient(value(networks), x))
+
+
+# Probabilities in the place of labels.
+
+
+def prediction(z: Tensor) -> Tensor:
+    """The mean probability (B, K)."""
+    return z.detach().softmax(-1).mean(0)
+
+
+def one_hot(dtype=torch.float64) -> Tensor:
+    return torch.eye(3, dtype=dtype)[Y]
+
+
+@every_soft_loss
+@pytest.mark.parametrize("draws", [1, 5])
+def test_with_probabilities_too_the_gradient_is_that_of_finite_differences(loss, draws):
+    z, y = logits(draws), prediction(logits(3) ** 2)
+    assert loss(z, y).shape == (len(Y),)
+    assert torch.autograd.gradcheck(lambda z: loss(z, y), z)
+    torch.testing.assert_close(loss(z, y)[2:3], loss(z[:, 2:3], y[2:3]))
+
+
+@every_soft_loss
+@pytest.mark.parametrize("draws", [1, 5])
+def test_certain_probabilities_are_labels(loss, draws):
+    z = logits(draws)
+    torch.testing.assert_close(loss(z, one_hot()), loss(z, Y))
+    torch.testing.assert_close(gradient(loss(z, one_hot()), z), gradient(loss(z, Y), z))
+
+
+@every_soft_loss
+@pytest.mark.parametrize("gap", [1e3, -1e3, 40.0])
+def test_with_probabilities_too_values_and_gradients_are_finite_on_extreme_logits(loss, gap):
+    for y in (one_hot(torch.float32), prediction(saturated(-gap)), prediction(saturated(3.0))):
+        z = saturated(gap)
+        value = loss(z, y)
+        assert value.isfinite().all()
+        assert gradient(value, z).isfinite().all()
+
+
+@pytest.mark.parametrize("draws", [1, 5])
+def test_kl_is_the_textbook_s_zero_with_its_gradient_at_the_prediction_itself_and_positive_elsewhere(draws):
+    z = logits(draws)
+    y, p = prediction(logits(3) ** 2), prediction(z)
+    torch.testing.assert_close(kl(z, y), (y * (y / p).log()).sum(-1))
+    torch.testing.assert_close(kl(z, p), torch.zeros(len(Y), dtype=z.dtype), atol=1e-14, rtol=0)
+    torch.testing.assert_close(gradient(kl(z, p), z), torch.zeros_like(z), atol=1e-14, rtol=0)
+    for seed in range(20):
+        noise = 0.1 * torch.randn(z.shape, generator=torch.Generator().manual_seed(seed), dtype=z.dtype)
+        assert (kl(z + noise, p) > 0).all()
+
+
+def test_kl_with_labels_is_cross_entropy():
+    assert torch.equal(kl(logits(), Y), cross_entropy(logits(), Y))

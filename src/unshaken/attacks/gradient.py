@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from unshaken.attacks.losses import FLOOR, STREAMING, gradient_at_logits
+from unshaken.attacks.losses import FLOOR, SOFT, STREAMING, gradient_at_logits
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.types import Inputs, Labels, Logits, Loss
 from unshaken.validate import check_labels
@@ -27,6 +27,8 @@ def input_gradient(
     chunk: int | None = None,
 ) -> Tensor:
     """∇_x loss(logits(x, draws), y), shape of x; each input's gradient is of its own loss (a sum over the batch).
+
+    y are labels (B,), or probabilities (B, K) for a loss of `SOFT`.
 
     `chunk` draws are in one graph: by default as many as `model.graph_draws` says. Losses in `STREAMING` take one pass
     over the draws: their gradient is the mean of the gradients of the chunks with weights that depend on the
@@ -70,7 +72,7 @@ def _gradient(
 
 def _at_logits(loss: Loss, logits: Logits, y: Labels) -> tuple[Tensor, Tensor, Tensor]:
     """`gradient_at_logits` after a look at the labels and at the loss."""
-    check_labels(y, logits.shape[-1])
+    check_labels(y, logits.shape[-1], soft=loss in SOFT)
     value, upstream, below = gradient_at_logits(loss, logits, y)
     if math.isnan(float(value.sum())):
         raise ValueError("the loss is NaN: the network gives NaN or infinite logits for these inputs.")

@@ -1,5 +1,7 @@
 """What an attack climbs: losses of the logits of all draws, (S, B, K) and labels (B,) to (B,).
 
+Losses of SOFT also take probabilities (B, K) in the place of the labels.
+
 With z_s the logits of draw s, p_s = softmax(z_s) and u_s = logsumexp over c≠y of z_sc, minus z_sy:
 −log p_sy = softplus(u_s) and log(1 − p_sy) = logsigmoid(u_s), exact where p_sy rounds to 1 in float32.
 """
@@ -12,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import kl_div, logsigmoid, softplus
 
 from unshaken.types import Labels, Logits
 
@@ -37,7 +39,7 @@ def _odds(logits: Logits, y: Labels) -> Tensor:
 
 
 def _log_mean_exp(terms: Tensor) -> Tensor:
-    """log (1/S) Σ_s exp(terms_s): (S, B) -> (B,)."""
+    """log (1/S) Σ_s exp(terms_s): (S, ...) -> (...)."""
     return terms.logsumexp(0) - math.log(len(terms)) if len(terms) > 1 else terms[0]
 
 
@@ -91,6 +93,18 @@ def naive_cross_entropy(logits: Logits, y: Labels) -> Tensor:
     return -_label(logits.softmax(-1).mean(0), y).clamp_min(tiny).log()
 
 
+def kl(logits: Logits, y: Tensor) -> Tensor:
+    """KL(y ‖ p̄) = Σ_c y_c (log y_c − log p̄_c) with p̄ the mean probability; for labels y, `cross_entropy`.
+
+    With y the model's own prediction at the clean input, this is what the attack of TRADES climbs. It has no gradient
+    at that input, so an attack needs a start such as "near". Source: Zhang et al., "Theoretically principled trade-off
+    between robustness and accuracy" (2019), algorithm 1.
+    """
+    if y.dim() == 1:
+        return cross_entropy(logits, y)
+    return kl_div(_log_mean_exp(logits.log_softmax(-1)), y.to(logits.dtype), reduction="none").sum(-1)
+
+
 LOSSES: dict[str, Callable[[Logits, Labels], Tensor]] = {
     "cross_entropy": cross_entropy,
     "mean_cross_entropy": mean_cross_entropy,
@@ -98,7 +112,9 @@ LOSSES: dict[str, Callable[[Logits, Labels], Tensor]] = {
     "margin": margin,
     "cw": cw,
     "naive_cross_entropy": naive_cross_entropy,
+    "kl": kl,
 }
+SOFT = {kl}  # losses whose y may be probabilities (B, K)
 
 # Losses that are sign · log mean exp(sign · t_s), or a plain mean (sign 0), of one term t_s per draw. Their gradient is
 # the mean of the gradients of chunks, weighted by exp(sign · loss of the chunk): one pass over draws, one live graph.

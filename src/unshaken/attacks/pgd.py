@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unshaken.attacks.gradient import input_gradient
-from unshaken.attacks.losses import LOSSES
+from unshaken.attacks.losses import LOSSES, SOFT
 from unshaken.attacks.norms import NORMS, STARTS, Norm
 from unshaken.errors import lookup, nearest, unknown
 from unshaken.models import Draws, StochasticClassifier, derive
@@ -54,7 +54,7 @@ def pgd(
     """PGD-k: x ← clip(x0 + project(x − x0 + ν·direction(∇_x loss))), `steps` times, with k draws per gradient.
 
     Args:
-        model, x, y: the classifier; inputs (B, ...) in [0, 1]; labels (B,).
+        model, x, y: the classifier; inputs (B, ...) in [0, 1]; labels (B,), or with loss "kl" probabilities (B, K).
         eps: size of the ball: a number, a tensor (B,) with one for each input, or a list of E of these. All sizes of a
             list share their draws, and the gradient at x.
         norm, loss: keys of NORMS and LOSSES, or functions of the same form; the loss is ascended.
@@ -77,7 +77,8 @@ def pgd(
         x_adv (B, ...), or (E, B, ...) where eps is a list. Source: Madry et al. (2018); for Bayesian networks
         Däubener et al. (2020), section 2.
     """
-    check_inputs(x, y)
+    objective, ball = lookup("loss", loss, LOSSES), lookup("norm", norm, NORMS)
+    check_inputs(x, y, soft=objective in SOFT)
     check_eps(eps, len(x))
     check_count("steps", steps)
     check_count("batch_size", batch_size)
@@ -86,7 +87,6 @@ def pgd(
     if start not in STARTS:
         raise unknown("start", start, STARTS)
     check_restarts(restarts, start)
-    objective, ball = lookup("loss", loss, LOSSES), lookup("norm", norm, NORMS)
     sizes = _sizes(eps, x)  # (E, B)
     radius = sizes.flatten()
     nu = radius * min(1.0, 2 / steps) if step_size is None else torch.full_like(radius, step_size)
