@@ -49,6 +49,10 @@ def run(**changes: pd.DataFrame) -> pd.DataFrame:
         "many_large": attacked(0.5, eps=0.2),
         "zero": attacked(0.9, eps=0.0, role="check"),
         "huge": attacked(0.0, eps=1.0, role="check"),
+        "steps": attacked(0.5, eps=0.1, attack="pgd", steps=20),
+        "steps_many": attacked(0.495, eps=0.1, attack="pgd", steps=100),
+        "given": attacked(0.6, eps=0.1, attack="pgd", steps=20, role="transfer", source="n"),
+        "guessed": attacked(0.65, eps=0.1, attack="spsa", steps=20),
     }
     return pd.concat({**parts, **changes}.values(), ignore_index=True)
 
@@ -72,6 +76,23 @@ DOUBTS: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
         r"27.8% of the inputs that are classified rightly had an exactly zero gradient",
     ),
     "disjoint draws": (lambda: run().assign(shared_draws=3), "share draws: 3 of 50"),
+    "black box": (
+        lambda: run(given=attacked(0.4, eps=0.1, attack="pgd", steps=20, role="transfer", source="n")),
+        r"model are stronger than.*: PGD-10 \(20 steps\) made against n leaves 0.400, made against the model "
+        r"itself 0.500 \(m, eps 0.1\)",
+    ),
+    "gradient free": (
+        lambda: run(guessed=attacked(0.45, eps=0.1, attack="spsa", steps=20)),
+        r"without a gradient is stronger .*: SPSA-10 leaves 0.450, PGD-10 \(100 steps\) 0.495 \(m, eps 0.1\)",
+    ),
+    "one step": (
+        lambda: run(many_small=attacked(0.45, eps=0.1), many_large=attacked(0.4, eps=0.2)),
+        r"single step is stronger .*: FGSM-10 leaves 0.450, PGD-10 \(100 steps\) 0.495 \(m, eps 0.1\)",
+    ),
+    "more steps": (
+        lambda: run(steps_many=attacked(0.45, eps=0.1, attack="pgd", steps=100)),
+        r"under PGD-10 is still falling by 0.050 from 20 to 100 steps \(m, eps 0.1\): the attack has not converged",
+    ),
 }
 
 
@@ -117,6 +138,87 @@ def test_a_rise_within_the_interval_is_no_doubt() -> None:
     finding = CHECKS["larger eps"](rows)
     assert finding.passed
     assert "the largest rise is 0.005" in finding.sentence
+
+
+def test_the_worst_source_is_told_and_each_target_has_its_own_attack() -> None:
+    """Two models attack each other: only on n the other's perturbations win."""
+    settings = {"eps": 0.1, "attack": "pgd", "steps": 20}
+    parts = {
+        "own": attacked(0.5, **settings),
+        "on_n": attacked(0.7, **settings, model="n"),
+        "to_m": attacked(0.575, **settings, role="transfer", source="n"),
+        "to_n": attacked(0.6, **settings, role="transfer", source="m", model="n"),
+        "to_n_too": attacked(0.65, **settings, role="transfer", source="o", model="n"),
+    }
+    finding = CHECKS["black box"](pd.concat(parts.values()))
+    assert finding.passed is False
+    assert finding.value == pytest.approx(0.1)
+    assert "PGD-10 made against m leaves 0.600, made against the model itself 0.700 (n, eps 0.1)" in finding.sentence
+    finding = CHECKS["black box"](pd.concat([parts["own"], parts["to_m"]]))
+    assert finding.passed
+    assert "are not stronger" in finding.sentence
+    assert "PGD-10 made against n leaves 0.575, made against the model itself 0.500 (m, eps 0.1)" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    "change", [{"norm": "l2"}, {"loss": "margin"}, {"steps": 7}, {"restarts": 5}, {"draws": "1"}, {"eps": 0.2}]
+)
+def test_another_attack_is_no_white_box_to_a_transferred_one(change: dict[str, object]) -> None:
+    settings: dict[str, object] = {"eps": 0.1, "attack": "pgd", "steps": 20}
+    other = attacked(0.9, **{**settings, **change})  # type: ignore[arg-type]
+    given = attacked(0.1, **settings, role="transfer", source="n")  # type: ignore[arg-type]
+    assert CHECKS["black box"](pd.concat([other, given])).passed is None
+
+
+def test_transferred_rows_are_no_attack_to_the_other_checks() -> None:
+    rows = run(given=attacked(0.05, eps=0.1, role="transfer", source="n", zero_gradient=True))
+    told = {finding.check: finding for finding in check(rows)}
+    assert all(told[name].passed for name in CHECKS if name != "black box")
+
+
+def test_more_restarts_must_not_find_more() -> None:
+    few, many = (attacked(a, eps=0.1, attack="pgd", steps=20, restarts=n) for a, n in ((0.5, 1), (0.47, 10)))
+    finding = CHECKS["more steps"](pd.concat([clean(), few, many]))
+    assert finding.passed is False
+    assert "under PGD-10 is still falling by 0.030 from 1 to 10 restarts (m, eps 0.1)" in finding.sentence
+
+
+def test_what_happens_at_few_steps_is_no_matter_of_convergence() -> None:
+    parts = [attacked(a, eps=0.1, attack="pgd", steps=n) for a, n in ((0.8, 5), (0.5, 20), (0.495, 100))]
+    finding = CHECKS["more steps"](pd.concat(parts))
+    assert finding.passed
+    assert finding.value == pytest.approx(0.005)
+    assert "the largest fall is 0.005, PGD-10 from 20 to 100 steps" in finding.sentence
+
+
+def test_a_fall_of_less_than_a_hundredth_is_none_even_beyond_the_interval() -> None:
+    parts = [attacked(0.5, eps=0.1, attack="pgd", steps=n) for n in (20, 100)]
+    parts[1] = parts[1].assign(correct=parts[1].correct & (parts[1]["index"] != 0))
+    assert CHECKS["more steps"](pd.concat(parts)).passed
+    many = [part.assign(index=part["index"] + N * i) for i in range(30) for part in parts]
+    assert CHECKS["more steps"](pd.concat(many)).passed, "0.005, known well"
+    parts = [attacked(a, eps=0.1, attack="pgd", steps=n) for a, n in ((0.5, 20), (0.485, 100))]
+    assert CHECKS["more steps"](pd.concat(parts)).passed, "0.015, but of 200 inputs"
+
+
+def test_the_level_is_shared_out_over_all_comparisons() -> None:
+    """Six of 200 inputs are beyond a 95 % interval, but not beyond the one of ten comparisons."""
+    right = {"white": 0.6, "black": 0.57}
+    told = {"white": {"role": "sweep"}, "black": {"role": "transfer", "source": "other"}}
+
+    def pair(model: str, **right: float) -> list[pd.DataFrame]:
+        return [attacked(right[kind], eps=0.1, model=model, **told[kind]) for kind in told]
+
+    assert CHECKS["black box"](pd.concat(pair("a", **right))).passed is False
+    others = [part for i in range(9) for part in pair(f"b{i}", white=0.6, black=0.6)]
+    assert CHECKS["black box"](pd.concat([*pair("a", **right), *others])).passed
+
+
+def test_steps_with_another_loss_are_not_the_same_attack() -> None:
+    rows = pd.concat([attacked(0.4, eps=0.1), attacked(0.6, eps=0.1, attack="pgd", steps=20, loss="margin")])
+    assert CHECKS["one step"](rows).passed is None
+    rows = pd.concat([attacked(0.4, eps=0.1), attacked(0.6, eps=0.1, attack="spsa", steps=20)])
+    assert CHECKS["one step"](rows).passed is None, "the steps of SPSA have no gradient"
 
 
 def test_names_people_use() -> None:

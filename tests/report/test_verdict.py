@@ -25,7 +25,7 @@ def test_the_verdict_gives_clean_and_attacked_accuracy(source):
     for eps in (0.02, 0.15, 0.2):
         assert f"{accuracy(rows[(rows.attack == 'pgd') & (rows.eps == eps)])} at eps {eps}" in first
     assert "where FGSM-10 leaves" in first
-    assert rest == ["All six checks pass."]
+    assert rest == ["Seven of 10 checks pass; the others could not be made: black box, gradient free, more steps."]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_the_checks_in_one_sentence(states, told):
 def test_a_failed_check_is_said_in_the_terminal_before_any_result(source):
     rows = source.rows.assign(shared_draws=3)
     told = verdict(source.about, rows)
-    assert told[0] == "1 of 6 checks raises a doubt: disjoint draws."
+    assert told[0] == "1 of 7 checks raises a doubt: disjoint draws."
     assert told[1].startswith("Attack and inference share draws")
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unshaken.checks import attack_name
+from unshaken.checks import attack_name, counted, named
 from unshaken.report.section import Section, latex, markdown, write_table
 from unshaken.report.source import Source, write
 from unshaken.report.wording import eps_text
@@ -215,17 +215,10 @@ def _curves(part: DataFrame) -> dict[str, DataFrame]:
     for name, (key, curve) in zip(names, grouped, strict=True):
         same = [other for label, (other, _) in zip(names, grouped, strict=True) if label == name]
         extra = [key[2]] if len({other[2] for other in same}) > 1 else []
-        extra += [f"{key[3]} steps"] if len({other[3] for other in same}) > 1 else []
-        extra += [f"{key[4]} restart{'s' * (key[4] != 1)}"] if len({other[4] for other in same}) > 1 else []
+        extra += [counted("steps", key[3])] if len({other[3] for other in same}) > 1 else []
+        extra += [counted("restarts", key[4])] if len({other[4] for other in same}) > 1 else []
         curves[named(name, *extra)] = curve.sort_values("eps")
     return curves
-
-
-def named(name: str, *extra: str) -> str:
-    """The name of an attack with what tells it from others: "PGD-1 (start uniform, 5 restarts)"."""
-    kind, _, rest = name.partition(" (")
-    told = [*([rest.removesuffix(")")] if rest else []), *extra]
-    return f"{kind} ({', '.join(told)})" if told else name
 
 
 def _text_panel(panel: Panel) -> list[list[str]]:

@@ -1,53 +1,22 @@
-"""When not to believe a number: each check looks at rows and answers with a sentence and the figure behind it."""
+"""Checks of the evaluation: what must hold of any attack that is run and scored as it should be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from unshaken.checks.finding import ATTACK, Finding, attacks, clean_rows, name_of
 from unshaken.statistics import accuracy, difference
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
-
-ATTACK = ["model", "attack", "norm", "loss", "attack_draws", "steps", "restarts"]
-"""The columns that name one attack on one model."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found. `passed` is None where the rows cannot tell."""
-
-    check: str
-    passed: bool | None
-    sentence: str
-    value: float | None = None
-
-
-def check(rows: DataFrame) -> list[Finding]:
-    """Every check of CHECKS on the rows of a run, doubts first."""
-    findings = [run(rows) for run in CHECKS.values()]
-    return sorted(findings, key=lambda finding: (finding.passed is not False, finding.passed is not None))
-
-
-def attack_name(attack: str, draws: str) -> str:
-    """FGSM-10, PGD-5, MEAN: the name people use. "pgd (start uniform)" is PGD-5 (start uniform)."""
-    kind, _, rest = attack.partition(" (")
-    if kind == "none":
-        return "clean"
-    name = kind.partition(":")[2] or kind.upper()  # one from outside the package keeps its own name
-    if draws and draws != kind:
-        name += f"-{draws.upper()}"
-    return f"{name} ({rest}" if rest else name
+    from pandas import DataFrame
 
 
 def zero_size(rows: DataFrame) -> Finding:
     """A perturbation of size zero changes nothing: accuracy is the clean accuracy, on the same draws."""
     pairs = [
-        (name, attacked[attacked.eps == 0], _clean(part))
-        for name, attacked, part in _attacks(rows[rows.role == "check"], rows)
+        (name, attacked[attacked.eps == 0], clean_rows(part))
+        for name, attacked, part in attacks(rows[rows.role == "check"], rows)
     ]
     pairs = [(name, null, clean) for name, null, clean in pairs if len(null) and len(clean)]
     if not pairs:
@@ -69,7 +38,7 @@ def larger_eps(rows: DataFrame) -> Finding:
     """A larger ball contains the smaller one: accuracy must not rise with eps."""
     pairs = [
         (f"{name} from eps {a:g} to {b:g}", attacked[attacked.eps == b], attacked[attacked.eps == a])
-        for name, attacked, _ in _attacks(rows[rows.role == "sweep"])
+        for name, attacked, _ in attacks(rows[rows.role == "sweep"])
         for a, b in pairwise(sorted(attacked.eps.unique()))
     ]
     return _no_rise("larger eps", "Accuracy does not rise with eps", "Accuracy rises with eps", pairs)
@@ -83,7 +52,7 @@ def more_draws(rows: DataFrame) -> Finding:
         counts = sorted(family.attack_draws.unique(), key=int)
         for a, b in pairwise(counts):
             few, many = family[family.attack_draws == a], family[family.attack_draws == b]
-            name, eps = _name(family.iloc[0], rows, draws=""), family.eps.iloc[0]
+            name, eps = name_of(family.iloc[0], rows, draws=""), family.eps.iloc[0]
             pairs.append((f"{name} from {a} to {b} draws at eps {eps:g}", many, few))
     return _no_rise("more draws", "Accuracy does not rise with attack draws", "Accuracy rises with attack draws", pairs)
 
@@ -91,7 +60,7 @@ def more_draws(rows: DataFrame) -> Finding:
 def huge_eps(rows: DataFrame) -> Finding:
     """With the whole box to move in, an attack that works brings accuracy to chance or below."""
     found = []
-    for name, attacked, _ in _attacks(rows[rows.role == "check"]):
+    for name, attacked, _ in attacks(rows[rows.role == "check"]):
         huge = attacked[attacked.eps == attacked.eps.max()]
         if attacked.eps.max() > 0:
             chance = float(huge.drop_duplicates("index").label.value_counts(normalize=True).max())
@@ -111,8 +80,8 @@ def huge_eps(rows: DataFrame) -> Finding:
 def zero_gradient(rows: DataFrame) -> Finding:
     """An input whose gradient is exactly zero was not attacked at all."""
     shares = []
-    for name, attacked, part in _attacks(rows):
-        clean = _clean(part)
+    for name, attacked, part in attacks(rows):
+        clean = clean_rows(part)
         right = clean[clean.correct.astype(bool)] if len(clean) else attacked
         flags = attacked.drop_duplicates(["index", "repeat"]).merge(right[["index", "repeat"]].drop_duplicates())
         if flags.zero_gradient.notna().any():
@@ -134,36 +103,6 @@ def disjoint_draws(rows: DataFrame) -> Finding:
     shared = int(rows.shared_draws.max())
     told = "Attack and inference draws are disjoint" if shared == 0 else "Attack and inference share draws"
     return Finding("disjoint draws", shared == 0, f"{told}: {shared} of {rows.inference_draws.max()} shared.", shared)
-
-
-CHECKS: dict[str, Callable[[DataFrame], Finding]] = {
-    "zero size": zero_size,
-    "larger eps": larger_eps,
-    "more draws": more_draws,
-    "huge eps": huge_eps,
-    "zero gradient": zero_gradient,
-    "disjoint draws": disjoint_draws,
-}
-
-
-def _attacks(rows: DataFrame, all_rows: DataFrame | None = None) -> Iterator[tuple[str, DataFrame, DataFrame]]:
-    """(name, rows of one attack on one model, all rows of that model)."""
-    everything = rows if all_rows is None else all_rows
-    for key, attacked in rows[(rows.attack != "none") & (rows.role != "transfer")].groupby(ATTACK, sort=False):
-        first = attacked.iloc[0]
-        yield _name(first, rows, first.attack_draws), attacked, everything[everything.model == key[0]]
-
-
-def _name(row: Series, rows: DataFrame, draws: str) -> str:
-    """The attack of a row, with its model and its loss where the rows have several."""
-    name = attack_name(row.attack, draws)
-    attacks = rows[rows.attack != "none"]
-    loss = f" ({row.loss})" if attacks[attacks.attack == row.attack].loss.nunique() > 1 else ""
-    return f"{row.model}, {name}{loss}" if rows.model.nunique() > 1 else f"{name}{loss}"
-
-
-def _clean(rows: DataFrame) -> DataFrame:
-    return rows[rows.attack == "none"]
 
 
 def _no_rise(name: str, holds: str, fails: str, pairs: list[tuple[str, DataFrame, DataFrame]]) -> Finding:

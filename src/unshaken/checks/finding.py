@@ -1,0 +1,69 @@
+"""What a check says, and how it names the attacks that it says it of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+ATTACK = ["model", "attack", "norm", "loss", "attack_draws", "steps", "restarts"]
+"""The columns that name one attack on one model."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found. `passed` is None where the rows cannot tell."""
+
+    check: str
+    passed: bool | None
+    sentence: str
+    value: float | None = None
+
+
+def attack_name(attack: str, draws: str) -> str:
+    """FGSM-10, PGD-5, MEAN: the name people use. "pgd (start uniform)" is PGD-5 (start uniform)."""
+    kind, _, rest = attack.partition(" (")
+    if kind == "none":
+        return "clean"
+    name = kind.partition(":")[2] or kind.upper()  # one from outside the package keeps its own name
+    if draws and draws != kind:
+        name += f"-{draws.upper()}"
+    return f"{name} ({rest}" if rest else name
+
+
+def attacks(rows: DataFrame, all_rows: DataFrame | None = None) -> Iterator[tuple[str, DataFrame, DataFrame]]:
+    """(name, rows of one attack on one model, all rows of that model); an attack on another model is none on this."""
+    everything = rows if all_rows is None else all_rows
+    made = rows[(rows.attack != "none") & (rows.role != "transfer")]
+    for key, attacked in made.groupby(ATTACK, sort=False):
+        first = attacked.iloc[0]
+        name = name_of(first, rows, first.attack_draws)
+        yield name, attacked, everything[everything.model == key[0]]
+
+
+def name_of(row: Series, rows: DataFrame, draws: str) -> str:
+    """The attack of a row, with its model and its loss where the rows have several."""
+    name = attack_name(row.attack, draws)
+    attacks = rows[rows.attack != "none"]
+    loss = f" ({row.loss})" if attacks[attacks.attack == row.attack].loss.nunique() > 1 else ""
+    return f"{row.model}, {name}{loss}" if rows.model.nunique() > 1 else f"{name}{loss}"
+
+
+def named(name: str, *extra: str) -> str:
+    """The name of an attack with what tells it from others: "PGD-1 (start uniform, 5 restarts)"."""
+    kind, _, rest = name.partition(" (")
+    told = [*([rest.removesuffix(")")] if rest else []), *extra]
+    return f"{kind} ({', '.join(told)})" if told else name
+
+
+def counted(word: str, count: int) -> str:
+    """ "20 steps", "1 restart"."""
+    return f"{count} {word.removesuffix('s') if count == 1 else word}"
+
+
+def clean_rows(rows: DataFrame) -> DataFrame:
+    """Those without an attack."""
+    return rows[rows.attack == "none"]
