@@ -14,6 +14,7 @@ MEAN = {"MEAN": ATTACKS["mean"]}
 SETTINGS = {
     "attack_time": {"attacks": MEAN, "rounds": 2, "batch": 3, "shortest": 1e-6},
     "conditions": {"attacks": MEAN, "eps": [0.1], "draws": 3, "smoothness": 1.0},
+    "flatness": {"size": 0.1, "copies": 2, "draws": 5},
     "prediction_variance": {"draws": 5},
 }
 

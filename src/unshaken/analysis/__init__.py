@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unshaken.analysis.conditions import SMOOTHNESS, Robustness, conditions, robustness, smoothness_of
 from unshaken.analysis.directions import ZEROS, gradient_agreement
+from unshaken.analysis.flatness import flatness
 from unshaken.analysis.spread import prediction_variance
 from unshaken.analysis.timing import attack_time
 
@@ -18,6 +19,7 @@ ANALYSES: dict[str, Callable[..., DataFrame]] = {
     "attack_time": attack_time,
     "conditions": conditions,
     "prediction_variance": prediction_variance,
+    "flatness": flatness,
 }
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Robustness",
     "attack_time",
     "conditions",
+    "flatness",
     "gradient_agreement",
     "prediction_variance",
     "robustness",

@@ -1,0 +1,95 @@
+"""Flatness: how far the loss moves when noise is added to an input."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from unshaken.attacks.losses import cross_entropy
+from unshaken.models import Draws, StochasticClassifier, derive
+from unshaken.predict import predict
+from unshaken.training.noise import noise_of
+from unshaken.types import Inputs, Labels, Logits
+from unshaken.validate import check_count, check_inputs, check_labels, check_not_negative
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+BLOCK = 2**24  # numbers in the noisy versions of one slice of the inputs: 64 MiB
+
+
+def flatness(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    seed: int,
+    size: float,
+    noise: str = "uniform",
+    copies: int = 10,
+    clip: bool = False,
+    draws: int = 100,
+    batch_size: int = 256,
+) -> DataFrame:
+    """Loss at x + δ minus loss at x, for several noises δ: −log p̄_y of each, p̄ the mean over draws of the softmax.
+
+    The noise follows from the seed, the place of the input and the number of the copy alone. All versions of an input
+    are predicted with the same draws; one pass stands for all where nothing is random.
+
+    Args:
+        size: of the noise in the [0, 1] input scale: "uniform" is U(−size, size), "gaussian" N(0, size²).
+        noise: a key of training's NOISES.
+        copies: how many noises for each input.
+        clip: x + δ is clipped to [0, 1]; otherwise it may leave the box, as it does in training with noise.
+
+    Returns one row per input and copy: `index`, `copy`, `noise`, `size`, `draws`, `loss` (at x, in nats), `difference`
+    (nats, with its sign), `correct` (the prediction of x is y), `survived` (that of x + δ is y).
+    Source: Chernyak et al. (2021), appendix A.4, who do not say whether noise is clipped, nor whether their "loss
+    distance" has a sign: rows have it, so that both can be computed.
+    """
+    import pandas as pd
+
+    check_inputs(x, y)
+    check_not_negative("size", size)
+    check_count("copies", copies)
+    check_count("batch_size", batch_size)
+    chosen = model.draw(draws, seed=derive(seed, "inference", 0)).keep()
+    at_once = max(1, min(batch_size, BLOCK // ((copies + 1) * x[0].numel())))
+    parts = []
+    for first in range(0, len(x), at_once):
+        here, labels = x[first : first + at_once], y[first : first + at_once]
+        places = torch.arange(first, first + len(here), device=x.device).repeat(copies)
+        numbers = torch.arange(copies, device=x.device).repeat_interleave(len(here))
+        delta = noise_of(noise, size, derive(seed, "noise"), places, numbers, x.shape[1:])
+        noisy = here + delta.to(x.dtype).view(copies, *here.shape)
+        versions = torch.cat([here[None], noisy.clamp(0, 1) if clip else noisy])
+        parts.append(_judged(model, versions, labels, chosen))
+    loss, right = (torch.cat(each, dim=1).T.cpu() for each in zip(*parts, strict=True))  # (B, 1 + copies)
+    told = {"index": torch.arange(len(y)).repeat_interleave(copies), "copy": torch.arange(copies).repeat(len(y))}
+    told |= {"loss": loss[:, 0].repeat_interleave(copies), "difference": (loss[:, 1:] - loss[:, :1]).flatten()}
+    told |= {"correct": right[:, 0].repeat_interleave(copies), "survived": right[:, 1:].flatten()}
+    rows = pd.DataFrame({name: values.numpy() for name, values in told.items()})
+    for place, (name, value) in enumerate({"noise": noise, "size": float(size), "draws": draws}.items()):
+        rows.insert(2 + place, name, value)
+    return rows
+
+
+def _judged(model: StochasticClassifier, versions: Tensor, y: Labels, draws: Draws) -> tuple[Tensor, Tensor]:
+    """−log p̄_y in float64, and whether the prediction is y, of versions (V, b, ...) of b inputs: (V, b) each.
+
+    Each version is a batch of its own, so that every input keeps its place in a batch.
+    """
+    flat, labels = versions.flatten(0, 1), y.repeat(len(versions))
+    log_sum = torch.full((len(labels),), -math.inf, dtype=torch.float64, device=y.device)
+
+    def add(rows: slice, logits: Logits) -> None:
+        check_labels(labels[rows], logits.shape[-1])
+        here = math.log(len(logits)) - cross_entropy(logits.double(), labels[rows])
+        log_sum[rows] = torch.logaddexp(log_sum[rows], here)
+
+    scores = predict(model, flat, draws, batch_size=len(y), each=add)
+    loss, right = math.log(len(draws)) - log_sum, scores.argmax(-1) == labels
+    return loss.view(len(versions), -1), right.view(len(versions), -1)
