@@ -201,6 +201,12 @@ def test_training_follows_from_the_seed_and_reaches_the_parameters_of_the_model(
     assert elbo(model, X, Y, examples=10, seed=0, draws=2).isfinite()
 
 
+def test_in_training_the_draws_of_the_model_follow_from_seed_and_number():
+    model = estimating("mean_field", low=1, high=1)  # of masks there is one
+    logits = torch.cat([model.training_logits(X, 2, seed=seed) for seed in (1, 2)])
+    assert len(logits.flatten(1).unique(dim=0)) == 4
+
+
 def test_the_model_sees_the_estimates_in_training():
     model = MatrixEstimation(Deterministic(nn.Flatten()), SHAPE, low=0.5, high=0.5)
     masks = model.masks(len(X), generator(derive(3, "mask"), 0))
