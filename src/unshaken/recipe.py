@@ -1,8 +1,8 @@
 """Recipes: a table or figure as a TOML file, read strictly and resolved before any work starts.
 
 `like = "OTHER"` begins with another recipe, `[presets.NAME]` overrides settings of the same one. Lists under `sweep`
-make a grid, of attacks in `[[attacks]]` and of models in `[sweep]`, where an empty list takes a sweep back. Fractions
-such as "8/255" are numbers.
+make a grid, of attacks in `[[attacks]]` and of models in `[sweep]`, where an empty list takes a sweep back, or one of its
+named values. Fractions such as "8/255" are numbers.
 """
 
 from __future__ import annotations
@@ -231,7 +231,8 @@ def _models(raw: Table) -> list[Table]:
         if not isinstance(section, dict):
             raise ValueError(f"[{word}] must be a table of settings; got {section!r}.")
     _check_table("[sweep]", raw.get("sweep", {}))
-    sweep = {path: values for path, values in raw.get("sweep", {}).items() if values != []}
+    sweep = {path: _not_taken_back(values) for path, values in raw.get("sweep", {}).items()}
+    sweep = {path: values for path, values in sweep.items() if values != []}
     named = bool(sweep) and all(isinstance(values, dict) for values in sweep.values())
     for point in itertools.product(*(_axis(path, values, sections) for path, values in sweep.items())):
         one = deepcopy(sections)
@@ -248,6 +249,13 @@ def _models(raw: Table) -> list[Table]:
         )
     _check_unique("models", [str(model["label"]) for model in models])
     return models
+
+
+def _not_taken_back(values: Any) -> Any:
+    """The values of a line of [sweep], without those that are an empty list; none left is an empty list too."""
+    if not isinstance(values, dict) or not values:
+        return values
+    return {name: value for name, value in values.items() if value != []} or []
 
 
 def _axis(path: str, values: Any, sections: Table) -> list[tuple[str, Table]]:
