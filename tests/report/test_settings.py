@@ -208,6 +208,14 @@ def test_an_attack_that_was_not_run_at_the_usual_eps_is_told_of_at_its_own():
     assert "under attacks at eps 0.1 (L∞ norm) and 0.2 (L∞ norm)." in found.drawings[0].caption
 
 
+def test_a_weak_attack_is_told_of_at_the_eps_of_the_strongest():
+    told = run()
+    weak = [attacked(f"copies {k}", "MEAN", {0.1: 80, 0.2: 70, 0.3: 20}) for k in SURVIVE]
+    found = section(source(told.rows, *weak, recipe=told.about["recipe"]))
+    assert {row[0]: row[1] for row in found.tables[0].body}["MEAN"] == "0.2"
+    assert "under attacks at eps 0.2." in found.drawings[0].caption
+
+
 @pytest.mark.parametrize("narrow", [True, False])
 @pytest.mark.parametrize("several", [True, False])
 def test_there_is_a_line_for_each_attack_that_looks_like_no_other(narrow, several):
