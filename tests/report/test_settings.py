@@ -84,7 +84,7 @@ def test_of_two_numbers_the_one_with_more_values_is_the_axis():
 
 def test_families_are_named_for_how_their_labels_begin_where_these_have_no_part_in_common():
     models = [
-        entry(f"{kind.upper()}-{k}", attack={"kind": kind, "draws": k}) for kind in ("fgsm", "pgd") for k in (1, 10)
+        entry(f"{kind.upper()}-{k}", attack={"kind": kind, "draws": k}) for kind in ("fgsm", "pgd") for k in (1, 2, 10)
     ]
     assert [family.name for family in setting_of({"recipe": {"models": models}}).families] == ["FGSM", "PGD"]
 
@@ -94,14 +94,15 @@ def test_families_are_named_for_how_their_labels_begin_where_these_have_no_part_
     [
         [],
         [entry("a", copies=1)],
-        [entry("a", copies=1), entry("b", copies=5, size=0.3)],
+        [entry("a", copies=1), entry("b", copies=5)],
+        [entry("a", copies=1), entry("b", copies=5, size=0.3), entry("c", copies=9, size=0.4)],
         [entry("a", clean=True), entry("b", clean=False)],
         [entry("a", noise="uniform"), entry("b", noise="gaussian")],
         [{"label": "a"}, {"label": "b"}],
         [entry("a", 0, copies=1), entry("a", 1, copies=1)],
     ],
 )
-def test_models_that_differ_in_no_number_or_in_several_at_once_have_no_setting(models):
+def test_models_that_have_fewer_than_three_values_of_one_number_have_no_setting(models):
     assert setting_of({"recipe": {"models": models}}) is None
     assert section(source(recipe={"models": models})) is None
 
@@ -167,37 +168,36 @@ def test_steps_are_paired_by_seed_where_there_are_several():
 
 
 def test_a_size_is_no_count():
-    models = [entry(f"size {s}", size=s / 255) for s in (8, 16)]
-    parts = [part for s in (8, 16) for part in model_rows(f"size {s}", 20 + s)]
+    models = [entry(f"size {s}", size=s / 255) for s in (8, 16, 24)]
+    parts = [part for s in (8, 16, 24) for part in model_rows(f"size {s}", 20 + s)]
     told = section(source(*parts, recipe={"models": models}))
     assert " from size 8/255 to 16/255" in told.sentences[0]
-    assert told.tables[0].head[2:] == ["size 8/255", "size 16/255"]
-    assert told.drawings == []  # two values are no line
+    assert told.tables[0].head[2:] == ["size 8/255", "size 16/255", "size 24/255"]
 
 
 def test_families_have_a_sentence_and_lines_of_their_own():
-    kinds = {"fixed": ("constant_noise", SURVIVE), "fresh": ("variable_noise", {1: 40, 5: 30})}
+    kinds = {"fixed": ("constant_noise", SURVIVE), "fresh": ("variable_noise", {1: 40, 5: 30, 20: 10})}
     named = {f"{name}, copies {k}": (kind, k, n) for name, (kind, own) in kinds.items() for k, n in own.items()}
     models = [entry(label, copies=k, kind=kind) for label, (kind, k, _) in named.items()]
     parts = [part for label, (_, _, right) in named.items() for part in model_rows(label, right)]
     found = section(source(*parts, recipe={"models": models}))
     assert [sentence.split(" from 1")[0] for sentence in found.sentences] == [
-        "On fixed, under PGD-1 (100 steps) at eps 0.2 accuracy grows",
-        "On fresh, under PGD-1 (100 steps) at eps 0.2 accuracy falls",
+        "On fixed, under PGD-1 (100 steps) at eps 0.1 accuracy grows",
+        "On fresh, under PGD-1 (100 steps) at eps 0.1 accuracy falls",
     ]
     assert found.tables[0].head[0] == "models"
-    assert [row[-1] for row in found.tables[0].body][4:] == [""] * 4  # no model of 10 copies there
-    (axis,) = found.drawings[0].make(False).axes  # two values are no line
-    assert axis.get_title("left") == "fixed"
+    assert found.tables[0].head[-1] == "copies 20"
+    assert [row[-1] for row in found.tables[0].body][:4] == [""] * 4  # no model of 20 copies there
+    assert [axis.get_title("left") for axis in found.drawings[0].make(False).axes] == ["fixed", "fresh"]
 
 
 def test_models_that_were_not_attacked_are_left_out():
-    told = run()
+    told = run(SURVIVE | {20: 60})
     rows = told.rows[(told.rows.model != "copies 10") | (told.rows.attack == "none")]
     (table,) = section(source(rows, recipe=told.about["recipe"])).tables
-    assert table.head[2:] == ["copies 1", "copies 5"]
-    alone = told.rows[(told.rows.model == "copies 1") | (told.rows.attack == "none")]
-    assert section(source(alone, recipe=told.about["recipe"])) is None
+    assert table.head[2:] == ["copies 1", "copies 5", "copies 20"]
+    few = rows[(rows.model != "copies 20") | (rows.attack == "none")]
+    assert section(source(few, recipe=told.about["recipe"])) is None
 
 
 def test_an_attack_that_was_not_run_at_the_usual_eps_is_told_of_at_its_own():

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ENOUGH = 3
-"""With fewer values there is nothing to draw a line through."""
-
 WIDE = 30
 """Values that span more than this factor are drawn on a log axis."""
 
@@ -55,12 +52,11 @@ def settings_section(source: Source, panels: Sequence[Panel]) -> Section | None:
         f"Accuracy against {swept.setting.path} under every attack; the numbers are in the table below",
         f"Accuracy of models that differ in {swept.setting.path} alone, under attacks at {_sizes(swept)}. {how}",
     )
-    enough = any(len(family.models) >= ENOUGH for family in swept.setting.families)
     return Section(
         "settings",
         f"Accuracy against {swept.setting.word}",
         _sentences(swept),
-        [drawing] * enough,
+        [drawing],
         [settings_table(swept, source.about.get("paper") or {})],
     )
 
@@ -96,7 +92,7 @@ def settings_table(swept: Swept, paper: dict[str, Any]) -> Table:
 @styled()
 def settings_figure(swept: Swept, *, narrow: bool = False) -> Figure:
     """Accuracy against the setting: a line for each attack and one without, one set of axes for each family."""
-    families = [family for family in swept.setting.families if len(family.models) >= ENOUGH]
+    families = swept.setting.families
     curves = {label: next(iter(attack.curves.values())) for label, attack in swept.attacks.items()}
     styles = _apart(line_styles([Panel("", "", "", None, curves)]))
     styles[CLEAN] = {"color": INK, "lw": 1.6, "ls": "-", "marker": "o", "ms": 4.5, "mfc": "none"}

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 
+ENOUGH = 3
+"""Two values are no sweep: models that differ like this are compared as any others are."""
+
+
 class Family(NamedTuple):
     """Models, or groups of networks, that share every setting but one: by its value, in increasing order."""
 
@@ -130,7 +134,7 @@ def setting_of(about: dict[str, Any]) -> Setting | None:
 
 
 def measured(setting: Setting, source: Source, panels: Sequence[Panel]) -> Swept | None:
-    """What was measured on models that differ in the setting; None where fewer than two of a family were attacked."""
+    """What was measured on models that differ in the setting; None where fewer than three of a family were attacked."""
     rows = grouped(source)
     several = len(rows) > 0
     rows, panels = (rows, panels_of(accuracy_table(rows))) if several else (source.rows, panels)
@@ -140,7 +144,7 @@ def measured(setting: Setting, source: Source, panels: Sequence[Panel]) -> Swept
     families = []
     for family in setting.families:
         models = {value: model for value, model in family.models.items() if model in attacked}
-        families += [family._replace(models=models)] * (len(models) > 1)
+        families += [family._replace(models=models)] * (len(models) >= ENOUGH)
     if not families:
         return None
     found = {attack.label: attack for attack in attacks}
@@ -158,13 +162,13 @@ def _at_one_size(attacks: Sequence[Shared]) -> dict[str, float]:
 
 
 def _families(path: str, told: Mapping[str, Mapping[str, Any]]) -> list[Family]:
-    """Models that share every setting but this one, those of two values or more."""
+    """Models that share every setting but this one, where they have three values of it or more."""
     together: dict[str, dict[float, str]] = {}
     for model, leaves in told.items():
         if _is_number(leaves.get(path)):
             rest = json.dumps({word: value for word, value in leaves.items() if word != path}, sort_keys=True)
             together.setdefault(rest, {})[leaves[path]] = model
-    kept = [dict(sorted(models.items())) for models in together.values() if len(models) > 1]
+    kept = [dict(sorted(models.items())) for models in together.values() if len(models) >= ENOUGH]
     return [Family(name, models) for name, models in zip(_names(kept), kept, strict=True)]
 
 
