@@ -108,7 +108,15 @@ def test_models_that_have_fewer_than_three_values_of_one_number_have_no_setting(
 
 
 def test_the_table_has_a_column_for_each_value_and_the_published_accuracies():
-    paper = {"settings": {"no attack": {"1": 0.9943}, "PGD-1 (100 steps)": {"1": 0.5059, "10": 0.9949}}, "source": "A"}
+    told = [
+        ("copies 1", "no attack", 0, 0.9943),
+        ("copies 1", "PGD-1 (100 steps)", 0.2, 0.5059),
+        ("copies 10", "PGD-1 (100 steps)", 0.2, 0.9949),
+        ("copies 10", "FGSM-1", 0.4, 0.9),  # of another size
+        ("copies 100", "FGSM-1", 0.2, 0.9),  # of another model
+    ]
+    entries = [dict(zip(("model", "attack", "eps", "value"), one, strict=True)) for one in told]
+    paper = {"accuracy": entries, "source": "A"}
     (table,) = section(run(paper=paper)).tables
     assert table.head == ["attack", "eps", "copies 1", "copies 5", "copies 10"]
     lines = {row[0]: row[1:] for row in table.body}

@@ -64,28 +64,26 @@ def settings_section(source: Source, panels: Sequence[Panel]) -> Section | None:
 def settings_table(swept: Swept, paper: dict[str, Any]) -> Table:
     """A column for each value, a line for each attack, as such tables are published; the .csv has every eps.
 
-    Published accuracies are under [paper.settings.ATTACK] as {value: accuracy}, where there is one family.
+    Published accuracies of the same model, attack and eps, from [[paper.accuracy]], are a line below.
     """
     import pandas as pd
 
-    setting, body = swept.setting, []
-    titled, texts = len(setting.families) > 1, eps_text(setting.values)
-    known = {} if titled else paper.get("settings", {})
+    setting, texts, body, source = swept.setting, eps_text(swept.setting.values), [], ""
+    titled = len(setting.families) > 1
     for family in setting.families:
         for label in swept.labels:
+            models = [family.models.get(value) for value in setting.values]
             size = "" if label == CLEAN else swept.size(label)
-            cells = [_cell(swept, label, family.models.get(value)) for value in setting.values]
-            body.append([family.name] * titled + [label, size, *cells])
-            if before := known.get(label):
-                told = [f"{before[texts[value]]:.4g}" if texts[value] in before else "" for value in setting.values]
-                body.append([f"{label}, published", size, *told])
+            body.append([family.name] * titled + [label, size, *(_cell(swept, label, model) for model in models)])
+            before = [_published(swept, label, model, paper) for model in models]
+            if any(before):
+                body.append([family.name] * titled + [f"{label}, published", size, *before])
+                source = f" Published in {paper.get('source', '')}."
     head = ["models"] * titled + ["attack", "eps", *(f"{setting.word} {texts[value]}" for value in setting.values)]
-    note = f"The models of a line differ in {setting.path} alone. "
+    told = "Accuracy with its 95 % interval."
     if swept.several:
-        note += "Mean over networks ± their standard deviation, its 95 % interval, and the best network."
-    else:
-        note += "Accuracy with its 95 % interval."
-    note += f" Published in {paper['source']}." if known and paper.get("source") else ""
+        told = "Mean over networks ± their standard deviation, its 95 % interval, and the best network."
+    note = f"The models of a line differ in {setting.path} alone. {told}{source}"
     return Table("settings", pd.DataFrame(list(swept.lines())), head, body, note=note)
 
 
@@ -156,6 +154,16 @@ def _cell(swept: Swept, label: str, model: str | None) -> str:
     if point is None or model is None:
         return ""
     return point.in_full() + (f", best {swept.networks(label, model).max():.3f}" if swept.several else "")
+
+
+def _published(swept: Swept, label: str, model: str | None, paper: dict[str, Any]) -> str:
+    """The published accuracy of the same model, attack and eps; "" where there is none."""
+    eps = 0.0 if label == CLEAN else swept.eps[label]
+    for entry in paper.get("accuracy", []):
+        same = (entry.get("model"), entry["attack"]) == (model, label)
+        if same and math.isclose(float(entry.get("eps", 0.0)), eps, abs_tol=1e-9):
+            return f"{entry['value']:.4g}"
+    return ""
 
 
 def _sizes(swept: Swept) -> str:
