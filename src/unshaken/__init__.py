@@ -38,6 +38,7 @@ _HOME = {
     "mean": "attacks",
     "moments": "attacks",
     "pgd": "attacks",
+    "spsa": "attacks",
     "train": "training",
     "adversarial": "training",
     "constant_noise": "training",
@@ -82,7 +83,7 @@ sys.modules[__name__].__class__ = _Package
 
 if TYPE_CHECKING:
     from unshaken.analysis import attack_time, conditions, gradient_agreement, prediction_variance, robustness
-    from unshaken.attacks import fgm, fgsm, ifgsm, input_gradient, mean, moments, pgd
+    from unshaken.attacks import fgm, fgsm, ifgsm, input_gradient, mean, moments, pgd, spsa
     from unshaken.checks import check
     from unshaken.data import Data, load
     from unshaken.evaluate import evaluate

@@ -42,6 +42,7 @@ SUPPLIED = (
     "progress",
     "checkpoint",
     "watch",
+    "slope",
 )
 PARTS: dict[str, Mapping[str, Any]] = {
     "inputs": INPUTS,
@@ -73,6 +74,7 @@ COUNTS = (
     "repeats",
     "rounds",
     "restarts",
+    "directions",
     "batch",
     "batch_size",
     "copies",
@@ -80,7 +82,7 @@ COUNTS = (
     "depth",
     "dense",
 )
-POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness", "factor")
+POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness", "factor", "delta")
 RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys((*COUNTS, "train_limit", "test_limit"), check_count),
     **dict.fromkeys(POSITIVE, check_positive),

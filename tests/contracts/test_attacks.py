@@ -25,6 +25,8 @@ from unshaken.predict import predict
 every_attack = pytest.mark.parametrize(("name", "norm"), ATTACK_NORMS)
 EPS = [0.0, 0.003, 0.1, 0.5, 3.0]
 X, Y = small_inputs(dtype=torch.float64)
+QUICK = {"spsa": {"directions": 12, "steps": 8, "step_size": 0.05}}  # settings of attacks that are slow by default
+GRADIENT_FREE = ("spsa",)
 
 
 def model():
@@ -32,7 +34,7 @@ def model():
 
 
 def attack(name: str, norm: str, net=None, x=X, y=Y, *, eps, **settings):
-    given = {"norm": norm, **settings}
+    given = {"norm": norm, **QUICK.get(name, {}), **settings}
     free = {word: value for word, value in given.items() if word not in fixed_in(name)}
     return ATTACKS[name](net or model(), x, y, eps=eps, **free)
 
@@ -106,9 +108,10 @@ def test_one_size_for_each_input_is_one_call_for_each_size(name, norm):
 @every_attack
 def test_the_batch_size_changes_nothing(name, norm):
     x, y = small_inputs(20, dtype=torch.float64)
-    whole = attack(name, norm, x=x, y=y, eps=[0.1, 0.2])
+    settings = {"x": x, "y": y, "eps": [0.1, 0.2]} | ({"steps": 2, "draws": 3} if name in GRADIENT_FREE else {})
+    whole = attack(name, norm, **settings)
     for batch_size in (1, 7):
-        torch.testing.assert_close(attack(name, norm, x=x, y=y, eps=[0.1, 0.2], batch_size=batch_size), whole)
+        torch.testing.assert_close(attack(name, norm, **settings, batch_size=batch_size), whole)
 
 
 @every_attack
@@ -140,6 +143,10 @@ def test_it_works_where_gradients_are_switched_off(name, norm):
     expected = attack(name, norm, eps=0.1)
     with torch.no_grad():
         assert torch.equal(attack(name, norm, eps=0.1), expected)
+    if name in GRADIENT_FREE:
+        with torch.inference_mode():
+            assert torch.equal(attack(name, norm, eps=0.1), expected)
+        return
     with torch.inference_mode(), raises_sentence(r"an attack needs gradients, which torch.inference_mode\(\) forbids"):
         attack(name, norm, eps=0.1)
 
@@ -147,11 +154,13 @@ def test_it_works_where_gradients_are_switched_off(name, norm):
 @every_attack
 def test_a_list_costs_one_gradient_for_the_first_step_and_one_for_each_size_later(name, norm):
     net = model()
-    steps = fixed(name, "steps") or 10
+    quick = QUICK.get(name, {})
+    steps = fixed(name, "steps") or quick.get("steps", 10)
     draws = 1 if fixed(name, "draws") in SCHEMES else 10
     attack(name, norm, net, eps=EPS)
-    assert net.cost.gradients == len(X) * draws * (1 + (steps - 1) * len(EPS))
-    assert net.cost.forwards == net.cost.gradients
+    slopes = len(X) * draws * (1 + (steps - 1) * len(EPS))
+    assert net.cost.gradients == (0 if name in GRADIENT_FREE else slopes)
+    assert net.cost.forwards == slopes * (2 * quick["directions"] if name in GRADIENT_FREE else 1)
 
 
 def changed(value: float):
@@ -218,10 +227,12 @@ def test_bad_input_is_answered_in_one_sentence(name, arguments, message):
 @pytest.mark.parametrize("name", ATTACKS)
 def test_sentences_come_before_any_work(name):
     for what, (arguments, _) in BAD.items():
-        good = {"model": model(), "x": X, "y": Y, "eps": 0.1}
+        good = {"model": model(), "x": X, "y": Y, "eps": 0.1, **QUICK.get(name, {})}
         with pytest.raises(ValueError):
             ATTACKS[name](**{**good, **arguments})
-        passes = len(X) * 10 if what == "label too large" else 0  # the number of classes is seen in the first logits
+        passes = (
+            len(X) * 10 * QUICK.get(name, {}).get("directions", 1) if what == "label too large" else 0
+        )  # the number of classes is seen in the first logits
         assert good["model"].cost.forwards <= passes, what
 
 

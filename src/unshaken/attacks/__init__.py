@@ -6,6 +6,7 @@ from unshaken.attacks.gradient import input_gradient
 from unshaken.attacks.losses import LOSSES
 from unshaken.attacks.norms import NORMS, Norm
 from unshaken.attacks.pgd import fgm, fgsm, ifgsm, mean, moments, pgd
+from unshaken.attacks.spsa import spsa
 from unshaken.attacks.transfer import TransferSet, load_transfer_set, transfer, transfer_set
 from unshaken.types import Inputs
 
@@ -16,6 +17,7 @@ ATTACKS: dict[str, Callable[..., Inputs]] = {
     "mean": mean,
     "moments": moments,
     "pgd": pgd,
+    "spsa": spsa,
 }
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "mean",
     "moments",
     "pgd",
+    "spsa",
     "transfer",
     "transfer_set",
 ]

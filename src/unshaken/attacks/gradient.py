@@ -74,9 +74,14 @@ def _at_logits(loss: Loss, logits: Logits, y: Labels) -> tuple[Tensor, Tensor, T
     """`gradient_at_logits` after a look at the labels and at the loss."""
     check_labels(y, logits.shape[-1], soft=loss in SOFT)
     value, upstream, below = gradient_at_logits(loss, logits, y)
+    return check_value(value), upstream, below
+
+
+def check_value(value: Tensor) -> Tensor:
+    """The values of a loss, none of which is NaN."""
     if math.isnan(float(value.sum())):
         raise ValueError("the loss is NaN: the network gives NaN or infinite logits for these inputs.")
-    return value, upstream, below
+    return value
 
 
 def _streamed(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import repeat
 from numbers import Real
 from typing import Any
@@ -22,6 +21,7 @@ from unshaken.types import Eps, Inputs, Labels, Loss
 from unshaken.validate import check_count, check_eps, check_inputs, check_positive
 
 Watch = Callable[[int, Tensor], None]
+Slope = Callable[..., Tensor]  # (model, x, y, draws, loss, *, batch_size) -> ∇_x loss, see `pgd`
 JUDGES = 20  # draws, at least, that choose among restarts
 
 # what an attack can do without draws: one deterministic pass in their place
@@ -50,6 +50,7 @@ def pgd(
     batch_size: int = 256,
     places: Sequence[int] | None = None,
     watch: Watch | None = None,
+    slope: Slope = input_gradient,
 ) -> Inputs:
     """PGD-k: x ← clip(x0 + project(x − x0 + ν·direction(∇_x loss))), `steps` times, with k draws per gradient.
 
@@ -72,6 +73,8 @@ def pgd(
         batch_size: inputs in one pass through the network; it changes memory and speed, not the result.
         places: a number for each input, on which its random start depends; by default its place in x.
         watch: called with (step, gradient) before each step; the gradient is (N, ...), N being B or E·B.
+        slope: how the gradient is had; another attack may estimate it, a recipe cannot say. An estimate that is random
+            takes `seed`, another one at every step, and `places`, a number for each input.
 
     Returns:
         x_adv (B, ...), or (E, B, ...) where eps is a list. Source: Madry et al. (2018); for Bayesian networks
@@ -91,13 +94,23 @@ def pgd(
     radius = sizes.flatten()
     nu = radius * min(1.0, 2 / steps) if step_size is None else torch.full_like(radius, step_size)
 
+    where = range(len(x)) if places is None else places
+
     def once(own: int, look: Watch | None) -> tuple[Inputs, list[Provenance]]:
         """One ascent with draws and start of its own."""
+
+        def gradient(x_adv: Inputs, y: Labels, now: Draws, step: int) -> Tensor:
+            each_place = [*where] * (len(x_adv) // len(x))
+            chance = accepted(slope, seed=derive(own, "slope", step), places=each_place)
+            found = slope(model, x_adv, y, now, objective, batch_size=batch_size, **chance)
+            if look is not None:
+                look(step, found)
+            return found
+
         each = _draws_of_steps(model, draws, steps, redraw, own)
-        slope = partial(input_gradient, model, loss=objective, batch_size=batch_size)
-        first = _start(x, ball, start, radius, derive(own, "start"), range(len(x)) if places is None else places)
+        first = _start(x, ball, start, radius, derive(own, "start"), where)
         climb = lookup("update", update, UPDATES)(ball)
-        return _ascend(slope, x.detach(), y, first, each, radius, nu, ball, climb, look)
+        return _ascend(gradient, _move(ball, climb, radius, nu), x.detach(), y, first, each, len(sizes))
 
     x_adv, used = once(seed, watch)
     if restarts > 1:
@@ -118,41 +131,46 @@ def _start(x: Inputs, ball: Norm, start: str, radius: Tensor, seed: int, places:
     return (origin + noise * radius.view(-1, *[1] * (x.dim() - 1))).clamp(0, 1)
 
 
-def accepted(attack: Callable[..., Inputs], **words: Any) -> dict[str, Any]:
-    """Those of `words` that an attack takes: one from outside need not know `places` or `watch`."""
-    known = inspect.signature(attack).parameters
+def accepted(function: Callable[..., Tensor], **words: Any) -> dict[str, Any]:
+    """Those of `words` that an attack or a slope takes: one from outside need not know `places` or `watch`."""
+    known = inspect.signature(function).parameters
     return {word: value for word, value in words.items() if word in known}
 
 
+def _move(
+    ball: Norm, climb: Callable[[Tensor], Tensor], radius: Tensor, nu: Tensor
+) -> Callable[[Inputs, Inputs, Tensor], Inputs]:
+    """(x0, x, gradient) -> the next x: a step of size ν from x, projected onto the ball around x0 and into the box."""
+
+    def move(origin: Inputs, x: Inputs, gradient: Tensor) -> Inputs:
+        moved = climb(gradient).mul_(nu.view(-1, *[1] * (x.dim() - 1)))
+        if x is not origin:
+            moved.add_(x).sub_(origin)
+        return ball.project(moved, radius).add_(origin).clamp_(0, 1)
+
+    return move
+
+
 def _ascend(
-    slope: Callable[..., Tensor],
+    gradient: Callable[[Inputs, Labels, Draws, int], Tensor],
+    move: Callable[[Inputs, Inputs, Tensor], Inputs],
     origin: Inputs,
     y: Labels,
     start: Inputs | None,
     draws: Iterator[Draws],
-    radius: Tensor,
-    nu: Tensor,
-    ball: Norm,
-    climb: Callable[[Tensor], Tensor],
-    watch: Watch | None,
+    copies: int,
 ) -> tuple[Inputs, list[Provenance]]:
     """The loop itself, for all sizes at once: x_adv (E·B, ...), and the draws that made it."""
     used: list[Provenance] = []
-    copies, wide = len(radius) // len(origin), (-1, *[1] * (origin.dim() - 1))
     x_adv = origin
     if start is not None:
         origin, y, x_adv = _copies(origin, copies), _copies(y, copies), start
-    for now in draws:
-        gradient = slope(x_adv, y, now)
-        if watch is not None:
-            watch(len(used), gradient)
+    for step, now in enumerate(draws):
+        slope = gradient(x_adv, y, now, step)
         used.append(now.provenance)
-        if len(gradient) < len(radius):  # all sizes are still at x: its gradient serves them all
-            origin, x_adv, gradient, y = (_copies(t, copies) for t in (origin, x_adv, gradient, y))
-        moved = climb(gradient).mul_(nu.view(wide))
-        if x_adv is not origin:
-            moved.add_(x_adv).sub_(origin)
-        x_adv = ball.project(moved, radius).add_(origin).clamp_(0, 1)
+        if step == 0 and start is None:  # all sizes are still at x: its gradient serves them all
+            origin, x_adv, slope, y = (_copies(t, copies) for t in (origin, x_adv, slope, y))
+        x_adv = move(origin, x_adv, slope)
     return x_adv, used
 
 

@@ -1,0 +1,126 @@
+"""SPSA: projected ascent along a slope that is estimated from values of the loss alone, without any gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from unshaken.attacks.gradient import check_value
+from unshaken.attacks.losses import SOFT
+from unshaken.attacks.norms import Norm
+from unshaken.attacks.pgd import Watch, pgd
+from unshaken.models import Draws, StochasticClassifier
+from unshaken.models.draws import generator
+from unshaken.types import Eps, Inputs, Labels, Loss
+from unshaken.validate import check_count, check_labels, check_positive
+
+
+def spsa(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    eps: Eps,
+    norm: str | Norm = "linf",
+    loss: str | Loss = "cw",
+    draws: int | str | Draws = 10,
+    directions: int = 64,
+    delta: float = 0.01,
+    steps: int = 100,
+    step_size: float = 0.01,
+    start: str = "none",
+    restarts: int = 1,
+    update: str = "adam",
+    seed: int = 0,
+    batch_size: int = 256,
+    places: Sequence[int] | None = None,
+    watch: Watch | None = None,
+) -> Inputs:
+    """SPSA-k: PGD along the mean over v of (loss(x + δv) − loss(x − δv)) / 2δ · v, v in {−1, 1}^d at random.
+
+    It needs no gradient, so it is not deceived by one that is masked, zero or random, nor by a step in the network.
+
+    Args:
+        directions: how many v for each input, new ones at every step; they cost twice as many passes per draw.
+        delta: δ in the scale of x. As in the authors' code x ± δv is not clipped: the network sees values up to δ
+            outside [0, 1], and the estimate is as good at the edge of the box as inside.
+        step_size, update: of Adam by default. For norm "l2" "steepest" climbs better: Adam's step is that of a cube.
+        batch_size: inputs x directions in one pass; it changes memory and speed, not the result.
+
+    The rest is as in `pgd`, with k fresh draws at every step, which both sides of a difference share.
+    Source: Uesato et al., "Adversarial risk and the dangers of evaluating against weak attacks" (2018), algorithm 1.
+    The paper climbs the margin of the logits, `cw`. Steps, δ and Adam are the defaults of the authors' code in
+    cleverhans, as are 64 directions (its 128 evaluations); it starts uniformly in the ball.
+    """
+    check_count("directions", directions)
+    check_positive("delta", delta)
+    return pgd(
+        model,
+        x,
+        y,
+        eps=eps,
+        norm=norm,
+        loss=loss,
+        draws=draws,
+        steps=steps,
+        step_size=step_size,
+        start=start,
+        restarts=restarts,
+        update=update,
+        seed=seed,
+        batch_size=batch_size,
+        places=places,
+        watch=watch,
+        slope=partial(finite_differences, directions=directions, delta=delta),
+    )
+
+
+@torch.no_grad()
+def finite_differences(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    draws: Draws,
+    loss: Loss,
+    *,
+    directions: int,
+    delta: float,
+    batch_size: int,
+    seed: int,
+    places: Sequence[int],
+) -> Tensor:
+    """Mean over directions v of (loss(x + δv) − loss(x − δv)) / 2δ · v, shape of x: an estimate of ∇_x loss.
+
+    The directions of an input follow from the seed and its place. At most `batch_size` inputs x directions are in one
+    pass; memory does not grow with the number of draws (but for the logits).
+    """
+    kept = (draws if draws.seed is not None else draws[:1]).keep()  # where nothing is random, all draws are the same
+    estimate = torch.zeros_like(x)
+    together = max(1, batch_size // directions)
+    for first in range(0, len(x), together):
+        at = slice(first, first + together)
+        rngs = [generator(seed, place, x.device) for place in places[at]]
+        for signs in torch.stack([_signs(directions, x.shape[1:], rng) for rng in rngs]).split(batch_size, 1):
+            v = signs.to(x.dtype)  # (b, d, ...)
+            labels = y[at].repeat_interleave(v.shape[1], 0)
+            above, below = (
+                _value(model, (x[at, None] + shift * v).flatten(0, 1), labels, kept, loss) for shift in (delta, -delta)
+            )
+            rise = (above - below).to(v.dtype).view(v.shape[:2])
+            estimate[at] += torch.einsum("bd,bd...->b...", rise, v)
+    return estimate.div_(2 * delta * directions)
+
+
+def _signs(count: int, shape: Sequence[int], rng: torch.Generator) -> Tensor:
+    """(count, *shape) of −1 and 1 in int8."""
+    return torch.randint(2, (count, *shape), generator=rng, dtype=torch.int8, device=rng.device) * 2 - 1
+
+
+def _value(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss) -> Tensor:
+    """The loss (B,)."""
+    logits = torch.cat([model.logits(x, part) for part in draws.chunks(model.graph_draws(x))])
+    check_labels(y, logits.shape[-1], soft=loss in SOFT)
+    return check_value(loss(logits, y))
