@@ -203,6 +203,8 @@ def fixed(name: str, argument: str) -> object:
     return getattr(ATTACKS[name], "keywords", {}).get(argument)
 
 
+# Fewer steps where an attack takes minutes by default.
+SHORT = {"spsa": {"directions": 2, "steps": 2}}
 ATTACK_NORMS = [(name, norm) for name in ATTACKS for norm in NORMS if fixed(name, "norm") in (None, norm)]
 
 

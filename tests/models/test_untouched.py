@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from oracles import ATTACK_NORMS, fixed, small_inputs, wrap
+from oracles import ATTACK_NORMS, SHORT, fixed, small_inputs, wrap
 from unshaken.attacks import ATTACKS
 from unshaken.attacks.pgd import SCHEMES
 from unshaken.models import MODELS
@@ -59,7 +59,7 @@ def test_using_a_model_touches_nothing_of_the_network_it_was_made_from(kind, tmp
         if kind in ("module", "matrix_estimation") and fixed(name, "draws") in SCHEMES:
             continue
         words = {} if "norm" in getattr(ATTACKS[name], "keywords", {}) else {"norm": norm}
-        ATTACKS[name](model, x, Y, eps=[0.0, 0.1], batch_size=4, **words)
+        ATTACKS[name](model, x, Y, eps=[0.0, 0.1], batch_size=4, **words, **SHORT.get(name, {}))
         assert everything(net) == before, name
     assert torch.equal(x, X)
     assert x.grad is None

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from oracles import raises_sentence, small_inputs, small_model
+from oracles import SHORT, raises_sentence, small_inputs, small_model
 from unshaken.attacks import ATTACKS, fgm, fgsm, mean, pgd
 from unshaken.models import derive
 from unshaken.models.draws import provenance_of
@@ -98,7 +98,7 @@ def test_a_perturbation_larger_than_the_box_is_refused_also_where_no_batch_is_re
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_can_be_trained_with(name):
-    assert (attacked(attack=ATTACKS[name]) - X).abs().max() <= 0.1 + 1e-6
+    assert (attacked(attack=partial(ATTACKS[name], **SHORT.get(name, {}))) - X).abs().max() <= 0.1 + 1e-6
 
 
 def test_the_attack_leads_away_from_the_labels_or_from_what_the_model_says():
