@@ -301,7 +301,7 @@ def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
             'analyses=[{kind="conditions", eps=[1], smoothness="tigt"}]',
             "unknown smoothness 'tigt': did you mean 'tight'",
         ),
-        ("attacks.restarts=2", "restarts start anew: 2 of them need start 'uniform' or 'gaussian', not 'none'"),
+        ("attacks.restarts=2", "restarts start anew: 2 of them need a random start, such as 'uniform', not 'none'"),
         ("seed=[0, 0]", "two seeds are the same: 0"),
         ("seed=[]", r"seed must be a whole number, or a list of them; got \[\]"),
         ('model={kind="smoothing", sigma=0}', "sigma must be a number above 0; got 0"),

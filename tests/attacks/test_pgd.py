@@ -88,7 +88,7 @@ def test_restarts_are_judged_by_draws_of_their_own():
     assert sum(len(ids) for _, _, ids in used) == 2 * 3 * 2 + 20
     assert len({seed for _, seed, _ in used}) == 3
     assert shared_draws(x_adv, net.draw(50, seed=derive(1, "inference", 0))) == 0
-    with pytest.raises(ValueError, match="restarts start anew: 2 of them need start 'uniform' or 'gaussian'"):
+    with pytest.raises(ValueError, match="restarts start anew: 2 of them need a random start, such as 'uniform'"):
         pgd(net, X, Y, eps=0.1, restarts=2)
 
 

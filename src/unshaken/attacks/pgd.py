@@ -206,7 +206,7 @@ def check_restarts(restarts: int, start: str) -> None:
     """Several restarts need a start that is not always the same."""
     check_count("restarts", restarts)
     if restarts > 1 and start == "none":
-        raise ValueError(f"restarts start anew: {restarts} of them need start 'uniform' or 'gaussian', not 'none'.")
+        raise ValueError(f"restarts start anew: {restarts} of them need a random start, such as 'uniform', not 'none'.")
 
 
 def _sizes(eps: Eps, x: Inputs) -> Tensor:
