@@ -1,8 +1,8 @@
 """Recipes: a table or figure as a TOML file, read strictly and resolved before any work starts.
 
 `like = "OTHER"` begins with another recipe, `[presets.NAME]` overrides settings of the same one. Lists under `sweep`
-make a grid, of attacks in `[[attacks]]` and of models in `[sweep]`, where an empty list takes back a sweep or one of its
-values. Fractions such as "8/255" are numbers.
+make a grid, of attacks in `[[attacks]]` and of models in `[sweep]`, where an empty list takes back a sweep, or a value
+of one. Fractions such as "8/255" are numbers.
 """
 
 from __future__ import annotations
