@@ -60,9 +60,7 @@ def test_the_draws_that_made_a_set_are_remembered():
 
 def test_a_set_for_other_data_is_refused():
     for x in (1 - X, X.flip(0).roll(1, -1)):
-        with raises_sentence(
-            r"these perturbations were made for other data: 20 of the 20 inputs are not among its 20"
-        ):
+        with raises_sentence(r"these perturbations were made for other data: 20 of the 20 inputs are not among its 20"):
             given(x=x)
     told = {"source": "standard", "data": "digits"}
     with raises_sentence(r"made for other data \(digits, against standard\): 1 of the 20 inputs"):
@@ -89,5 +87,5 @@ def test_a_file_that_is_no_set_is_refused(tmp_path):
 
 
 def test_perturbations_of_another_shape_are_no_set():
-    with pytest.raises(ValueError, match="x_adv must be .2, 20, 1, 3, 4., a batch for each size; got .20, 1, 3, 4."):
+    with pytest.raises(ValueError, match=r"x_adv must be \(2, 20, 1, 3, 4\), a batch for each size; got \(20, 1, 3, 4\)"):
         of_perturbed(X, X, EPS, {})
