@@ -97,3 +97,10 @@ def test_conditions_cost_writes_its_table_and_its_numbers(tmp_path):
     assert text.strip() in printed
     assert "| plain loop | " in text
     assert "not measured: seconds, ours" in text
+
+
+def test_noise_cost_writes_its_table_and_its_numbers(tmp_path):
+    printed = run("noise_cost.py", "--quick", "--repeats", "1", "--no-memory", "--out", tmp_path)
+    found = json.loads((tmp_path / "noise_cost-cpu.json").read_text())
+    assert set(found["ms"]["784-128-128-10"]) == {"ours", "uniform", "gaussian", "stored"}
+    assert (tmp_path / "noise_cost-cpu.md").read_text().strip() in printed

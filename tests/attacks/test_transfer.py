@@ -87,5 +87,7 @@ def test_a_file_that_is_no_set_is_refused(tmp_path):
 
 
 def test_perturbations_of_another_shape_are_no_set():
-    with pytest.raises(ValueError, match=r"x_adv must be \(2, 20, 1, 3, 4\), a batch for each size; got \(20, 1, 3, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"x_adv must be \(2, 20, 1, 3, 4\), a batch for each size; got \(20, 1, 3, 4\)"
+    ):
         of_perturbed(X, X, EPS, {})
