@@ -12,10 +12,10 @@ from unshaken.data import load, load_images
 from unshaken.experiment import failed_units, run
 from unshaken.models import Deterministic
 from unshaken.networks import mlp
+from unshaken.plan import plan
 from unshaken.recipe import read_recipe
 from unshaken.report import report
 from unshaken.store import read_json, read_rows
-from unshaken.units import plan
 
 RECIPE = """
 [data]

@@ -17,10 +17,10 @@ from unshaken.models import MODELS
 from unshaken.models.matrix_estimation import ESTIMATES
 from unshaken.models.mean_field import INITIALS
 from unshaken.networks import NETWORKS
+from unshaken.plan import plan
 from unshaken.predict import RULES
 from unshaken.recipe import Recipe, recipe_folders
 from unshaken.training import AUGMENTS, INPUTS, NOISES, OBJECTIVES, OPTIMIZERS, SCHEDULES
-from unshaken.units import plan
 
 
 def catalogue() -> dict[str, dict[str, str]]:

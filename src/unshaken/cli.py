@@ -104,7 +104,7 @@ def explain(
     """Why the labels of some inputs of a run fell under an attack, or did not: a page with the conditions per class."""
     with sentences():
         import unshaken
-        from unshaken.recipe import number
+        from unshaken.merge import number
 
         page = unshaken.explain(
             run,

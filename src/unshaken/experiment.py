@@ -25,6 +25,7 @@ from unshaken.errors import unknown
 from unshaken.models import Cost, Draws, StochasticClassifier
 from unshaken.models.draws import read_tensors
 from unshaken.parts import Table, bound, build, full
+from unshaken.plan import Unit, is_clean, is_source, plan, seed_of
 from unshaken.recipe import Recipe, read_recipe
 from unshaken.store import (
     Damaged,
@@ -43,18 +44,13 @@ from unshaken.training.inputs import Points, shown
 from unshaken.training.loop import learning_rates
 from unshaken.training.self_training import check_unlabelled
 from unshaken.units import (
-    Unit,
     analysis_unit,
     attack_unit,
     fingerprint,
     inference_draws,
-    is_clean,
-    is_source,
     load_data,
     load_unlabelled,
     new_model,
-    plan,
-    seed_of,
     train_unit,
     transfer_unit,
 )

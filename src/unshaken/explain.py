@@ -11,13 +11,14 @@ from unshaken.data import Data
 from unshaken.errors import lookup
 from unshaken.experiment import choose_device
 from unshaken.parts import Table
+from unshaken.plan import plan
 from unshaken.recipe import Recipe
 from unshaken.report.explained import Case, explained_page, outcome, sentences
 from unshaken.report.source import Source, attack_entry, load_run
 from unshaken.report.tables import Panel, accuracy_table, panels, rows_of
 from unshaken.report.wording import eps_text
 from unshaken.store import hash_tensors
-from unshaken.units import inference_draws, load_split, new_model, perturb, plan
+from unshaken.units import inference_draws, load_split, new_model, perturb
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -1,13 +1,10 @@
-"""Units: the pieces of a run. Each is a pure function of its configuration, the data and the model it names."""
+"""What units compute. Each is a pure function of its configuration, the data and the model it names."""
 
 from __future__ import annotations
 
-import inspect
-import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,15 +17,15 @@ from unshaken.attacks import ATTACKS, NORMS
 from unshaken.attacks.pgd import accepted
 from unshaken.attacks.transfer import TransferSet, of_perturbed, transfer
 from unshaken.data import Data, load, load_images
-from unshaken.errors import lookup
 from unshaken.evaluate import evaluate, inference_sets
 from unshaken.models import MODELS, Draws, StochasticClassifier, derive
 from unshaken.models.draws import provenance_of, remember
 from unshaken.models.wrapper import of_shape
 from unshaken.networks import NETWORKS
 from unshaken.parts import Table, bound, build, full
+from unshaken.plan import Unit, is_clean, seed_of, teacher_of
 from unshaken.recipe import Recipe
-from unshaken.store import checksum, digest, hash_tensors
+from unshaken.store import checksum, hash_tensors
 from unshaken.training import train
 from unshaken.training.loop import Progress
 
@@ -36,127 +33,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 EXAMPLES = 8  # inputs whose images are kept for the report
+CHECKED = 100  # inputs that are attacked at the two extreme sizes, for the checks
 SLICE = 2**24  # numbers in one perturbed slice of the inputs: 64 MiB, and a few copies of it while it is made
-AROUND = ("smoothing", "mean_network")  # models that are trained as what they are made of,
-BLIND = ("clean", "constant_noise", "variable_noise")  # on inputs that do not look at the model
-CLEAN = {"kind": "none", "label": "clean", "eps": [0.0]}
-
-
-@dataclass(frozen=True)
-class Unit:
-    """The smallest piece of a run that is computed, stored and resumed as a whole.
-
-    `config` is everything that the result depends on: its hash is in the name.
-    """
-
-    kind: str  # "train", "attack", "transfer" or "analysis"
-    label: str
-    model: str
-    config: Table
-
-    @cached_property
-    def name(self) -> str:
-        words = re.sub(r"[^a-z0-9]+", "-", self.label.lower()).strip("-")
-        return f"{words}-{self.digest}"
-
-    @cached_property
-    def digest(self) -> str:
-        """The hash of `config`; for training, of what is trained: a model around another one is trained as that is.
-
-        But not where the learner's inputs are made by an attack, which is one on the whole model.
-        """
-        made = dict(self.config)
-        if self.kind == "train" and ((made["training"] or {}).get("inputs") or {}).get("kind") in BLIND:
-            while made["model"]["kind"] in AROUND:
-                made["model"] = made["model"]["base"]
-        return digest(made)
-
-
-def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
-    """The units of a recipe in order: each model, its clean rows and attacks, repeat by repeat, and its analyses.
-
-    A model comes after the teacher that its training has; perturbations are transferred at the end. `inputs` is what
-    the results depend on besides the recipe, see `fingerprint`.
-    """
-    config, units = recipe.config, list[Unit]()
-    common = {**{word: config[word] for word in ("seed", "data")}, "inputs": inputs}
-    evaluation = {word: value for word, value in config["evaluation"].items() if word != "repeats"}
-    for place in _teachers_first(config["models"]):
-        model = config["models"][place]
-        label, source = model["label"], _source(config, place, inputs)
-        common["seed"] = source["seed"]  # networks of several seeds have draws of their own
-        units.append(Unit("train", label, label, source))
-        for repeat in range(config["evaluation"]["repeats"]):
-            for attack in (CLEAN, *config["attacks"]):
-                named = {"model": digest(source), "attack": attack, "repeat": repeat, "evaluation": evaluation}
-                units.append(Unit("attack", f"{label} {attack['label']} r{repeat}", label, {**common, **named}))
-        for analysis in config["analyses"]:
-            named = {"model": digest(source), "analysis": analysis}
-            if "attacks" in inspect.signature(lookup("kind", analysis["kind"], ANALYSES)).parameters:
-                named["attacks"] = config["attacks"]
-            units.append(Unit("analysis", f"{label} {analysis['label']}", label, {**common, **named}))
-    return units + _transfers(config, units, inputs)
-
-
-def _transfers(config: Table, units: list[Unit], inputs: Table | None) -> list[Unit]:
-    """The perturbations of every source, and every stored set, given to each (other) model."""
-    found = []
-    clean = {(unit.model, unit.config["repeat"]): unit for unit in units if is_clean(unit)}
-    for model, repeat in clean:
-        own = {word: clean[model, repeat].config[word] for word in ("seed", "data", "inputs", "model", "evaluation")}
-        for made in (unit for unit in units if is_source(unit, config)):
-            if made.model != model and made.config["repeat"] == repeat:
-                named = {"made": made.name, "source": made.model, "attack": made.config["attack"], "repeat": repeat}
-                label = f"{model} {made.config['attack']['label']} from {made.model} r{repeat}"
-                found.append(Unit("transfer", label, model, own | named))
-        for path in config["transfer"]["sets"]:
-            named = {"set": path, "content": (inputs or {}).get("sets", {}).get(path), "repeat": repeat}
-            found.append(Unit("transfer", f"{model} {Path(path).stem} r{repeat}", model, own | named))
-    return found
-
-
-def is_clean(unit: Unit) -> bool:
-    return unit.kind == "attack" and unit.config["attack"]["kind"] == "none"
-
-
-def is_source(unit: Unit, config: Table) -> bool:
-    """Whether the perturbations of a unit are kept, to be given to other models."""
-    return unit.kind == "attack" and not is_clean(unit) and unit.model in config["transfer"]["sources"]
-
-
-def _teachers_first(models: list[Table]) -> list[int]:
-    """Places of the models in their order, but that of a teacher before those of its pupils."""
-    labels = {model["label"]: place for place, model in enumerate(models)}
-    places = [[labels[name]] if (name := teacher_of(model)) else [] for model in models]
-    return list(dict.fromkeys(place for own, before in enumerate(places) for place in (*before, own)))
-
-
-def teacher_of(model: Table) -> str | None:
-    """The label of the model that labels unlabelled images for this one, if any."""
-    name: str | None = (model["training"] or {}).get("teacher")
-    return name
-
-
-def _source(config: Table, place: int, inputs: Table | None) -> Table:
-    """What a model depends on: nothing of attacks, evaluation or test images, so that runs can share a trained one."""
-    model = config["models"][place]
-    found = {word: model[word] for word in ("network", "model", "training")} | {"seed": seed_of(model, config)}
-    if inputs is not None:
-        found |= {"network_made": inputs["networks"][place], "unshaken": inputs["unshaken"]}
-        found |= {"images": inputs["data"].get("train") if model["training"] else None}
-    if (name := teacher_of(model)) is not None:
-        labels = [other["label"] for other in config["models"]]
-        found |= {
-            "unlabelled": (inputs or {}).get("unlabelled"),
-            "teacher": _source(config, labels.index(name), inputs),
-        }
-    return found
-
-
-def seed_of(model: Table, config: Table) -> int:
-    """The seed of a model: its own where a recipe has several."""
-    seed: int = model["seed"] if "seed" in model else config["seed"]
-    return seed
 
 
 def load_data(config: Table, data_root: str | Path | None, device: torch.device) -> dict[str, Data]:
@@ -244,24 +122,28 @@ def attack_unit(
 ) -> Attacked:
     """Perturb, then predict with draws the attack never saw, some inputs at a time: memory is bounded in their number.
 
-    With `keep` the perturbations are given back too, at the sizes of the recipe.
+    The first repeat has rows for the checks too: some inputs at size zero and with the whole box to move in. With
+    `keep` the perturbations are given back, at the sizes of the recipe.
     """
+    import pandas as pd
+
     attack = unit.config["attack"]
     settings = full(attack, ATTACKS) if attack["kind"] != "none" else {}
-    sizes, roles = _sizes(attack, settings, unit.config["repeat"], data)
-    seconds, kept, examples = 0.0, list[Tensor](), dict[str, Tensor]()
+    norm, sizes = settings.get("norm", ""), [float(size) for size in attack["eps"]]
+    kept, seconds = list[Tensor](), 0.0
 
     def attacked(x: Tensor, y: Tensor, places: range) -> tuple[Tensor, Tensor]:
         nonlocal seconds
         started = time.perf_counter()
         x_adv, zero_gradient = perturb(unit, model, x, y, sizes, places)
         seconds += time.perf_counter() - started
-        examples.update({} if examples else {"x": x[:EXAMPLES], "x_adv": x_adv[: len(attack["eps"]), :EXAMPLES]})
-        if keep:
-            kept.append(x_adv[: len(attack["eps"])])
+        if keep or not kept:
+            kept.append(x_adv if keep else x_adv[:, :EXAMPLES].clone())
         return x_adv, zero_gradient
 
-    norm = settings.get("norm", "")
+    def checked(x: Tensor, y: Tensor, places: range) -> tuple[Tensor, Tensor]:
+        return perturb(unit, model, x, y, extremes, places)
+
     told = {
         "attack": attack.get("name", attack["kind"]),
         "norm": norm,
@@ -270,12 +152,20 @@ def attack_unit(
         "steps": settings.get("steps", 0),
         "restarts": settings.get("restarts", 1) if attack["kind"] != "none" else 0,
     }
-    rows = _scored(unit, model, data, inference, attacked, sizes, roles, norm).assign(**told, source="")
+    rows = _scored(unit, model, data, inference, attacked, sizes, "sweep", norm)
+    if norm in NORMS and unit.config["repeat"] == 0:
+        extremes = [0.0, float(NORMS[norm].size(torch.ones_like(data.x[:1])))]
+        few = data._replace(x=data.x[:CHECKED], y=data.y[:CHECKED])
+        rows = pd.concat(
+            [rows, _scored(unit, model, few, inference, checked, extremes, "check", norm)], ignore_index=True
+        )
+    rows = rows.assign(**told, source="")
+    examples = {"x": data.x[:EXAMPLES], "x_adv": kept[0][:, :EXAMPLES]}
     if not keep:
         return Attacked(rows, examples, seconds, None)
     source = {word: str(value) for word, value in told.items()} | {"source": unit.model, "data": data.name}
     x_adv = remember(torch.cat(kept, 1), provenance_of(kept[0]))
-    return Attacked(rows, examples, seconds, of_perturbed(data.x, x_adv, attack["eps"], source))
+    return Attacked(rows, examples, seconds, of_perturbed(data.x, x_adv, sizes, source))
 
 
 def transfer_unit(
@@ -289,8 +179,7 @@ def transfer_unit(
     def given(x: Tensor, y: Tensor, places: range) -> tuple[Tensor, Tensor]:
         return transfer(model, x, y, eps=made.eps, made=made), torch.full((len(y),), float("nan"))
 
-    roles = ["transfer"] * len(made.eps)
-    return _scored(unit, model, data, inference, given, made.eps, roles, told["norm"]).assign(**told)
+    return _scored(unit, model, data, inference, given, made.eps, "transfer", told["norm"]).assign(**told)
 
 
 def _scored(
@@ -300,7 +189,7 @@ def _scored(
     inference: Draws,
     perturbed: Callable[[Tensor, Tensor, range], tuple[Tensor, Tensor]],
     sizes: list[float],
-    roles: list[str],
+    role: str,
     norm: str,
 ) -> DataFrame:
     """Rows of all inputs at every size, some inputs at a time, with what `perturbed` makes of (x, y, places)."""
@@ -316,12 +205,11 @@ def _scored(
         parts.append(
             rows.assign(
                 eps=pd.Series(sizes)[place // len(y)].to_numpy(),
-                role=pd.Series(roles)[place // len(y)].to_numpy(),
                 index=first + place % len(y),
                 zero_gradient=zero_gradient.repeat(len(sizes)).cpu().numpy(),
             )
         )
-    return pd.concat(parts, ignore_index=True).assign(model=unit.model, repeat=unit.config["repeat"])
+    return pd.concat(parts, ignore_index=True).assign(model=unit.model, repeat=unit.config["repeat"], role=role)
 
 
 def analysis_unit(unit: Unit, model: StochasticClassifier, data: Data) -> DataFrame:
@@ -354,16 +242,6 @@ def _rows(
         size=NORMS[norm].size(moved).cpu().numpy() if norm in NORMS else 0.0,
         shared_draws=rows.shared_draws.astype(float) if known else float("nan"),
     )
-
-
-def _sizes(attack: Table, settings: Table, repeat: int, data: Data) -> tuple[list[float], list[str]]:
-    """(sizes, roles): those of the attack, and in the first repeat the two for the checks, zero and the whole box."""
-    sizes = [float(size) for size in attack["eps"]]
-    roles = ["sweep"] * len(sizes)
-    if repeat > 0 or settings.get("norm") not in NORMS:
-        return sizes, roles
-    box = float(NORMS[settings["norm"]].size(torch.ones_like(data.x[:1])))
-    return [*sizes, 0.0, box], [*roles, "check", "check"]
 
 
 def perturb(

@@ -1,0 +1,136 @@
+"""The plan of a run: its units in order, each with everything that its result depends on."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from unshaken.analysis import ANALYSES
+from unshaken.errors import lookup
+from unshaken.parts import Table
+from unshaken.recipe import Recipe
+from unshaken.store import digest
+
+AROUND = ("smoothing", "mean_network")  # models that are trained as what they are made of,
+BLIND = ("clean", "constant_noise", "variable_noise")  # on inputs that do not look at the model
+CLEAN = {"kind": "none", "label": "clean", "eps": [0.0]}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The smallest piece of a run that is computed, stored and resumed as a whole.
+
+    `config` is everything that the result depends on: its hash is in the name.
+    """
+
+    kind: str  # "train", "attack", "transfer" or "analysis"
+    label: str
+    model: str
+    config: Table
+
+    @cached_property
+    def name(self) -> str:
+        words = re.sub(r"[^a-z0-9]+", "-", self.label.lower()).strip("-")
+        return f"{words}-{self.digest}"
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash of `config`; for training, of what is trained: a model around another one is trained as that is.
+
+        But not where the learner's inputs are made by an attack, which is one on the whole model.
+        """
+        made = dict(self.config)
+        if self.kind == "train" and ((made["training"] or {}).get("inputs") or {}).get("kind") in BLIND:
+            while made["model"]["kind"] in AROUND:
+                made["model"] = made["model"]["base"]
+        return digest(made)
+
+
+def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
+    """The units of a recipe in order: each model, its clean rows and attacks, repeat by repeat, and its analyses.
+
+    A model comes after the teacher that its training has; perturbations are transferred at the end. `inputs` is what
+    the results depend on besides the recipe, see `fingerprint`.
+    """
+    config, units = recipe.config, list[Unit]()
+    common = {**{word: config[word] for word in ("seed", "data")}, "inputs": inputs}
+    evaluation = {word: value for word, value in config["evaluation"].items() if word != "repeats"}
+    for place in _teachers_first(config["models"]):
+        model = config["models"][place]
+        label, source = model["label"], _source(config, place, inputs)
+        common["seed"] = source["seed"]  # networks of several seeds have draws of their own
+        units.append(Unit("train", label, label, source))
+        for repeat in range(config["evaluation"]["repeats"]):
+            for attack in (CLEAN, *config["attacks"]):
+                named = {"model": digest(source), "attack": attack, "repeat": repeat, "evaluation": evaluation}
+                units.append(Unit("attack", f"{label} {attack['label']} r{repeat}", label, {**common, **named}))
+        for analysis in config["analyses"]:
+            named = {"model": digest(source), "analysis": analysis}
+            if "attacks" in inspect.signature(lookup("kind", analysis["kind"], ANALYSES)).parameters:
+                named["attacks"] = config["attacks"]
+            units.append(Unit("analysis", f"{label} {analysis['label']}", label, {**common, **named}))
+    return units + _transfers(config, units, inputs)
+
+
+def _transfers(config: Table, units: list[Unit], inputs: Table | None) -> list[Unit]:
+    """The perturbations of every source, and every stored set, given to each (other) model."""
+    found = []
+    clean = {(unit.model, unit.config["repeat"]): unit for unit in units if is_clean(unit)}
+    for model, repeat in clean:
+        own = {word: clean[model, repeat].config[word] for word in ("seed", "data", "inputs", "model", "evaluation")}
+        for made in (unit for unit in units if is_source(unit, config)):
+            if made.model != model and made.config["repeat"] == repeat:
+                named = {"made": made.name, "source": made.model, "attack": made.config["attack"], "repeat": repeat}
+                label = f"{model} {made.config['attack']['label']} from {made.model} r{repeat}"
+                found.append(Unit("transfer", label, model, own | named))
+        for path in config["transfer"]["sets"]:
+            named = {"set": path, "content": (inputs or {}).get("sets", {}).get(path), "repeat": repeat}
+            found.append(Unit("transfer", f"{model} {Path(path).stem} r{repeat}", model, own | named))
+    return found
+
+
+def is_clean(unit: Unit) -> bool:
+    return unit.kind == "attack" and unit.config["attack"]["kind"] == "none"
+
+
+def is_source(unit: Unit, config: Table) -> bool:
+    """Whether the perturbations of a unit are kept, to be given to other models."""
+    return unit.kind == "attack" and not is_clean(unit) and unit.model in config["transfer"]["sources"]
+
+
+def _teachers_first(models: list[Table]) -> list[int]:
+    """Places of the models in their order, but that of a teacher before those of its pupils."""
+    labels = {model["label"]: place for place, model in enumerate(models)}
+    places = [[labels[name]] if (name := teacher_of(model)) else [] for model in models]
+    return list(dict.fromkeys(place for own, before in enumerate(places) for place in (*before, own)))
+
+
+def teacher_of(model: Table) -> str | None:
+    """The label of the model that labels unlabelled images for this one, if any."""
+    name: str | None = (model["training"] or {}).get("teacher")
+    return name
+
+
+def _source(config: Table, place: int, inputs: Table | None) -> Table:
+    """What a model depends on: nothing of attacks, evaluation or test images, so that runs can share a trained one."""
+    model = config["models"][place]
+    found = {word: model[word] for word in ("network", "model", "training")} | {"seed": seed_of(model, config)}
+    if inputs is not None:
+        found |= {"network_made": inputs["networks"][place], "unshaken": inputs["unshaken"]}
+        found |= {"images": inputs["data"].get("train") if model["training"] else None}
+    if (name := teacher_of(model)) is not None:
+        labels = [other["label"] for other in config["models"]]
+        found |= {
+            "unlabelled": (inputs or {}).get("unlabelled"),
+            "teacher": _source(config, labels.index(name), inputs),
+        }
+    return found
+
+
+def seed_of(model: Table, config: Table) -> int:
+    """The seed of a model: its own where a recipe has several."""
+    seed: int = model["seed"] if "seed" in model else config["seed"]
+    return seed

@@ -1,0 +1,301 @@
+"""Every setting of a recipe, checked, with defaults filled in and sweeps laid out, before any work starts."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import Any
+
+from unshaken.analysis import ANALYSES
+from unshaken.attacks import ATTACKS
+from unshaken.attacks.pgd import check_restarts
+from unshaken.checks import attack_name
+from unshaken.errors import lookup, nearest, unknown
+from unshaken.merge import check_table, merge, nested
+from unshaken.models import MODELS
+from unshaken.networks import NETWORKS
+from unshaken.parts import Table, arguments, full, part, settable
+from unshaken.training import train
+from unshaken.validate import check_eps
+
+SECTIONS = (
+    *("title", "about", "seed", "data", "network", "model", "training"),
+    *("attacks", "analyses", "transfer", "evaluation", "sweep"),
+)
+COLUMNS = ("norm", "loss", "draws", "steps", "restarts", "eps")  # settings of an attack that rows hold in columns
+MODEL_SECTIONS = ("network", "model", "training")
+
+
+def data_section(
+    name: str,
+    *,
+    train_limit: int | None = None,
+    test_limit: int | None = None,
+    seed: int | None = None,
+    size: int | list[int] | None = None,
+    unlabelled: dict[str, Any] | None = None,
+) -> None:
+    """[data]: the image set; how many images, the first ones or, with a seed, random ones; resized to `size`."""
+
+
+def unlabelled_section(
+    name: str, *, split: str = "train", skip: int = 0, limit: int | None = None, seed: int | None = None
+) -> None:
+    """[data.unlabelled]: images for models that have a teacher; `limit` of them, behind the first `skip`."""
+
+
+def transfer_section(*, sources: Sequence[str] = (), sets: Sequence[str] = ()) -> None:
+    """[transfer]: models, or groups of them, whose perturbations are given to every other model; files of such ones.
+
+    "all" stands for every model.
+    """
+
+
+def evaluation_section(
+    eps: list[float], *, draws: int = 100, repeats: int = 3, rule: str = "probability", batch_size: int = 256
+) -> None:
+    """[evaluation]: perturbation sizes, inference draws, independent repeats of attack and inference draws."""
+
+
+def resolve(raw: Table) -> Table:
+    """Every setting of a recipe, checked, with defaults filled in and sweeps laid out as models and attacks."""
+    for word in raw:
+        if word not in SECTIONS:
+            raise unknown("section", word, SECTIONS)
+    for word in ("data", "network", "model", "evaluation", *(["attacks"] if "analyses" not in raw else [])):
+        if word not in raw:
+            raise ValueError(f"section [{word}] is missing.")
+    seeds = _seeds(raw.get("seed", 0))
+    evaluation = arguments("[evaluation]", evaluation_section, raw["evaluation"], supplied=())
+    _check_sizes("[evaluation]", evaluation["eps"])
+    models = _for_seeds(_models(raw), seeds)
+    return {
+        "title": raw.get("title", ""),
+        "about": raw.get("about", ""),
+        "seed": seeds[0],
+        "data": _data(raw["data"], models),
+        "models": models,
+        "attacks": _attacks(raw["attacks"], evaluation.pop("eps")) if "attacks" in raw else [],
+        "analyses": _analyses(raw.get("analyses", []), attacked=bool(raw.get("attacks"))),
+        "transfer": _transfer(raw.get("transfer", {}), models),
+        "evaluation": evaluation,
+    }
+
+
+def _data(given: Table, models: list[Table]) -> Table:
+    """[data], with unlabelled images where a model is taught by another one."""
+    data = arguments("[data]", data_section, given, supplied=())
+    if data["unlabelled"] is not None:
+        data["unlabelled"] = arguments("[data.unlabelled]", unlabelled_section, data["unlabelled"], supplied=())
+    for model in models:
+        if (teacher := (model["training"] or {}).get("teacher")) is not None:
+            _check_teacher(model, teacher, {other["label"]: other for other in models})
+            if data["unlabelled"] is None:
+                raise ValueError(f"{model['label']} has a teacher: [data.unlabelled] must say on which images.")
+    return data
+
+
+def _check_teacher(model: Table, teacher: str, models: dict[str, Table]) -> None:
+    """A teacher is another model of the recipe, and has none itself."""
+    where = f"[training]: {model['label']}"
+    if teacher not in models:
+        raise ValueError(
+            f"{where}: {unknown('teacher', teacher, [label for label in models if label != model['label']])}"
+        )
+    if teacher == model["label"] or (models[teacher]["training"] or {}).get("teacher") is not None:
+        raise ValueError(f"{where}: its teacher must be a model without a teacher; {teacher!r} has one.")
+
+
+def _transfer(given: Table, models: list[Table]) -> Table:
+    """[transfer], with every model in the place of a group or of "all"."""
+    found = arguments("[transfer]", transfer_section, given, supplied=())
+    named = {"all": [model["label"] for model in models]}
+    for model in models:
+        named.setdefault(str(model.get("group", model["label"])), []).append(model["label"])
+        named.setdefault(model["label"], [model["label"]])
+    for name in found["sources"]:
+        if name not in named:
+            raise ValueError(f"[transfer]: {unknown('source', name, named)}")
+    sources = dict.fromkeys(label for name in found["sources"] for label in named[name])
+    return {"sources": list(sources), "sets": found["sets"]}
+
+
+def _seeds(given: Any) -> list[int]:
+    """One seed, or several: then every model is trained once with each."""
+    seeds = given if isinstance(given, list) else [given]
+    if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) for seed in seeds):
+        raise ValueError(f"seed must be a whole number, or a list of them; got {given!r}.")
+    _check_unique("seeds", [str(seed) for seed in seeds])
+    return seeds
+
+
+def _for_seeds(models: list[Table], seeds: list[int]) -> list[Table]:
+    """Every model once for each seed, where there are several; `group` is what these have in common."""
+    if len(seeds) == 1:
+        return models
+    several = [
+        {**deepcopy(model), "label": f"{model['label']}, seed {seed}", "group": model["label"], "seed": seed}
+        for model in models
+        for seed in seeds
+    ]
+    for model in several:  # pupils of one seed have the teacher of that seed
+        if (teacher := (model["training"] or {}).get("teacher")) is not None:
+            model["training"]["teacher"] = f"{teacher}, seed {model['seed']}"
+    return several
+
+
+def _models(raw: Table) -> list[Table]:
+    """Network, model and training for each point of the grid of [sweep], with a label."""
+    models = []
+    sections = {word: raw[word] for word in MODEL_SECTIONS if word in raw}
+    for word, section in sections.items():
+        if not isinstance(section, dict):
+            raise ValueError(f"[{word}] must be a table of settings; got {section!r}.")
+    check_table("[sweep]", raw.get("sweep", {}))
+    sweep = {path: _not_taken_back(values) for path, values in raw.get("sweep", {}).items()}
+    sweep = {path: values for path, values in sweep.items() if values != []}
+    named = bool(sweep) and all(isinstance(values, dict) for values in sweep.values())
+    for point in itertools.product(*(_axis(path, values, sections) for path, values in sweep.items())):
+        one = deepcopy(sections)
+        for _, changes in point:
+            merge(one, changes, "[sweep]")
+        kind = [] if named else [str(one["model"].get("kind"))]
+        models.append(
+            {
+                "label": ", ".join([*kind, *(name for name, _ in point)]),
+                "network": part("[network]", NETWORKS, one["network"]),
+                "model": part("[model]", MODELS, one["model"]),
+                "training": arguments("[training]", train, one["training"]) if "training" in one else None,
+            }
+        )
+    _check_unique("models", [str(model["label"]) for model in models])
+    return models
+
+
+def _not_taken_back(values: Any) -> Any:
+    """The values of a line of [sweep], without those that are an empty list; none left is an empty list too."""
+    if not isinstance(values, dict) or not values:
+        return values
+    return {name: value for name, value in values.items() if value != []} or []
+
+
+def _axis(path: str, values: Any, sections: Table) -> list[tuple[str, Table]]:
+    """One line of [sweep] as (name, changes to the sections) for each of its values.
+
+    A list holds values of a setting; a table holds values by name, of one setting or, where the path is no section's,
+    of several: `[sweep.prior]`, `wide = { model = { prior_scale = 3.0 }, training = { epochs = 20 } }`.
+    """
+    known = path.split(".")[0] in sections
+    if not known and not (isinstance(values, dict) and all(isinstance(value, dict) for value in values.values())):
+        raise ValueError(f"[sweep]: {unknown('section', path.split('.')[0], sections)}")
+    if isinstance(values, list) and values:
+        return [(f"{path.split('.')[-1]} {_told(value)}", nested(path, value)) for value in values]
+    if not isinstance(values, dict) or not values:
+        raise ValueError(f"[sweep]: a sweep needs a list of values for {path!r}, or a table of them; got {values!r}.")
+    for word in {word for value in values.values() for word in value} if not known else ():
+        if word not in sections:
+            told = unknown("section", word, sections)
+            raise ValueError(
+                f"[sweep.{path}]: {told} (If {path!r} is meant to be a section: {nearest(path, sections)})"
+            )
+    return [(name, nested(path, value) if known else value) for name, value in values.items()]
+
+
+def _analyses(entries: list[Table], *, attacked: bool) -> list[Table]:
+    """One analysis for each point of the grid of every [[analyses]], with a label."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("[[analyses]] must be a list of analyses.")
+    found = []
+    for i, entry in enumerate(entries):
+        where = f"[[analyses]] number {i + 1}"
+        own = {word: value for word, value in entry.items() if word != "sweep"}
+        for point in _grid(where, entry.get("sweep", {})):
+            analysis = part(where, ANALYSES, own | point)
+            if not attacked and "attacks" in inspect.signature(lookup("kind", analysis["kind"], ANALYSES)).parameters:
+                raise ValueError(f"{where}: {analysis['kind']} is of attacks: [[attacks]] is missing.")
+            told = [f"{word} {_told(value)}" for word, value in point.items()]
+            found.append({**analysis, "label": ", ".join([analysis["kind"].replace("_", " "), *told])})
+    _check_unique("analyses", [analysis["label"] for analysis in found])
+    return found
+
+
+def _attacks(entries: list[Table], sizes: list[float]) -> list[Table]:
+    """One attack for each point of the grid of every [[attacks]], with a label that no other has."""
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("[[attacks]] must be a list of one attack or more.")
+    attacks = []
+    for i, entry in enumerate(entries):
+        where = f"[[attacks]] number {i + 1}"
+        own = {word: value for word, value in entry.items() if word not in ("sweep", "eps")}
+        eps = entry.get("eps", sizes)
+        _check_sizes(where, eps)
+        for point in _grid(where, entry.get("sweep", {})):
+            attack = part(where, ATTACKS, own | point)
+            if full(attack, ATTACKS).get("norm") == "linf" and max(eps) > 1:
+                raise ValueError(
+                    f"{where}: eps {max(eps):g} is larger than the whole input box; is {max(eps):g}/255 meant?"
+                )
+            try:
+                check_restarts(attack.get("restarts", 1), attack.get("start", "none"))
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
+            attacks.append({**attack, "eps": eps})
+    for attack, (name, label) in zip(attacks, _labels(attacks), strict=True):
+        attack.update(name=name, label=label)
+    _check_unique("attacks", [attack["label"] for attack in attacks])
+    return attacks
+
+
+def _labels(attacks: list[Table]) -> list[tuple[str, str]]:
+    """(name, label): fgsm and FGSM-10, or FGSM-10 (loss cw) where another attack is FGSM-10 too.
+
+    The name of an attack tells what no column of a row does, where it is not the default: pgd (start uniform).
+    """
+    whole = [full(attack, ATTACKS) for attack in attacks]
+    names = [attack_name(attack["kind"], str(attack.get("draws", ""))) for attack in whole]
+    labels = []
+    for name, attack in zip(names, whole, strict=True):
+        twins = [other for other, same in zip(whole, names, strict=True) if same == name]
+        plain = {word: p.default for word, p in settable(lookup("kind", attack["kind"], ATTACKS)).items()}
+        differing = [word for word in attack if any(other.get(word) != attack[word] for other in twins)]
+        differing = [word for word in differing if word in COLUMNS or attack[word] != plain.get(word)]
+        told = [f"{word} {_told(attack[word])}" for word in differing]
+        rest = [f"{word} {_told(attack[word])}" for word in differing if word not in COLUMNS]
+        kind = attack["kind"] + (f" ({', '.join(rest)})" if rest else "")
+        labels.append((kind, f"{name} ({', '.join(told)})" if told else name))
+    return labels
+
+
+def _check_unique(what: str, labels: list[str]) -> None:
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise ValueError(f"two {what} are the same: {twice[0]}.")
+
+
+def _check_sizes(where: str, eps: Any) -> None:
+    if not isinstance(eps, list):
+        raise ValueError(f"{where}: eps must be a list of perturbation sizes; got {eps!r}.")
+    try:
+        check_eps([float(size) for size in eps], 1)
+        if len(set(eps)) < len(eps):
+            raise ValueError(f"eps has a size twice: {eps}.")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _grid(where: str, sweep: Table) -> Iterator[Table]:
+    """Every combination of the lists of a sweep; one empty point where there is none."""
+    check_table(f"{where}: sweep", sweep)
+    for word, values in sweep.items():
+        if not isinstance(values, list) or not values:
+            raise ValueError(f"{where}: a sweep needs a list of values for {word!r}; got {values!r}.")
+    return (dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values()))
+
+
+def _told(value: Any) -> str:
+    """A value in the label of a model or attack."""
+    if isinstance(value, dict):
+        return " ".join(_told(v) if k == "kind" else f"{k} {_told(v)}" for k, v in value.items())
+    return str(value)
