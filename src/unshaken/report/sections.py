@@ -20,10 +20,13 @@ from unshaken.report.slopes import slopes_section
 from unshaken.report.source import Source
 from unshaken.report.spread import spread_section
 from unshaken.report.strongest import strongest_section
+from unshaken.report.survival import survival_section
 from unshaken.report.tables import Panel
 from unshaken.report.timing import timing_section
+from unshaken.report.transfer import transfer_section
 
 SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
+    "survival": survival_section,
     "models": models_section,
     "seeds": seeds_section,
     "settings": settings_section,
@@ -38,6 +41,7 @@ SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
     "slopes": slopes_section,
     "inference": inference_section,
     "lengths": lengths_section,
+    "transfer": transfer_section,
     "strongest": strongest_section,
 }
 

@@ -1,0 +1,195 @@
+"""Perturbations made against other models: groups against groups, each beside a network's own attack."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_rows import attacked, clean, curves, source
+from matplotlib.colors import to_hex
+
+from unshaken.report.drawing import MEAN_COLOUR
+from unshaken.report.networks import together
+from unshaken.report.transfer import matrices, shown, transfer_figure, transfer_section
+from unshaken.statistics import accuracy
+
+SEEDS = {"a": (0, 1, 2), "b": (0, 1)}
+OWN = {("a", 0): 40, ("a", 1): 42, ("a", 2): 47, ("b", 0): 20, ("b", 1): 24, ("erm", 0): 5}
+RECIPE = {
+    "models": [{"label": f"{g}, seed {s}", "group": g, "seed": s} for g, seeds in SEEDS.items() for s in seeds]
+    + [{"label": "erm"}]
+}
+
+
+def name(group: str, seed: int) -> str:
+    return "erm" if group == "erm" else f"{group}, seed {seed}"
+
+
+def survive(source: tuple[str, int], target: tuple[str, int]) -> int:
+    """How many of 100 inputs of the target survive what was made against the source."""
+    apart = {("a", "a"): 60, ("b", "a"): 70, ("erm", "a"): 80, ("a", "b"): 50, ("b", "b"): 55, ("erm", "b"): 10}
+    return apart.get((source[0], target[0]), 65) + 4 * source[1] + target[1]
+
+
+def run(groups: tuple[str, ...] = ("a", "b", "erm"), eps: tuple[float, ...] = (0.3,), **about):
+    """Every network attacks itself and every other with PGD-1; at other sizes than 0.3 all survive."""
+    parts, members = [], [member for member in OWN if member[0] in groups]
+    for target in members:
+        model = name(*target)
+        parts += [clean(model), attacked(model, "PGD-1", {e: OWN[target] if e == 0.3 else 100 for e in eps})]
+        for made in members:
+            if made != target:
+                right = {e: survive(made, target) if e == 0.3 else 100 for e in eps}
+                parts.append(attacked(model, "PGD-1", right, role="transfer", source=name(*made)))
+    models = [entry for entry in RECIPE["models"] if entry["label"].partition(",")[0] in groups]
+    return source(*parts, recipe={"models": models}, **about)
+
+
+def cells(run):
+    (matrix,) = matrices(run.rows, {name(*m): m[0] for m in OWN}, curves(run))
+    return matrix.cells
+
+
+def test_cells_are_means_over_other_networks_of_the_source_and_over_networks_of_the_target():
+    found = cells(run())
+    assert {key for key in found if key[0] != "itself"} == {
+        *((s, t) for s in ("a", "b", "erm") for t in ("a", "b")),
+        ("a", "erm"),
+        ("b", "erm"),
+    }
+    of_seed = [np.mean([survive(("a", s), ("a", t)) for s in range(3) if s != t]) / 100 for t in range(3)]
+    assert found["a", "a"].point.value == pytest.approx(np.mean(of_seed))
+    assert found["a", "a"].point.spread == pytest.approx(np.std(of_seed, ddof=1))
+    assert found["a", "a"].best == pytest.approx(max(of_seed))
+    of_seed = [np.mean([survive(("b", s), ("a", t)) for s in range(2)]) / 100 for t in range(3)]
+    assert found["b", "a"].point.value == pytest.approx(np.mean(of_seed))
+    assert found["erm", "a"].networks == 3
+    assert found["itself", "a"].point.value == pytest.approx(0.43)
+    assert found["itself", "a"].best == 0.47
+    assert found["a", "erm"].networks == 1
+
+
+def test_intervals_are_those_of_a_mean_over_networks():
+    told = run()
+    chosen = told.rows[(told.rows.role == "transfer") & told.rows.source.str.startswith("b")]
+    chosen = chosen[chosen.model.str.startswith("a")].groupby(["model", "index"]).correct.mean().reset_index()
+    interval = accuracy(chosen.rename(columns={"model": "repeat"}))
+    assert cells(told)["b", "a"].point[:3] == pytest.approx(interval)
+
+
+def test_a_table_for_each_group_has_white_box_and_every_source_with_the_best():
+    tables = {table.name: table for table in transfer_section(run(), curves(run())).tables}
+    assert list(tables) == ["transfer_a", "transfer_b", "transfer_erm"]
+    table, found = tables["transfer_b"], cells(run())
+    assert table.head == [
+        *("attack", "eps", "made against itself", "best", "made against a", "best"),
+        *("made against others of b", "best", "made against erm", "best"),
+    ]
+    (line,) = table.body
+    assert line[:4] == ["PGD-1", "0.3", found["itself", "b"].point.in_full(), "0.240"]
+    assert line[4] == found["a", "b"].point.in_full()
+    assert tables["transfer_erm"].head == ["attack", "eps", *(f"made against {s}" for s in ("itself", "a", "b"))]
+    assert "repeats of the draws" in tables["transfer_erm"].note
+    data = table.data.set_index("source")
+    assert data.loc["erm"].difference == pytest.approx(found["erm", "b"].point.value - 0.22)
+    assert data.loc["itself"].isna().sum() == 3
+
+
+def test_published_accuracies_stand_beside_the_white_box():
+    known = {"attack": "PGD-1", "eps": 0.3, "value": 0.4641, "model": "a"}
+    others = [known | {"eps": 0.2, "value": 0.9}, known | {"attack": "PGD-2"}, known | {"norm": "l2", "value": 0.8}]
+    told = run(paper={"source": "Ours (2000)", "accuracy": [*others, known]})
+    first, second, _ = transfer_section(told, curves(told)).tables
+    assert first.head[:5] == ["attack", "eps", "made against itself", "best", "published"]
+    assert first.body[0][4] == "0.464"
+    assert first.note.endswith("Published in Ours (2000).")
+    assert "published" not in second.head
+
+
+def test_the_strongest_source_of_each_target_is_told_beside_its_own_attack():
+    told = transfer_section(run(), curves(run())).sentences
+    found = cells(run())
+    assert len(told) == 3
+    black, white = found["a", "a"].point.in_full(), found["itself", "a"].point.in_full()
+    assert told[0].startswith(
+        f"Accuracy of a under PGD-1 at eps 0.3 is {black} on perturbations made against other networks of a, and "
+        f"{white} on those made against itself: difference +0.2"
+    )
+    assert "masked" not in told[0]
+    assert "made against erm, and" in told[1]
+    assert told[1].endswith(", a sign of masked gradients.")
+
+
+def test_what_is_stronger_by_chance_is_no_sign():
+    rows = [attacked("m", "FGSM-1", {0.1: 50}), attacked("m", "FGSM-1", {0.1: 48}, role="transfer", source="n")]
+    section = transfer_section(source(*rows), curves(source(*rows)))
+    assert section.sentences[0].endswith("no difference beyond chance (difference -0.020 [-0.048, +0.008]).")
+    figure = section.drawings[0].make(False)
+    assert [box.get_linewidth() for box in figure.axes[0].patches] == [0, 0]
+
+
+def test_of_many_targets_the_worst_is_told():
+    models = [f"m{i}" for i in range(5)]
+    parts = [attacked(m, "FGSM-1", {0.1: 50}) for m in models]
+    parts += [attacked(m, "FGSM-1", {0.1: 60 - 5 * i}, role="transfer", source="o") for i, m in enumerate(models)]
+    told = source(*parts)
+    (sentence,) = transfer_section(told, curves(told)).sentences
+    assert sentence.startswith("Accuracy of m4 under FGSM-1 at eps 0.1 is 0.400 ")
+
+
+def test_networks_of_one_group_are_drawn_by_themselves():
+    told = run(("a",))
+    section = transfer_section(told, curves(told))
+    assert [table.name for table in section.tables] == ["transfer", "transfer_matrix"]
+    assert section.tables[0].head[2:] == ["made against itself", "best", "made against others of a", "best"]
+    matrix = section.tables[1]
+    assert matrix.head[3:] == ["given to seed 0", "given to seed 1", "given to seed 2"]
+    assert matrix.body[:2] == [
+        ["itself", "PGD-1", "0.3", "0.400", "0.420", "0.470"],
+        ["seed 0", "PGD-1", "0.3", "", "0.610", "0.620"],
+    ]
+    figure = section.drawings[0].make(False)
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["seed 0", "seed 1", "seed 2"]
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_heat_map_has_every_number_and_frames_what_beats_the_own_attack(narrow):
+    told = run()
+    figure = transfer_section(told, curves(told)).drawings[0].make(narrow)
+    (axis,) = figure.axes
+    boxes = {tuple(np.round(box.get_xy(), 2)): box for box in axis.patches}
+    assert len(boxes) == 11 == len(axis.texts)
+    pairs = list(zip(axis.patches, axis.texts, strict=True))
+    framed = [text.get_text() for box, text in pairs if box.get_linewidth() > 0]
+    assert framed == [f"{cells(told)['erm', 'b'].point.value:.3f}".removeprefix("0")] == [".105"]
+    assert {to_hex(box.get_edgecolor()) for box in axis.patches if box.get_linewidth()} == {MEAN_COLOUR}
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["itself (white box)", "a", "b", "erm"]
+    told = [text.get_text() for text in axis.texts]
+    colours = [sum(box.get_facecolor()[:3]) for box in axis.patches]
+    by_value = sorted(zip(told, colours, strict=True))
+    assert [colour for _, colour in by_value] == sorted(colours, reverse=True), "darker is more accurate"
+
+
+def test_of_many_matrices_each_attack_is_drawn_where_it_halves_accuracy():
+    sizes = (0.1, 0.2, 0.3, 0.4, 0.5)
+    told = run(("b", "erm"), sizes)
+    found = matrices(told.rows, {name(*m): m[0] for m in OWN}, curves(told))
+    assert [matrix.eps for matrix in found] == list(sizes)
+    assert [matrix.eps for matrix in shown(found)] == [0.3]
+    assert len(transfer_figure(found).axes) == 6
+
+
+def test_a_target_without_an_attack_of_its_own_has_no_white_box():
+    rows = [attacked("m", "PGD-1", {0.3: 50}, role="transfer", source="n"), clean("m"), clean("n")]
+    section = transfer_section(source(*rows), [])
+    assert section.tables[0].head == ["attack", "eps", "made against n"]
+    interval = str(accuracy(together(rows[0])))[6:]
+    assert section.sentences == [
+        f"Accuracy of m under PGD-1 at eps 0.3 is 0.500 ± 0.000 {interval} on perturbations made against n."
+    ]
+    section.drawings[0].make(False)
+
+
+def test_runs_without_transfer_have_no_section():
+    told = run()
+    own = source(told.rows[told.rows.role == "sweep"], recipe=RECIPE)
+    assert transfer_section(own, curves(own)) is None
