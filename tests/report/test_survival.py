@@ -93,7 +93,9 @@ def test_the_first_attack_is_the_first_pgd_with_a_cross_entropy():
 
 
 def test_one_kind_alone_has_no_section():
-    for rows in ([attack(ALL)], [attack(ALL, loss="cw"), attack(ALL, "FGSM-1", steps=1)], []):
+    plain = [attack(ALL), attack(ALL, "FGSM-1", steps=1), attack(ALL, "PGD-MEAN"), attack(ALL, eps=0.1, loss="cw")]
+    still = [attack(ALL, eps=0.0), attack(ALL, eps=0.0, loss="cw")]
+    for rows in ([attack(ALL)], [attack(ALL, loss="cw"), attack(ALL, "FGSM-1", steps=1)], [], plain, still):
         told = source(clean("m"), *rows)
         assert survival_section(told, curves(told)) is None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from unshaken.checks.finding import ATTACK, Finding, attacks, clean_rows, name_of
+from unshaken.checks.finding import ATTACK, Finding, attacks, clean_rows, kinds, name_of
 from unshaken.statistics import accuracy, difference
 
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ def larger_eps(rows: DataFrame) -> Finding:
 def more_draws(rows: DataFrame) -> Finding:
     """More draws give a better gradient: accuracy must not rise with the number of attack draws."""
     sampled = rows[(rows.role == "sweep") & rows.attack_draws.str.isdigit()]
-    pairs = []
+    pairs, known = [], kinds(rows)
     for _, family in sampled.groupby([c for c in ATTACK if c != "attack_draws"] + ["eps"], sort=False):
         counts = sorted(family.attack_draws.unique(), key=int)
         for a, b in pairwise(counts):
             few, many = family[family.attack_draws == a], family[family.attack_draws == b]
-            name, eps = name_of(family.iloc[0], rows, draws=""), family.eps.iloc[0]
+            name, eps = name_of(family.iloc[0], known, draws=""), family.eps.iloc[0]
             pairs.append((f"{name} from {a} to {b} draws at eps {eps:g}", many, few))
     return _no_rise("more draws", "Accuracy does not rise with attack draws", "Accuracy rises with attack draws", pairs)
 

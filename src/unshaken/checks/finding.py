@@ -34,22 +34,25 @@ def attack_name(attack: str, draws: str) -> str:
     return f"{name} ({rest}" if rest else name
 
 
+def kinds(rows: DataFrame) -> DataFrame:
+    """Every attack on every model once, by the columns of ATTACK."""
+    return rows[ATTACK].drop_duplicates()
+
+
 def attacks(rows: DataFrame, all_rows: DataFrame | None = None) -> Iterator[tuple[str, DataFrame, DataFrame]]:
     """(name, rows of one attack on one model, all rows of that model); an attack on another model is none on this."""
-    everything = rows if all_rows is None else all_rows
-    made = rows[(rows.attack != "none") & (rows.role != "transfer")]
+    of_model = dict(iter((rows if all_rows is None else all_rows).groupby("model", sort=False)))
+    made, known = rows[(rows.attack != "none") & (rows.role != "transfer")], kinds(rows)
     for key, attacked in made.groupby(ATTACK, sort=False):
         first = attacked.iloc[0]
-        name = name_of(first, rows, first.attack_draws)
-        yield name, attacked, everything[everything.model == key[0]]
+        yield name_of(first, known, first.attack_draws), attacked, of_model[key[0]]
 
 
-def name_of(row: Series, rows: DataFrame, draws: str) -> str:
-    """The attack of a row, with its model and its loss where the rows have several."""
+def name_of(row: Series, known: DataFrame, draws: str) -> str:
+    """The attack of a row, with its model and its loss where there are several among `kinds`."""
     name = attack_name(row.attack, draws)
-    attacks = rows[rows.attack != "none"]
-    loss = f" ({row.loss})" if attacks[attacks.attack == row.attack].loss.nunique() > 1 else ""
-    return f"{row.model}, {name}{loss}" if rows.model.nunique() > 1 else f"{name}{loss}"
+    loss = f" ({row.loss})" if known[known.attack == row.attack].loss.nunique() > 1 else ""
+    return f"{row.model}, {name}{loss}" if known.model.nunique() > 1 else f"{name}{loss}"
 
 
 def named(name: str, *extra: str) -> str:

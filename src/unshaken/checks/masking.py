@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from unshaken.checks.finding import ATTACK, Finding, attack_name, counted, named
+from unshaken.checks.finding import ATTACK, Finding, attack_name, counted, kinds, named
 from unshaken.statistics import difference
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 POINT = [*ATTACK, "inference_draws", "eps"]
 """The columns that name one accuracy: one attack on one model, predicted in one way, at one size."""
+
+ANSWER = ["index", "repeat", "correct"]
 
 SETTLED = 0.01
 """A fall of accuracy by less than this is none: the attack has converged."""
@@ -39,10 +41,10 @@ class Pair(NamedTuple):
 
 def black_box(rows: DataFrame) -> Finding:
     """A model's own gradient tells more than another model's: transferred perturbations must not be stronger."""
-    own, kinds, pairs = dict(iter(_attacked(rows).groupby(POINT, sort=False))), _kinds(rows), []
+    own, known, pairs = dict(iter(_attacked(rows).groupby(POINT, sort=False))), kinds(rows), []
     for (*key, source), given in rows[rows.role == "transfer"].groupby([*POINT, "source"], sort=False):
         if tuple(key) in own:
-            name = f"{_name(given, kinds)} made against {source}"
+            name = f"{_name(given, known)} made against {source}"
             pairs += _paired(name, "made against the model itself", given, own[tuple(key)])
     return _judged(
         "black box",
@@ -56,12 +58,12 @@ def black_box(rows: DataFrame) -> Finding:
 
 def gradient_free(rows: DataFrame) -> Finding:
     """A gradient tells more than values of the loss: SPSA must not be stronger than every attack with a gradient."""
-    kinds, pairs = _kinds(rows), []
+    known, pairs = kinds(rows), []
     for _, group in _attacked(rows).groupby(["model", "norm", "inference_draws", "eps"], sort=False):
         blind = group.attack.str.startswith("spsa")
         strongest = _strongest(group[~blind])
         for _, guessed in group[blind].groupby(POINT, sort=False):
-            pairs += _paired(_name(guessed, kinds), _name(strongest, kinds), guessed, strongest)
+            pairs += _paired(_name(guessed, known), _name(strongest, known), guessed, strongest)
     return _judged(
         "gradient free",
         pairs,
@@ -74,11 +76,11 @@ def gradient_free(rows: DataFrame) -> Finding:
 def one_step(rows: DataFrame) -> Finding:
     """Many steps can do what one does: a single step must not be stronger than the strongest of many."""
     alike = [column for column in POINT if column not in ("attack", "steps", "restarts")]
-    made, kinds, pairs = _attacked(rows), _kinds(rows), []
+    made, known, pairs = _attacked(rows), kinds(rows), []
     for _, group in made[~made.attack.str.startswith("spsa")].groupby(alike, sort=False):
         many = _strongest(group[group.steps > 1])
         for _, single in group[group.steps == 1].groupby(POINT, sort=False):
-            pairs += _paired(_name(single, kinds), _name(many, kinds), single, many)
+            pairs += _paired(_name(single, known), _name(many, known), single, many)
     return _judged(
         "one step",
         pairs,
@@ -90,13 +92,13 @@ def one_step(rows: DataFrame) -> Finding:
 
 def more_steps(rows: DataFrame) -> Finding:
     """An attack has converged where accuracy falls no more with its steps, nor with its restarts."""
-    kinds, pairs = _kinds(rows), []
+    known, pairs = kinds(rows), []
     for word in ("steps", "restarts"):
         for _, family in _attacked(rows).groupby([c for c in POINT if c != word], sort=False):
             counts = sorted(family[word].unique())[-2:]
             if len(counts) == 2:
                 few, many = (family[family[word] == count] for count in counts)
-                pairs += _paired(_name(family, kinds, word), f"from {counts[0]} to {counts[1]} {word}", few, many)
+                pairs += _paired(_name(family, known, word), f"from {counts[0]} to {counts[1]} {word}", few, many)
     if not pairs:
         return Finding("more steps", None, "No attack was run with two numbers of steps, or of restarts.")
     level = 1 - 0.05 / len(pairs)
@@ -127,14 +129,14 @@ def _paired(first: str, second: str, less: DataFrame, more: DataFrame | None) ->
     keys = ["index", "repeat"]
     if more is None:
         return []
-    less, more = less.merge(more[keys]), more.merge(less[keys])
-    row = less.iloc[0] if len(less) else None
-    return [] if row is None else [Pair(first, second, f"{row.model}, eps {row.eps:.4g}", less, more)]
+    where = f"{less.model.iloc[0]}, eps {less.eps.iloc[0]:.4g}"
+    less, more = less[ANSWER].merge(more[keys]), more[ANSWER].merge(less[keys])
+    return [Pair(first, second, where, less, more)] if len(less) else []
 
 
 def _attacked(rows: DataFrame) -> DataFrame:
     """Rows of attacks on the model itself, at the sizes of the recipe."""
-    return rows[(rows.role == "sweep") & (rows.attack != "none")]
+    return rows.loc[(rows.role == "sweep") & (rows.attack != "none"), [*POINT, *ANSWER]]
 
 
 def _strongest(rows: DataFrame) -> DataFrame | None:
@@ -143,17 +145,12 @@ def _strongest(rows: DataFrame) -> DataFrame | None:
     return min(parts, key=lambda part: part.correct.mean(), default=None)
 
 
-def _kinds(rows: DataFrame) -> DataFrame:
-    """Every attack once."""
-    return rows[ATTACK].drop_duplicates()
-
-
-def _name(part: DataFrame | None, kinds: DataFrame, besides: str = "") -> str:
+def _name(part: DataFrame | None, known: DataFrame, besides: str = "") -> str:
     """The attack of some rows, with its loss, steps and restarts where there are several of its kind."""
     if part is None:
         return ""
     row = part.iloc[0]
-    same = kinds[(kinds.attack == row.attack) & (kinds.attack_draws == row.attack_draws)]
+    same = known[(known.attack == row.attack) & (known.attack_draws == row.attack_draws)]
     several = [word for word in ("loss", "steps", "restarts") if word != besides and same[word].nunique() > 1]
     extra = [row.loss if word == "loss" else counted(word, row[word]) for word in several]
     return named(attack_name(row.attack, row.attack_draws), *extra)

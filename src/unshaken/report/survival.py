@@ -29,6 +29,9 @@ CROSS_ENTROPY = ("cross_entropy", "naive_cross_entropy", "mean_cross_entropy", "
 KINDS = ("more steps", "restarts", "other losses", "one step", "transfer", "no gradient", "other attacks")
 """What an attack has that the first one has not, in the order in which they are put together."""
 
+STRONGER = {"more steps", "restarts", "other losses", "transfer", "no gradient"}
+"""Kinds of which one at least must be there: a single step, or other draws, falsify nothing."""
+
 FALSIFIERS = {"restarts", "other losses", "transfer", "no gradient"}
 """With three of these kinds a run is about what survives."""
 
@@ -87,7 +90,7 @@ class Survival(NamedTuple):
 
 
 def survival_section(source: Source, panels: Sequence[Panel]) -> Section | None:
-    """What survives all attacks; None where there is none beside the first of its kind."""
+    """What survives all attacks; None where no kind of STRONGER is beside the first."""
     found = survivals(source, panels)
     if not found:
         return None
@@ -107,9 +110,10 @@ def survival_section(source: Source, panels: Sequence[Panel]) -> Section | None:
 
 
 def survivals(source: Source, panels: Sequence[Panel]) -> list[Survival]:
-    """Every model or group, norm and eps where the first attack has others beside it."""
+    """Every model or group, norm and eps where the first attack has a stronger one beside it."""
     rows, known, found = source.rows, labels(panels), []
-    made = rows[(rows.attack != "none") & rows.role.isin(["sweep", "transfer"])]
+    attacked = (rows.attack != "none") & (rows.eps > 0) & rows.role.isin(["sweep", "transfer"])
+    made = rows.loc[attacked, ["model", *SETTING, "eps", "role", "index", "repeat", "correct"]]
     group = group_of(source.about, rows.model.unique())
     keys = ["model", "norm", "inference_draws"]
     for (model, norm, draws), part in made.groupby([made.model.map(group), *keys[1:]], sort=False):
@@ -123,7 +127,7 @@ def survivals(source: Source, panels: Sequence[Panel]) -> list[Survival]:
         title = ", ".join(name for name, more in zip(named.values(), several, strict=True) if more)
         for eps, at_eps in part.groupby("eps"):
             stages, n = stages_of(at_eps, base, known)
-            if len(stages) > 1:
+            if any(stage.kind in STRONGER for stage in stages):
                 found.append(Survival(title, str(model), str(norm), float(eps), n, clean, stages))
     return found
 

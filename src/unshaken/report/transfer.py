@@ -93,6 +93,7 @@ def transfer_section(source: Source, panels: Sequence[Panel]) -> Section | None:
 def matrices(rows: DataFrame, group: dict[str, str], panels: Sequence[Panel]) -> list[Matrix]:
     """Every attack that has transferred rows at every eps, by groups: those of a group are its other networks'."""
     known, found = labels(panels), []
+    rows = rows[["model", *SETTING, "eps", "role", "source", "index", "repeat", "correct"]]
     given = rows[rows.role == "transfer"]
     swept = rows[(rows.role == "sweep") & (rows.attack != "none")]
     own = dict(iter(swept.groupby([*SETTING, "eps"], sort=False)))
