@@ -52,8 +52,9 @@ def test_a_cell_is_number_spread_and_interval(cell, split):
 def test_a_run_with_nothing_measured_has_no_sections():
     assert sections(source(), []) == []
     assert list(SECTIONS) == [
-        *("survival", "models", "seeds", "losses", "frontier", "time", "agreement"),
-        *("spread", "conditions", "angles", "slopes", "inference", "lengths", "transfer", "strongest"),
+        *("survival", "models", "seeds", "settings", "losses", "frontier"),
+        *("time", "agreement", "spread", "flatness", "conditions", "angles"),
+        *("slopes", "inference", "lengths", "transfer", "strongest"),
     ]
 
 
