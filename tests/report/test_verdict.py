@@ -25,7 +25,7 @@ def test_the_verdict_gives_clean_and_attacked_accuracy(source):
     for eps in (0.02, 0.15, 0.2):
         assert f"{accuracy(rows[(rows.attack == 'pgd') & (rows.eps == eps)])} at eps {eps}" in first
     assert "where FGSM-10 leaves" in first
-    assert rest == ["Seven of 10 checks pass; the others could not be made: black box, gradient free, more steps."]
+    assert rest == ["All seven checks that could be made pass; not made: black box, gradient free, more steps."]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,8 @@ def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
         ([True, True], "All two checks pass."),
         ([False, True, None], "1 of 2 checks raises a doubt: check 0."),
         ([False, False, True], "2 of 3 checks raise a doubt: check 0, check 1."),
-        ([True, True, None], "Two of 3 checks pass; the others could not be made: check 2."),
+        ([True, True, None], "All two checks that could be made pass; not made: check 2."),
+        ([None, None], "No check could be made: check 0, check 1."),
         ([], "There are no rows to check yet."),
     ],
 )

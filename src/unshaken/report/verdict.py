@@ -95,7 +95,9 @@ def believe(found: list[Finding]) -> list[str]:
     if not unknown:
         return [f"All {word(made)} checks pass."]
     left = ", ".join(f.check for f in unknown)
-    return [f"{word(made).capitalize()} of {len(found)} checks pass; the others could not be made: {left}."]
+    if made == 0:
+        return [f"No check could be made: {left}."]
+    return [f"All {word(made)} checks that could be made pass; not made: {left}."]
 
 
 def doubts(run: dict[str, Any], rows: DataFrame) -> list[str]:
