@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 EXAMPLES = 8  # inputs whose images are kept for the report
-CHECKED = 100  # inputs that are attacked at the two extreme sizes, for the checks
+CHECKED = 50  # inputs that are attacked at the two extreme sizes, for the checks
 SLICE = 2**24  # numbers in one perturbed slice of the inputs: 64 MiB, and a few copies of it while it is made
 
 
