@@ -97,3 +97,15 @@ def test_the_naive_loss_is_last_and_the_others_keep_the_order_of_the_recipe():
     parts = [attacked("m", "MEAN", {0.1: 50}, loss=loss) for loss in ("z_loss", NAIVE, "cw")]
     run = source(clean("m"), *parts)
     assert losses(curves(run)[0], run.rows).names() == ["z_loss", "cw", NAIVE]
+
+
+def test_one_network_of_each_setting_is_told_of_and_all_are_in_the_table():
+    parts = [run(f"m, seed {seed}") for seed in (0, 1)]
+    models = [{"label": f"m, seed {seed}", "group": "m", "seed": seed} for seed in (0, 1)]
+    both = source(*(part.rows for part in parts))
+    both.about["recipe"] = {**both.about.get("recipe", {}), "models": models}
+    section = losses_section(both, curves(both))
+    assert len(section.sentences) == 1
+    assert section.sentences[0].startswith("On m, seed 0,")
+    assert section.drawings[0].caption.endswith("One network of each setting.")
+    assert set(section.tables[0].data.model) == {"m, seed 0", "m, seed 1"}

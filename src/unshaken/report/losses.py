@@ -18,6 +18,7 @@ from unshaken.report.drawing import (
     line_styles,
     styled,
 )
+from unshaken.report.groups import representatives
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.source import Source
 from unshaken.report.tables import Panel, at, rows_of
@@ -60,15 +61,17 @@ def losses_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     found = [part for panel in panels if (part := losses(panel, source.rows)).families]
     if not found:
         return None
+    kept = representatives(source.about, [part.panel.model for part in found])
+    told = [part for part in found if part.panel.model in kept]
     drawing = Drawing(
         "losses",
-        lambda narrow: losses_figure(found, narrow=narrow),
+        lambda narrow: losses_figure(told, narrow=narrow),
         "Accuracy against eps for every loss, and the shares of zero gradients and of saturated predictions",
         "Left: the same attack with several losses; lower is stronger. Right: the share of inputs whose gradient is "
         "exactly zero under each loss, so that they are not attacked, and the share of the clean predictions of single "
-        "draws whose probability is rounded to one.",
+        "draws whose probability is rounded to one." + (" One network of each setting." if told != found else ""),
     )
-    sentences = [_sentence(part, source.rows) for part in found]
+    sentences = [_sentence(part, source.rows) for part in told]
     return Section("losses", "What the loss of the attack does", sentences, [drawing], [losses_table(found)])
 
 
