@@ -4,7 +4,7 @@
     python benchmarks/noise_cost.py --quick          # the dense network alone
 
 Every contender trains the same network for the same number of minibatches of 100: "clean" on as many different images
-as the others have points, which are five copies of a fifth of them. "stored" is what constant noise costs when all
+as the others have points, which are two copies of half of them. "stored" is what constant noise costs when all
 copies are made before the training and kept. Contenders take turns within a round, and a ratio is taken within each.
 
 Memory: the peak of a process in which the training set is extended by so many copies, above that of one copy.
@@ -28,7 +28,7 @@ from unshaken.training import constant_noise, train
 from unshaken.training.noise import NOISES, noise_of
 from unshaken.training.objectives import cross_entropy
 
-BATCH, INPUTS, COPIES, SIZE = 100, 1000, 5, 0.3
+BATCH, INPUTS, COPIES, SIZE = 100, 1000, 2, 0.3
 MEMORY_COPIES = (1, 10, 100)
 
 
@@ -42,7 +42,7 @@ class Case(NamedTuple):
 CASES = {
     "784-128-128-10": Case((1, 28, 28), mlp),
     "LeNet 32/64": Case((1, 28, 28), lenet),
-    "ResNet-18, width 16, 3x32x32": Case((3, 32, 32), partial(resnet18, width=16)),
+    "ResNet-18, width 8, 3x32x32": Case((3, 32, 32), partial(resnet18, width=8)),
 }
 
 

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Data": "data",
     "load": "data",
+    "load_images": "data",
     "mlp": "networks",
     "small_cnn": "networks",
     "lenet": "networks",
@@ -27,6 +28,7 @@ _HOME = {
     "MatrixGaussian": "models",
     "Dropout": "models",
     "Smoothing": "models",
+    "MatrixEstimation": "models",
     "MeanNetwork": "models",
     "SeededModule": "models",
     "load_draws": "models",
@@ -39,6 +41,10 @@ _HOME = {
     "moments": "attacks",
     "pgd": "attacks",
     "spsa": "attacks",
+    "transfer": "attacks",
+    "transfer_set": "attacks",
+    "TransferSet": "attacks",
+    "load_transfer_set": "attacks",
     "train": "training",
     "adversarial": "training",
     "constant_noise": "training",
@@ -48,6 +54,7 @@ _HOME = {
     "conditions": "analysis",
     "robustness": "analysis",
     "prediction_variance": "analysis",
+    "flatness": "analysis",
     "evaluate": "evaluate",
     "accuracy": "statistics",
     "difference": "statistics",
@@ -82,10 +89,30 @@ sys.modules[__name__].__class__ = _Package
 
 
 if TYPE_CHECKING:
-    from unshaken.analysis import attack_time, conditions, gradient_agreement, prediction_variance, robustness
-    from unshaken.attacks import fgm, fgsm, ifgsm, input_gradient, mean, moments, pgd, spsa
+    from unshaken.analysis import (
+        attack_time,
+        conditions,
+        flatness,
+        gradient_agreement,
+        prediction_variance,
+        robustness,
+    )
+    from unshaken.attacks import (
+        TransferSet,
+        fgm,
+        fgsm,
+        ifgsm,
+        input_gradient,
+        load_transfer_set,
+        mean,
+        moments,
+        pgd,
+        spsa,
+        transfer,
+        transfer_set,
+    )
     from unshaken.checks import check
-    from unshaken.data import Data, load
+    from unshaken.data import Data, load, load_images
     from unshaken.evaluate import evaluate
     from unshaken.experiment import run
     from unshaken.explain import explain
@@ -93,6 +120,7 @@ if TYPE_CHECKING:
         Deterministic,
         Draws,
         Dropout,
+        MatrixEstimation,
         MatrixGaussian,
         MeanField,
         MeanNetwork,
