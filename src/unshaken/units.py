@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 EXAMPLES = 8  # inputs whose images are kept for the report
-CHECKED = 50  # inputs that are attacked at the two extreme sizes, for the checks
+LEAST = 25  # inputs, at least, that are attacked at the two extreme sizes for the checks
 SLICE = 2**24  # numbers in one perturbed slice of the inputs: 64 MiB, and a few copies of it while it is made
 
 
@@ -155,7 +155,8 @@ def attack_unit(
     rows = _scored(unit, model, data, inference, attacked, sizes, "sweep", norm)
     if norm in NORMS and unit.config["repeat"] == 0:
         extremes = [0.0, float(NORMS[norm].size(torch.ones_like(data.x[:1])))]
-        few = data._replace(x=data.x[:CHECKED], y=data.y[:CHECKED])
+        count = max(LEAST, len(data.y) * len(sizes) // 4)  # they cost half of what the sizes of the recipe cost
+        few = data._replace(x=data.x[:count], y=data.y[:count])
         rows = pd.concat(
             [rows, _scored(unit, model, few, inference, checked, extremes, "check", norm)], ignore_index=True
         )
