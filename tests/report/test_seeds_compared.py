@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import attacked, clean, conditions, source
+from made_rows import attacked, clean, conditions, curves, source
 from matplotlib.colors import to_hex
 from scipy import stats
 
 from unshaken.report.drawing import MEAN_COLOUR
 from unshaken.report.groups import group_of, groups, representatives
+from unshaken.report.models import models_section
 from unshaken.report.seeds import seeds_section
 from unshaken.statistics import accuracy
 
@@ -152,3 +153,12 @@ def test_groups_are_read_from_the_recipe():
     assert representatives(about, ["x", "im, seed 2", "im, seed 1", "alone"]) == ["x", "im, seed 2", "alone"]
     assert group_of(about, ["im, seed 3", "alone"]) == {"im, seed 3": "im", "alone": "alone"}
     assert groups({}) == {}
+
+
+def test_where_all_models_are_in_groups_the_groups_take_the_place_of_the_comparison_of_models():
+    both = run()
+    section = seeds_section(both, curves(both))
+    assert models_section(both, curves(both)) is None
+    assert section.place == "first"
+    both.about["recipe"]["models"].pop()
+    assert models_section(both, curves(both)) is not None

@@ -221,11 +221,12 @@ def eps_axis(axis: Axes, sizes: Sequence[float]) -> None:
     """Ticks at the sizes, left out where they would touch, and accuracy from 0 to 1."""
     span = sizes[-1] - sizes[0]
     margin = 0.06 * span or 0.1 * sizes[0] or 1.0
-    shown = list(sizes[:1])
+    texts, shown = eps_text(sizes), list(sizes[:1])
+    gap = (0.1 if max(map(len, texts.values())) <= 4 else 0.18) * span - 1e-9  # "0.15" and "1/255" differ in width
     for size in sizes[1:]:
-        if size - shown[-1] >= 0.1 * span - 1e-9:
+        if size - shown[-1] >= gap:
             shown.append(size)
-    axis.set_xticks(shown, [eps_text(sizes)[e] for e in shown])
+    axis.set_xticks(shown, [texts[e] for e in shown])
     axis.set(xlim=(sizes[0] - margin, sizes[-1] + margin), ylim=(-0.02, 1.02))
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.report.drawing import SCHEMES, blank, draw_lines, eps_axis, legend, legend_height, named_styles, styled
+from unshaken.report.groups import groups
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.source import Source
 from unshaken.report.tables import NORMS, SERIES, Panel, Point, at
@@ -134,9 +135,11 @@ class Models:
 
 
 def models_section(source: Source, panels: Sequence[Panel]) -> Section | None:
-    """The same attacks on several models; None where there is one model, or no attack in common."""
+    """The same attacks on several models; None where there is one model, no attack in common, or networks of groups
+    alone, of which the section on seeds tells."""
     attacks = shown(shared(panels), panels)
-    if not attacks:
+    grouped = {label for members in groups(source.about).values() for label in members.values()}
+    if not attacks or {panel.model for panel in panels} <= grouped:
         return None
     models = Models(source, attacks)
     caption = "Higher is a more robust network. Accuracy at eps 0 is that without an attack; bars are 95 % intervals."
@@ -148,8 +151,13 @@ def models_section(source: Source, panels: Sequence[Panel]) -> Section | None:
         "Accuracy of every model against eps, for each attack; the numbers are in the table below",
         caption,
     )
-    place = "first" if len(models.labels) > MANY else "figures"
+    place = place_of(models.labels)
     return Section("models", "The models compared", _sentences(models), [drawing], [models_table(models)], place)
+
+
+def place_of(models: Sequence[str]) -> str:
+    """Where a comparison of models stands on the page: many of them come first, and single ones are folded away."""
+    return "first" if len(models) > MANY else "figures"
 
 
 def shared(panels: Sequence[Panel]) -> list[Shared]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from unshaken.report.drawing import aside, eps_axis, facets, legend, legend_height, line_styles, named_styles, styled
 from unshaken.report.groups import groups
-from unshaken.report.models import shared
+from unshaken.report.models import place_of, shared
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.source import Source
 from unshaken.report.tables import NORMS, SERIES, Panel, accuracy_table, at, grid, rows_of
@@ -41,7 +41,10 @@ def seeds_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     )
     swept = any(len(panel.eps()) > 1 for panel in found)
     table = seeds_table(found, rows)
-    return Section("seeds", "What the luck of training does", _sentences(found, rows), [drawing] * swept, [table])
+    place = place_of([panel.model for panel in panels])
+    return Section(
+        "seeds", "What the luck of training does", _sentences(found, rows), [drawing] * swept, [table], place
+    )
 
 
 def grouped(source: Source) -> DataFrame:
