@@ -258,6 +258,14 @@ def test_constant_noise_shows_the_same_points_in_every_epoch() -> None:
         assert history[0].forwards == 60 + 10 * 20
 
 
+@pytest.mark.parametrize("clean", [False, True])
+@pytest.mark.parametrize("copies", [-3, -1, 0])
+def test_fewer_copies_than_one_are_refused_and_not_trained_on(copies: int, clean: bool) -> None:
+    x, y = blobs(20)
+    with raises_sentence(f"copies must be a whole number, 1 or more; got {copies}"):
+        train(new_model(), x, y, inputs=partial(constant_noise, size=0.2, copies=copies, clean=clean), epochs=1)
+
+
 def test_training_on_an_extended_set_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     (x, y), inputs = blobs(30), partial(constant_noise, size=0.2, copies=3)
     whole, first, second = new_model(), new_model(), new_model(seed=9)

@@ -53,7 +53,12 @@ def shown(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Seen]:
 
 def points_per_input(rule: Callable[..., tuple[Any, ...]]) -> int:
     """How many points of an epoch stand for one training input: its copies, and itself where it is a point too."""
-    return int(argument(rule, "copies") or 1) + bool(argument(rule, "clean")) if extends(rule) else 1
+    if not extends(rule):
+        return 1
+    copies = argument(rule, "copies")
+    if copies is not None:  # asked here, for a number below 1 would make an epoch of no points
+        check_count("copies", copies)
+    return (copies or 1) + bool(argument(rule, "clean"))
 
 
 def extends(rule: Callable[..., tuple[Any, ...]]) -> bool:
