@@ -159,6 +159,7 @@ def test_without_its_teacher_a_pupil_fails_and_the_rest_goes_on(path: Path, tmp_
         (["sweep.defence.pupil.training.teacher='standrd'"], "unknown teacher 'standrd': did you mean 'standard'"),
         (["sweep.defence.pupil.training.teacher='pupil'"], "its teacher must be a model without a teacher"),
         (["transfer.source=['standard']"], r"\[transfer\]: unknown setting 'source': did you mean 'sources'"),
+        (["transfer.sets=['gone.safetensors']"], r"\[transfer\]: sets: 'gone.safetensors' is not a file"),
         (["data.unlabelled.skipp=3"], r"\[data.unlabelled\]: unknown setting 'skipp': did you mean 'skip'"),
         (["data.unlabelled={name='digits', skip=-1}"], "skip must be 0 or more, got -1"),
         (

@@ -69,8 +69,15 @@ def fingerprint(recipe: Recipe, data: dict[str, Data], unlabelled: Tensor | None
         "networks": [hash_tensors(tensors) for tensors in networks],
         "unshaken": unshaken.__version__,
         **({} if unlabelled is None else {"unlabelled": hash_tensors([unlabelled])}),
-        **({"sets": {path: checksum(Path(path)) for path in sets}} if (sets := config["transfer"]["sets"]) else {}),
+        **({"sets": {path: _content(path) for path in sets}} if (sets := config["transfer"]["sets"]) else {}),
     }
+
+
+def _content(path: str) -> str:
+    """The checksum of a stored transfer set."""
+    if not Path(path).is_file():
+        raise ValueError(f"[transfer]: sets: {path!r} is not a file, expected one of a run's perturbations.")
+    return checksum(Path(path))
 
 
 def new_model(config: Table, seed: int, data: Data) -> StochasticClassifier:
