@@ -167,7 +167,9 @@ def test_another_attack_is_no_white_box_to_a_transferred_one(change: dict[str, o
     settings: dict[str, object] = {"eps": 0.1, "attack": "pgd", "steps": 20}
     other = attacked(0.9, **{**settings, **change})  # type: ignore[arg-type]
     given = attacked(0.1, **settings, role="transfer", source="n")  # type: ignore[arg-type]
-    assert CHECKS["black box"](pd.concat([other, given])).passed is None
+    finding = CHECKS["black box"](pd.concat([other, given]))
+    assert finding.passed is None
+    assert "beside the same attack" in finding.sentence, "some was given"
 
 
 def test_transferred_rows_are_no_attack_to_the_other_checks() -> None:

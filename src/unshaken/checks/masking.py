@@ -49,7 +49,7 @@ def black_box(rows: DataFrame) -> Finding:
     return _judged(
         "black box",
         pairs,
-        "No perturbation was made against one model and given to another.",
+        "No perturbation was made against one model and given to another, beside the same attack on that one.",
         "Perturbations made against another model are not stronger than those made against the model itself",
         "Perturbations made against another model are stronger than those made against the model itself, a sign of "
         "masked gradients",
