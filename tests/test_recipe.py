@@ -52,6 +52,13 @@ def test_every_recipe_that_comes_with_the_package_resolves(path: Path, preset: s
     assert read_recipe(path.stem, preset=preset).config["title"]
 
 
+@pytest.mark.parametrize(("preset", "shown"), [("paper", True), ("laptop", False), ("paper_mnist", False)])
+def test_published_flatness_stands_beside_the_published_noise_alone(preset: str, shown: bool) -> None:
+    config = read_recipe("constant_flatness", preset=preset).config
+    known = {entry["size"] for entry in config["paper"]["flatness"].values()}
+    assert (known == {config["analyses"][0]["size"]}) == shown
+
+
 def test_defaults_are_written_out_and_fractions_are_numbers(recipe: str) -> None:
     config = read_recipe(recipe).config
     assert config["attacks"][0]["eps"] == [0.1, 8 / 255]
