@@ -488,3 +488,12 @@ def test_real_cifar10():
     assert (found.x.min(), found.x.max()) == (0, 1)
     assert found.labels[found.classes - 1] == "truck"
     assert set(found.y.tolist()) == set(range(10))
+
+
+def test_a_folder_of_the_data_root_is_a_set_by_its_name(tmp_path):
+    folder = tmp_path / "mine" / "test" / "a"
+    folder.mkdir(parents=True)
+    Image.new("L", (4, 4), 128).save(folder / "0.png")
+    assert load("mine", data_root=tmp_path).x.shape == (1, 1, 4, 4)
+    with pytest.raises(ValueError, match=r"unknown dataset 'mime'.*There is no folder .*mime either"):
+        load("mime", data_root=tmp_path)

@@ -95,9 +95,9 @@ def test_a_run_has_the_rows_and_costs_of_every_unit(path: Path, tmp_path: Path) 
     assert set(rows.source) == {""}
     units = {unit["label"]: unit for unit in read_json(folder / "run.json")["units"]}
     assert all(unit["status"] == "done" for unit in units.values())
-    # one gradient for all sizes and one for the two extreme ones, four draws, forty inputs; prediction: six draws each
-    assert units["mean_field FGSM-4 r0"]["gradients"] == 2 * 4 * 40
-    assert units["mean_field FGSM-4 r0"]["forwards"] == 2 * 4 * 40 + 6 * 40 * 4
+    # one gradient for both sizes and one for the two extreme ones, these on 25 inputs; prediction has six draws
+    assert units["mean_field FGSM-4 r0"]["gradients"] == 4 * (40 + 25)
+    assert units["mean_field FGSM-4 r0"]["forwards"] == 4 * (40 + 25) + 6 * 2 * (40 + 25)
     assert units["mean_field MEAN r1"]["forwards"] == 40 + 6 * 40 * 2
 
 

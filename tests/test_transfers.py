@@ -114,11 +114,44 @@ def test_a_stored_set_is_given_to_every_model(path: Path, tmp_path: Path) -> Non
     folder = run(read_recipe(str(path), settings=settings), out=tmp_path / "runs")
     given = rows_of(folder).query("role == 'transfer'")
     assert set(given.model) == {"pupil", "standard", "noisy"}
-    assert set(given.source) == {"surrogate"}
+    assert set(given.source) == {"surrogate (set)"}
     assert set(given.attack) == {"pgd"}
     other = [*settings, "data.test_limit=31"]
     with raises_sentence(r"made for other data \(against surrogate\): 1 of the 31 inputs are not among its 30"):
         run(read_recipe(str(path), settings=other), out=tmp_path / "runs")
+
+
+def test_what_was_made_against_the_very_same_network_is_no_transfer(path: Path, tmp_path: Path) -> None:
+    first = run(read_recipe(str(path)), out=tmp_path / "runs")
+    (stored,) = first.glob("perturbations/*.safetensors")
+    settings = [f'transfer.sets=["{stored}"]', "transfer.sources=[]"]
+    rows = rows_of(run(read_recipe(str(path), settings=settings), out=tmp_path / "runs"))
+    assert set(rows[rows.role == "own"].model) == {"standard"}
+    assert set(rows[rows.role == "transfer"].model) == {"pupil", "noisy"}
+
+
+def test_sets_are_told_apart_by_the_names_of_their_files(path: Path, tmp_path: Path) -> None:
+    data = load("digits", limit=30)
+    places = [tmp_path / folder / "set.safetensors" for folder in "ab"]
+    for seed, place in enumerate(places):
+        torch.manual_seed(seed)
+        model = Deterministic(mlp((1, 8, 8), 10))
+        transfer_set(model, data.x, data.y, eps=[0.3], told={"source": "surrogate"}).save(place)
+    settings = [f"transfer.sets={[str(place) for place in places]}", "transfer.sources=[]"]
+    with raises_sentence("two of the sets are files called 'set': rename one"):
+        run(read_recipe(str(path), settings=settings), out=tmp_path / "runs")
+    other = places[1].rename(places[1].with_name("other.safetensors"))
+    settings = [f"transfer.sets={[str(places[0]), str(other)]}", "transfer.sources=[]"]
+    folder = run(read_recipe(str(path), settings=settings), out=tmp_path / "runs")
+    assert set(rows_of(folder).source) == {"", "surrogate (set)", "surrogate (other)"}
+    assert report(folder).is_file()
+
+
+def test_an_objective_that_compares_needs_an_attack_before_any_work(path: Path, tmp_path: Path) -> None:
+    settings = ["sweep.defence.noisy.training.objective.kind='trades'"]
+    with raises_sentence("inputs of noisy: the objective compares inputs before and after an attack"):
+        run(read_recipe(str(path), settings=settings), out=tmp_path / "runs")
+    assert not list((tmp_path / "runs").glob("*/models/*"))
 
 
 def test_a_teacher_comes_first_and_labels_what_has_no_label(path: Path, tmp_path: Path) -> None:

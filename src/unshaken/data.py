@@ -56,7 +56,8 @@ def load(
 ) -> Data:
     """One split of the image set `name`.
 
-    name: a key of `DATASETS`, a local folder, "package.module:function", or a Hub name "owner/name".
+    name: a key of `DATASETS`, a folder of `data_root`, a local folder, "package.module:function", or a Hub name
+        "owner/name".
     limit: how many images, all by default: the first ones, or with `seed` random ones, of which the first 5
         are the same whatever the limit. An image folder is ordered by class: give it a seed.
     size: (height, width), or one number for both, to which every image is resized (bilinear).
@@ -99,12 +100,12 @@ def _chosen(
     name: str, split: str, skip: int, limit: int | None, seed: int | None, data_root: str | Path | None
 ) -> tuple[Data | Dataset, Tensor, str]:
     """(the whole split, which of its images, what to call it)."""
-    source = _source(name)
+    root = data_root or os.environ.get("UNSHAKEN_DATA")
+    source = _source(name, Path(root).expanduser() if root else None)
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")
     if skip < 0:
         raise ValueError(f"skip must be 0 or more, got {skip}.")
-    root = data_root or os.environ.get("UNSHAKEN_DATA")
     found = source(split=split, data_root=Path(root).expanduser() if root else None)
     what = f"the {split} split of {name}"
     count = len(found.y) if isinstance(found, Data) else len(found)
@@ -182,10 +183,12 @@ DATASETS: dict[str, Source] = {
 }
 
 
-def _source(name: str) -> Source:
+def _source(name: str, root: Path | None = None) -> Source:
     """The function that `name` stands for."""
     if name in DATASETS:
         return DATASETS[name]
+    if root is not None and re.fullmatch(r"\w[\w.-]*", name) and (root / name).is_dir():
+        return lambda split, data_root: local_images(root / name, split)
     if (folder := Path(name).expanduser()).is_dir():
         return lambda split, data_root: local_images(folder, split)
     if re.fullmatch(r"[\w.]+:\w+", name):
@@ -194,6 +197,8 @@ def _source(name: str) -> Source:
         return partial(hub_images, name, name, splits=())
     if len(folder.parts) > 1:
         raise FileNotFoundError(f"{name!r} is not a folder: expected one with test.parquet or test/<class>/*.png.")
+    if root is not None:
+        raise ValueError(f"{unknown('dataset', name, DATASETS)} (There is no folder {root / name} either.)")
     raise unknown("dataset", name, DATASETS)
 
 

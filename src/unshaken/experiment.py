@@ -24,7 +24,7 @@ from unshaken.data import Data
 from unshaken.errors import unknown
 from unshaken.models import Cost, Draws, StochasticClassifier
 from unshaken.models.draws import read_tensors
-from unshaken.parts import Table, bound, build, full
+from unshaken.parts import Table, bound, full
 from unshaken.plan import Unit, is_clean, is_source, plan, seed_of
 from unshaken.recipe import Recipe, read_recipe
 from unshaken.store import (
@@ -39,9 +39,8 @@ from unshaken.store import (
     write_tensors,
     write_whole,
 )
-from unshaken.training import INPUTS
 from unshaken.training.inputs import Points, shown
-from unshaken.training.loop import learning_rates
+from unshaken.training.loop import check_before, learning_rates
 from unshaken.training.self_training import check_unlabelled
 from unshaken.units import (
     analysis_unit,
@@ -106,13 +105,20 @@ def rehearse_model(spec: Table, config: Table, data: Data) -> None:
     if spec["training"]:
         settings = bound(spec["training"])
         learning_rates(settings["schedule"], settings["epochs"])
-        settings["augment"](x, seed=0)
-    if inputs:
+        change = partial(settings["augment"], seed=0)
+        change(x)
+        points = Points(torch.zeros_like(y), torch.zeros_like(y), 0, 0)
         try:
-            points = Points(torch.zeros_like(y), torch.zeros_like(y), 0, 0)
-            shown(build(INPUTS, inputs))(model, x, y, points, partial(settings["augment"], seed=0), 0)
+            check_before(settings["objective"], shown(settings["inputs"])(model, x, y, points, change, 0))
         except ValueError as error:
             raise ValueError(f"[training]: inputs of {spec['label']}: {error}") from error
+
+
+def check_apart(names: list[str]) -> None:
+    """Stored sets are told apart by their file names."""
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"[transfer]: two of the sets are files called {twice[0]!r}: rename one.")
 
 
 def choose_device(device: str) -> torch.device:
@@ -152,6 +158,7 @@ class Work:
             check_unlabelled(self.unlabelled, self.data["test"].x.shape[1:])
         for path in config["transfer"]["sets"]:
             check_made_for(load_transfer_set(path), self.data["test"].x)
+        check_apart([Path(path).stem for path in config["transfer"]["sets"]])
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / ".writable", {})

@@ -172,6 +172,7 @@ def attack_unit(
     if not keep:
         return Attacked(rows, examples, seconds, None)
     source = {word: str(value) for word, value in told.items()} | {"source": unit.model, "data": data.name}
+    source["weights"] = hash_tensors(model.tensors().values())
     x_adv = remember(torch.cat(kept, 1), provenance_of(kept[0]))
     return Attacked(rows, examples, seconds, of_perturbed(data.x, x_adv, sizes, source))
 
@@ -179,15 +180,22 @@ def attack_unit(
 def transfer_unit(
     unit: Unit, model: StochasticClassifier, data: Data, inference: Draws, made: TransferSet
 ) -> DataFrame:
-    """The rows of a model under perturbations that were made against another one."""
+    """The rows of a model under perturbations that were made against another one.
+
+    Where the stored set turns out to be made against this very network, their role is "own": no transfer.
+    """
     words = {"attack": "transfer", "norm": "", "loss": "", "attack_draws": "", "steps": "0", "restarts": "1"}
     told: Table = words | {"source": "?"} | {word: made.told[word] for word in (*words, "source") if word in made.told}
     told |= {word: int(told[word]) for word in ("steps", "restarts")}
+    if "set" in unit.config:  # two of them may have sources of the same name
+        told["source"] = f"{told['source']} ({Path(unit.config['set']).stem})"
+    own = made.told.get("weights") == hash_tensors(model.tensors().values())
 
     def given(x: Tensor, y: Tensor, places: range) -> tuple[Tensor, Tensor]:
         return transfer(model, x, y, eps=made.eps, made=made), torch.full((len(y),), float("nan"))
 
-    return _scored(unit, model, data, inference, given, made.eps, "transfer", told["norm"]).assign(**told)
+    role = "own" if own else "transfer"
+    return _scored(unit, model, data, inference, given, made.eps, role, told["norm"]).assign(**told)
 
 
 def _scored(

@@ -44,7 +44,7 @@ def test_a_set_is_saved_and_loaded_with_all_that_is_known_of_it(tmp_path):
     after = load_transfer_set(tmp_path / "set.safetensors")
     assert torch.equal(after.x_adv, before.x_adv)
     assert after[1:] == before[1:]
-    assert after.told == {"source": "standard", "data": "digits"}
+    assert after.told == {"source": "standard", "data": "digits", "weights": before.told["weights"]}
     assert torch.equal(given(of=tmp_path / "set.safetensors"), before.x_adv)
 
 

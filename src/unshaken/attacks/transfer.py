@@ -13,7 +13,7 @@ from torch import Tensor
 from unshaken.attacks.pgd import pgd
 from unshaken.models import StochasticClassifier
 from unshaken.models.draws import Provenance, provenance_of, read_tensors, remember
-from unshaken.store import write_tensors
+from unshaken.store import hash_tensors, write_tensors
 from unshaken.types import Eps, Inputs, Labels
 from unshaken.validate import check_inputs
 
@@ -21,8 +21,8 @@ from unshaken.validate import check_inputs
 class TransferSet(NamedTuple):
     """Perturbations of N inputs at E sizes, and where they come from.
 
-    `ids` are names of the inputs by their content; `told` says in words whose they are (`source`) and how they were
-    made; `made_with` are the draws that made them.
+    `ids` are names of the inputs by their content; `told` says in words whose they are (`source`; `weights` is a hash
+    of its tensors) and how they were made; `made_with` are the draws that made them.
     """
 
     x_adv: Tensor  # (E, N, ...)
@@ -47,8 +47,11 @@ def transfer_set(
     seed: int = 0,
     told: Mapping[str, str] | None = None,
 ) -> TransferSet:
-    """What `attack` makes of x (N, ...) against `model`, at each of the sizes."""
-    return of_perturbed(x, attack(model, x, y, eps=eps, seed=seed), eps, told or {})
+    """What `attack` makes of x (N, ...) against `model`, at each of the sizes `eps`."""
+    if not isinstance(eps, list | tuple):
+        raise ValueError(f"eps must be a list of perturbation sizes; got {eps!r}.")
+    own = {"weights": hash_tensors(model.tensors().values())}
+    return of_perturbed(x, attack(model, x, y, eps=eps, seed=seed), list(eps), own | dict(told or {}))
 
 
 def of_perturbed(x: Inputs, x_adv: Inputs, eps: list[float], told: Mapping[str, str]) -> TransferSet:

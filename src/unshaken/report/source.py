@@ -70,6 +70,7 @@ def load_run(folder: str | Path) -> Source:
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} is not a run: looked for {folder / 'run.json'}.")
     about = _read(folder / "run.json", read_json)
+    about["paper"] = published(about)
     parts = {path.stem: _read(path, _rows) for path in sorted(folder.glob("rows/*.parquet"))}
     records = [_read(path, read_json) for path in sorted(folder.glob("models/*.json"))]
     records.sort(key=lambda record: _model_place(about, record["model"]))
@@ -85,6 +86,14 @@ def load_run(folder: str | Path) -> Source:
         },
         _analyses(folder, about),
     )
+
+
+def published(about: dict[str, Any]) -> dict[str, Any]:
+    """[paper] of a recipe, without accuracies that belong to other `data` than that of the run."""
+    paper, data = about.get("paper") or {}, (about.get("data") or {}).get("name")
+    known = [entry for entry in paper.get("accuracy", []) if entry.get("data", data) == data]
+    rest = {word: value for word, value in paper.items() if word != "accuracy"}
+    return rest | ({"accuracy": known} if known else {})
 
 
 def attack_entry(about: dict[str, Any], row: Any) -> tuple[int, dict[str, Any]]:

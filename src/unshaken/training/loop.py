@@ -22,7 +22,7 @@ from unshaken.models.draws import read_tensors
 from unshaken.predict import predict
 from unshaken.store import write_tensors
 from unshaken.training.augment import none
-from unshaken.training.inputs import Points, clean, points_per_input, shown
+from unshaken.training.inputs import Points, Seen, clean, points_per_input, shown
 from unshaken.training.noise import shuffled
 from unshaken.training.objectives import elbo
 from unshaken.training.schedules import constant
@@ -104,6 +104,8 @@ def train(
                 now, at = derive(seed, "train", epoch, step), points.place
                 change = partial(augment, seed=derive(seed, "augment", epoch, step))
                 seen = see(model, x[at], y[at], points, change, now)
+                if compares and step == 0:
+                    check_before(objective, seen)
                 more = {"before": seen.before} if compares else {}
                 loss = objective(model, seen.x, seen.y, examples=len(x), seed=now, **more)
                 value = float(loss.detach())
@@ -133,6 +135,14 @@ def minibatches(members: Tensor, passes: int, batch_size: int, seed: int, epoch:
         for place in members[torch.randperm(len(members), generator=order).to(members.device)].split(batch_size):
             copy = (shuffled(derive(seed, "copies", epoch), place) + number) % passes
             yield Points(place, copy, epoch, seed)
+
+
+def check_before(objective: Callable[..., Tensor], seen: Seen) -> None:
+    """An objective that compares inputs before and after an attack needs inputs that an attack makes."""
+    if seen.before is None and "before" in inspect.signature(objective).parameters:
+        raise ValueError(
+            "the objective compares inputs before and after an attack: it needs inputs of kind 'adversarial'."
+        )
 
 
 def learning_rates(schedule: Callable[..., float], epochs: int) -> list[float]:

@@ -71,7 +71,7 @@ def trades(
     x: Inputs,
     y: Labels,
     *,
-    before: Inputs | None,
+    before: Inputs,
     examples: int,
     seed: int,
     draws: int = 1,
@@ -85,8 +85,6 @@ def trades(
     """
     check_count("draws", draws)
     check_not_negative("beta", beta)
-    if before is None:
-        raise ValueError("trades compares inputs before and after an attack: it needs inputs of kind 'adversarial'.")
     natural, attacked = (model.training_logits(part, draws, seed).flatten(0, 1) for part in (before, x))
     gap = F.kl_div(attacked.log_softmax(-1), natural.log_softmax(-1), reduction="batchmean", log_target=True)
     return F.cross_entropy(natural, y.repeat(draws)) + beta * gap
