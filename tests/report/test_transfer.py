@@ -127,6 +127,41 @@ def test_what_is_stronger_by_chance_is_no_sign():
     assert [box.get_linewidth() for box in figure.axes[0].patches] == [0, 0]
 
 
+def test_the_level_is_shared_out_over_all_cells():
+    """Six of 100 inputs are beyond a 95 % interval, but not beyond the one of forty comparisons."""
+
+    def pair(source: str, right: int, eps: float = 0.1):
+        own = attacked("m", "FGSM-1", {eps: 60})
+        return [own] * (source == "n0") + [attacked("m", "FGSM-1", {eps: right}, role="transfer", source=source)]
+
+    def framed(rows) -> tuple[int, str]:
+        section = transfer_section(source(*rows), curves(source(*rows)))
+        figure = section.drawings[0].make(False)
+        frames = sum(box.get_linewidth() > 0 for axis in figure.axes for box in axis.patches)
+        return frames, section.sentences[0]
+
+    frames, sentence = framed(pair("n0", 54))
+    assert (frames, sentence.endswith("a sign of masked gradients.")) == (1, True)
+    alike = [part for k in range(1, 20) for part in pair(f"n{k}", 60)]
+    more = [part for k in range(20) for part in pair(f"n{k}", 60, 0.2)]
+    frames, sentence = framed([*pair("n0", 54), *alike, *more])
+    assert frames == 0
+    assert "no difference beyond chance (difference -0.060" in sentence
+
+
+def test_the_eps_nearest_to_half_of_the_accuracy_is_told_with_the_strongest_attack_there():
+    right = {"FGSM-1": {0.1: 55, 0.2: 45, 0.3: 5}, "PGD-1": {0.1: 50, 0.2: 31, 0.3: 0}}
+    parts = [attacked("m", label, values) for label, values in right.items()]
+    parts += [part.assign(role="transfer", source="n") for part in parts]
+    for known, eps in ((60, 0.2), (100, 0.1)):
+        told = source(clean("m", known), *parts)
+        (sentence,) = transfer_section(told, curves(told)).sentences
+        assert sentence.startswith(f"Accuracy of m under PGD-1 at eps {eps:g} ")
+    told = source(clean("m", 92), *parts)
+    (sentence,) = transfer_section(told, curves(told)).sentences
+    assert sentence.startswith("Accuracy of m under PGD-1 at eps 0.2 "), "FGSM-1 is nearest to 0.46 there"
+
+
 def test_of_many_targets_the_worst_is_told():
     models = [f"m{i}" for i in range(5)]
     parts = [attacked(m, "FGSM-1", {0.1: 50}) for m in models]

@@ -38,7 +38,8 @@ SCALE = ("#f4f7fa", "#0b4f7d")
 class Cell(NamedTuple):
     """Accuracy of one target, or of the networks of a group, on the perturbations of one source.
 
-    `best` is that of the best network; `change` the difference to the target's own attack, None where it has none.
+    `best` is that of the best network; `change` the difference to the target's own attack, None where it has none. Its
+    interval holds for all cells of `matrices` together.
     """
 
     point: Point
@@ -52,11 +53,15 @@ class Cell(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """One attack at one eps: `cells` by (source, target), whose source is ITSELF for the white-box attack."""
+    """One attack at one eps: `cells` by (source, target), whose source is ITSELF for the white-box attack.
+
+    `clean` is the accuracy of the targets without an attack, 1 where it is not known.
+    """
 
     label: str
     norm: str
     eps: float
+    clean: float
     cells: dict[tuple[str, str], Cell]
 
     def sources(self) -> list[str]:
@@ -72,6 +77,10 @@ class Matrix(NamedTuple):
         """Accuracy under the attack on the model itself, on average over targets; 1 where it was not run."""
         own = [self.cells[ITSELF, target].point.value for target in self.targets() if (ITSELF, target) in self.cells]
         return sum(own) / len(own) if own else 1.0
+
+    def from_half(self) -> float:
+        """How far the attack on the model itself is from taking half of the accuracy."""
+        return abs(self.white() - self.clean / 2)
 
 
 def transfer_section(source: Source, panels: Sequence[Panel]) -> Section | None:
@@ -91,36 +100,38 @@ def transfer_section(source: Source, panels: Sequence[Panel]) -> Section | None:
 
 
 def matrices(rows: DataFrame, group: dict[str, str], panels: Sequence[Panel]) -> list[Matrix]:
-    """Every attack that has transferred rows at every eps, by groups: those of a group are its other networks'."""
+    """Every attack that has transferred rows at every eps, by groups: those of a group are its other networks'.
+
+    The level of the differences is shared out over all cells (Bonferroni), as the check of black-box attacks does.
+    """
     known, found = labels(panels), []
+    clean = rows[rows.attack == "none"].groupby("model").correct.mean()
     rows = rows[["model", *SETTING, "eps", "role", "source", "index", "repeat", "correct"]]
     given = rows[rows.role == "transfer"]
     swept = rows[(rows.role == "sweep") & (rows.attack != "none")]
     own = dict(iter(swept.groupby([*SETTING, "eps"], sort=False)))
     norms = given.norm.nunique() > 1
     for key, part in given.groupby([*SETTING, "eps"], sort=False):
-        first, cells = part.iloc[0], dict[tuple[str, str], Cell]()
-        white = own.get(key)
-        for target, on_target in part.groupby(part.model.map(group), sort=False):
-            base = None if white is None else white[white.model.isin(on_target.model.unique())]
-            base = None if base is None or len(base) == 0 else base
-            if base is not None:
-                cells[ITSELF, str(target)] = _cell(base, None)
-            for source, made in on_target.groupby(on_target.source.map(group), sort=False):
-                cells[str(source), str(target)] = _cell(made, base)
+        first, cells = part.iloc[0], _paired(part, own.get(key), group)
         label = label_of(first, known) + (f", {NORMS.get(first.norm, first.norm)} norm" if norms else "")
-        found.append(Matrix(label, first.norm, float(first.eps), cells))
-    return found
+        right = clean.reindex(part.model.unique()).mean()
+        found.append((label, first.norm, float(first.eps), float(right) if right == right else 1.0, cells))
+    compared = sum(base is not None for *_, cells in found for _, base in cells.values())
+    level = 1 - 0.05 / max(compared, 1)
+    return [
+        Matrix(label, norm, eps, right, {key: _cell(*both, level) for key, both in cells.items()})
+        for label, norm, eps, right, cells in found
+    ]
 
 
 def shown(found: Sequence[Matrix]) -> list[Matrix]:
-    """All matrices if they are few; otherwise each attack at the eps whose white-box accuracy is nearest to a half."""
+    """All matrices if they are few; otherwise each attack at the eps where it is nearest to taking half of all."""
     if len(found) <= DRAWN:
         return list(found)
     by_attack: dict[str, list[Matrix]] = {}
     for matrix in found:
         by_attack.setdefault(matrix.label, []).append(matrix)
-    kept = [min(same, key=lambda matrix: abs(matrix.white() - 0.5)) for same in by_attack.values()]
+    kept = [min(same, key=Matrix.from_half) for same in by_attack.values()]
     return sorted(kept, key=Matrix.white)[: 2 * DRAWN]
 
 
@@ -180,7 +191,7 @@ def _drawing(drawn: list[Matrix]) -> Drawing:
     caption += "attack on the model itself. A darker cell is a higher accuracy, so a weaker attack. "
     caption += "Where a model has several networks, cells are means, and perturbations of its own name are those made "
     caption += "against its other networks. An orange frame marks perturbations that are surely stronger than the "
-    caption += "model's own, a sign of masked gradients."
+    caption += "model's own, judged over all attacks, sizes and models together: a sign of masked gradients."
     told = "Accuracy of every model on the perturbations made against every other; the numbers are in the table below"
     return Drawing("transfer", lambda narrow: transfer_figure(drawn, narrow=narrow), told, caption)
 
@@ -228,12 +239,27 @@ def _short(names: Sequence[str]) -> dict[str, str]:
     return {name: name.removeprefix(f"{common}, ") if common else name for name in names}
 
 
-def _cell(rows: DataFrame, own: DataFrame | None) -> Cell:
+def _paired(
+    given: DataFrame, white: DataFrame | None, group: dict[str, str]
+) -> dict[tuple[str, str], tuple[DataFrame, DataFrame | None]]:
+    """The rows of each (source, target), and those of the target's own attack where it has one."""
+    cells: dict[tuple[str, str], tuple[DataFrame, DataFrame | None]] = {}
+    for target, on_target in given.groupby(given.model.map(group), sort=False):
+        base = None if white is None else white[white.model.isin(on_target.model.unique())]
+        base = None if base is None or len(base) == 0 else base
+        if base is not None:
+            cells[ITSELF, str(target)] = base, None
+        for source, made in on_target.groupby(on_target.source.map(group), sort=False):
+            cells[str(source), str(target)] = made, base
+    return cells
+
+
+def _cell(rows: DataFrame, own: DataFrame | None, level: float) -> Cell:
     """The accuracy of one target on the perturbations of one source, and its difference to its own attack."""
     pooled, base, several = together(rows), None if own is None else together(own), rows.model.nunique() > 1
     best = float(pooled.groupby("repeat").correct.mean().max()) if several else point(pooled).value
     paired = base is not None and set(base["repeat"]) & set(pooled["repeat"])
-    change = difference(pooled, base) if base is not None and paired else None
+    change = difference(pooled, base, level=level) if base is not None and paired else None
     return Cell(point(pooled), rows.model.nunique(), best, change)
 
 
@@ -268,16 +294,19 @@ def _note(several: bool, published: bool, about: dict[str, Any]) -> str:
     note = f"Mean ± standard deviation over {spread}, and the 95 % interval of the mean. Perturbations made against "
     note += "several networks are averaged over these"
     note += ", for each network that they are given to; best is the best network." if several else "."
+    note += " The .csv also has the differences to the attack on the model itself; their intervals hold together."
     told = (about.get("paper") or {}).get("source", "")
     return note + (f" Published in {told}." if published and told else "")
 
 
 def _sentences(found: Sequence[Matrix]) -> list[str]:
-    """For each target the strongest source under the attack that is strongest on the models themselves.
+    """For each target the strongest source, at the eps nearest to taking half of all, under the strongest attack there.
 
     Of many targets only the one whose sources come nearest to its own attack.
     """
-    strongest, worst = min(found, key=Matrix.white), dict[str, tuple[str, Cell]]()
+    middle, worst = min(found, key=Matrix.from_half), dict[str, tuple[str, Cell]]()
+    alike = [matrix for matrix in found if (matrix.norm, matrix.eps) == (middle.norm, middle.eps)]
+    strongest = min(alike, key=Matrix.white)
     for (source, target), cell in strongest.cells.items():
         if source != ITSELF and (target not in worst or cell.point.value < worst[target][1].point.value):
             worst[target] = source, cell
