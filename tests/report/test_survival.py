@@ -163,27 +163,76 @@ def test_of_nothing_nothing_can_survive():
     assert [line[-1] for line in section.tables[0].body] == ["", ""]
 
 
-def test_the_sentence_says_what_is_left_and_what_takes_most():
-    told = source(*parts()[:-1])
+def told(*rows: pd.DataFrame, **about) -> list[str]:
+    made = source(*rows, **about)
+    return survival_section(made, curves(made)).sentences
+
+
+def test_the_sentence_says_what_is_left():
     share = ratio(*(together(attack(slice(30, 60))), together(attack(slice(30, 90)))))
     assert share.value == 0.5
-    (sentence,) = survival_section(told, curves(told)).sentences
+    (sentence,) = told(*parts()[:-1])
     assert sentence.startswith(
-        "Of the accuracy under PGD-1 (cross_entropy, 20 steps, 1 restart) at eps 0.3, 0.900, 0.300 survives all "
-        "attacks (33 % ["
+        "PGD-1 (cross_entropy, 20 steps, 1 restart) at eps 0.3 leaves an accuracy of 0.900; 0.300 of it survives all "
+        "attacks together (33 % ["
     )
-    assert sentence.endswith("]); an attack without a gradient takes most, alone leaving 0.600.")
-    told = source(attack(ALL), attack(ALL, loss="cw"))
-    (sentence,) = survival_section(told, curves(told)).sentences
-    assert sentence == "Of the accuracy under PGD-1 (cross_entropy) at eps 0.3, 1.000, all survives the other attacks."
+    (sentence,) = told(attack(ALL), attack(ALL, loss="cw"))
+    assert sentence == (
+        "PGD-1 (cross_entropy) at eps 0.3 leaves an accuracy of 1.000; all of it survives the other attacks."
+    )
+    (sentence,) = told(attack(ALL), attack(slice(0, 0), loss="cw"))
+    assert "; none of it survives all attacks together (0 % [0 %, " in sentence
+
+
+def test_the_kind_with_the_largest_drop_is_named():
+    """Alone, an attack without a gradient leaves least; most of what is left falls before it, to restarts."""
+    rows = [attack(ALL), attack(slice(30, 100), restarts=10), attack(slice(40, 90), "SPSA-1")]
+    (sentence,) = told(*rows)
+    assert sentence.endswith("]); the largest drop, by 0.300, comes with restarts.")
+    (sentence,) = told(attack(slice(0, 90)), attack(slice(0, 90), steps=100), attack(slice(0, 80), role="transfer"))
+    assert sentence.endswith("]); the largest drop, by 0.100, comes with perturbations made against other models.")
+    (sentence,) = told(attack(ALL), attack(slice(0, 70), steps=100), attack(slice(0, 40), loss="cw"))
+    assert sentence.endswith("%])."), "two drops of 0.3"
+
+
+def test_of_a_model_that_knows_nothing_no_sentence_is_told():
+    """Chance is 0.1: to be right on 12 of 100 inputs is no more than that."""
+    guessing = [clean("a", 12), *(attack(slice(0, 12), model="a", loss=loss) for loss in ("cross_entropy", "cw"))]
+    knowing = [clean("b", 60), *(attack(slice(0, 50), model="b", loss=loss) for loss in ("cross_entropy", "cw"))]
+    assert [sentence[:5] for sentence in told(*guessing, *knowing)] == ["On b,"]
+    rows = [clean("m", 12), *parts()[1:]]
+    section = survival_section(source(*rows), curves(source(*rows)))
+    assert section.sentences == []
+    assert len(section.tables[0].body) == 8
+    assert section.place == "figures", "a section without a sentence must not stand for the models"
+
+
+def test_a_kind_that_not_all_networks_have_is_left_out_and_all_networks_count():
+    """Perturbations of the first network are given to the two others."""
+    members = [{"label": f"g, seed {s}", "group": "g", "seed": s} for s in range(3)]
+    rows = [
+        attack(slice(0, right), model=f"g, seed {s}", loss=loss)
+        for s in range(3)
+        for right, loss in ((90, "cross_entropy"), (90 - 30 * (s == 0), "cw"))
+    ]
+    rows += [attack(slice(0, 10), model=f"g, seed {s}", role="transfer", source=members[0]["label"]) for s in (1, 2)]
+    about = {"recipe": {"models": members}}
+    found = one(*rows, **about)
+    assert [(stage.kind, round(stage.survives.value, 3)) for stage in found.stages] == [
+        ("", 0.9),
+        ("other losses", 0.8),
+    ]
+    section = survival_section(source(*rows, **about), curves(source(*rows, **about)))
+    assert section.tables[0].note.endswith(
+        " Left out, because not every network of g has it: perturbations made against other models."
+    )
+    assert "Left out" not in survival_section(source(*parts()), curves(source(*parts()))).tables[0].note
 
 
 def test_of_many_models_those_with_the_least_and_the_most_are_told():
     rows = [attack(slice(0, 90), model=f"m{i}") for i in range(6)]
     rows += [attack(slice(0, 10 + 10 * i), model=f"m{i}", loss="cw") for i in range(6)]
-    told = source(*rows)
-    sentences = survival_section(told, curves(told)).sentences
-    assert [sentence[:23] for sentence in sentences] == ["Of the accuracy of m0 u", "Of the accuracy of m5 u"]
+    assert [sentence[:12] for sentence in told(*rows)] == ["On m0, PGD-1", "On m5, PGD-1"]
 
 
 def test_several_falsifiers_come_first_on_the_page():

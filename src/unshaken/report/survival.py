@@ -5,7 +5,9 @@ An input survives in a repeat where it is classified rightly under every one of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
+from itertools import pairwise
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +16,7 @@ from unshaken.report.groups import group_of
 from unshaken.report.networks import SETTING, label_of, labels, point, together
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.source import Source
-from unshaken.report.tables import NORMS, Panel, Point
+from unshaken.report.tables import NORMS, Panel, Point, chance
 from unshaken.report.wording import eps_text, listed, percent
 from unshaken.statistics import Interval, crossed, mean
 
@@ -38,15 +40,12 @@ FALSIFIERS = {"restarts", "other losses", "transfer", "no gradient"}
 FIRST = ""
 """The kind of the first attack."""
 
-TAKING = {
-    "more steps": "more steps take",
-    "restarts": "restarts take",
-    "other losses": "other losses take",
-    "one step": "a single step takes",
-    "transfer": "perturbations made against other models take",
-    "no gradient": "an attack without a gradient takes",
-    "other attacks": "other attacks take",
+NAMED = {
+    "one step": "a single step",
+    "transfer": "perturbations made against other models",
+    "no gradient": "an attack without a gradient",
 }
+"""Kinds that a sentence names in other words."""
 
 TOLD = 4
 """Of more models than this only two are told of."""
@@ -74,7 +73,11 @@ class Stage(NamedTuple):
 
 
 class Survival(NamedTuple):
-    """A model, or the networks of a group, at one eps: the first attack, then each kind."""
+    """A model, or the networks of a group, at one eps: the first attack, then each kind.
+
+    `knows` says whether it is surely better than chance without an attack (or not known); `left_out` are kinds that
+    not all networks of the group were attacked with.
+    """
 
     title: str
     model: str
@@ -82,7 +85,9 @@ class Survival(NamedTuple):
     eps: float
     n: int
     clean: float | None
+    knows: bool
     stages: list[Stage]
+    left_out: list[str]
 
     def lost(self) -> float:
         """The share of the accuracy without an attack that all attacks together take; 0 where it is not known."""
@@ -104,9 +109,10 @@ def survival_section(source: Source, panels: Sequence[Panel]) -> Section | None:
         "this kind alone. Dark: of inputs that are classified rightly under it and under all above it. The dashed line "
         "is the accuracy without an attack; thin lines are 95 % intervals.",
     )
-    place = "first" if len(kinds & FALSIFIERS) > 2 else "figures"
+    sentences = _sentences(drawn)
+    place = "first" if sentences and len(kinds & FALSIFIERS) > 2 else "figures"
     title = "How much of the robustness survives"
-    return Section("survival", title, _sentences(drawn), [drawing], [survival_table(found)], place)
+    return Section("survival", title, sentences, [drawing], [survival_table(found)], place)
 
 
 def survivals(source: Source, panels: Sequence[Panel]) -> list[Survival]:
@@ -121,19 +127,26 @@ def survivals(source: Source, panels: Sequence[Panel]) -> list[Survival]:
         if base is None:
             continue
         own = rows[(rows.attack == "none") & rows.model.isin(part.model.unique()) & (rows.inference_draws == draws)]
-        clean = float(together(own).correct.mean()) if len(own) else None
+        clean = point(together(own)) if len(own) else None
+        knows = clean is None or clean.low > chance(own)
         named = {"model": model, "norm": f"{NORMS.get(norm, norm)} norm", "inference_draws": f"{draws} inference draws"}
         several = [len(set(group.values())) > 1, *(made[key].nunique() > 1 for key in keys[1:])]
         title = ", ".join(name for name, more in zip(named.values(), several, strict=True) if more)
         for eps, at_eps in part.groupby("eps"):
-            stages, n = stages_of(at_eps, base, known)
+            stages, n, left_out = stages_of(at_eps, base, known)
             if any(stage.kind in STRONGER for stage in stages):
-                found.append(Survival(title, str(model), str(norm), float(eps), n, clean, stages))
+                right = None if clean is None else clean.value
+                found.append(Survival(title, str(model), str(norm), float(eps), n, right, knows, stages, left_out))
     return found
 
 
-def stages_of(rows: DataFrame, base: Series, known: dict[tuple[Hashable, ...], str]) -> tuple[list[Stage], int]:
-    """(stages of one model or group at one eps, number of inputs), of the inputs and repeats that all of them have."""
+def stages_of(
+    rows: DataFrame, base: Series, known: dict[tuple[Hashable, ...], str]
+) -> tuple[list[Stage], int, list[str]]:
+    """(stages of one model or group at one eps, number of inputs, kinds left out).
+
+    Stages are of the inputs and repeats that all of them have. A kind that would leave out a network is left out.
+    """
     import pandas as pd
 
     told, parts = dict[str, list[str]](), []
@@ -144,18 +157,22 @@ def stages_of(rows: DataFrame, base: Series, known: dict[tuple[Hashable, ...], s
     right = pd.concat(parts).astype({"correct": float})
     table = right.groupby(["kind", "model", "index", "repeat"]).correct.min().unstack("kind")
     if FIRST not in table:
-        return [], 0
-    columns = [FIRST]
-    for kind in KINDS:
-        if kind in table and len(table[[*columns, kind]].dropna()):
-            columns.append(kind)
-    kept = table[columns].dropna()
+        return [], 0, []
+    kept, left_out = table[[FIRST]].dropna(), []
+    networks = kept.index.unique("model")
+    for kind in (kind for kind in KINDS if kind in table):
+        both = kept.join(table[kind]).dropna()
+        if len(both.index.unique("model")) == len(networks):
+            kept = both
+        else:
+            left_out.append(kind)
+    columns = list(kept)
     alone, so_far = ({kind: _pooled(part[kind]) for kind in columns} for part in (kept, kept.cummin(axis=1)))
     stages = [
         Stage(kind, told[kind], point(alone[kind]), point(so_far[kind]), ratio(so_far[kind], so_far[FIRST]))
         for kind in columns
     ]
-    return stages, int(kept.index.get_level_values("index").nunique())
+    return stages, int(kept.index.get_level_values("index").nunique()), left_out
 
 
 def ratio(part: DataFrame, whole: DataFrame) -> Interval:
@@ -229,7 +246,7 @@ def survival_table(found: Sequence[Survival]) -> Table:
     note += (
         "bound: an attacker who does not know the inference draws could not choose the attack of each input so well."
     )
-    return Table("survival", data, head, body, note=note)
+    return Table("survival", data, head, body, note=note + _left_out(found))
 
 
 @styled()
@@ -305,8 +322,8 @@ def _pooled(right: Series) -> DataFrame:
 
 
 def _sentences(found: Sequence[Survival]) -> list[str]:
-    """What survives on each model; of many, on those where least and most does."""
-    known = [part for part in found if part.stages[-1].share.value == part.stages[-1].share.value]
+    """What survives on each model that knows more than chance; of many, on those where least and most does."""
+    known = [part for part in found if part.knows and part.stages[-1].share.value == part.stages[-1].share.value]
     if len(known) > TOLD:
         ordered = sorted(known, key=lambda part: part.stages[-1].share.value)
         known = [ordered[0], ordered[-1]]
@@ -314,16 +331,35 @@ def _sentences(found: Sequence[Survival]) -> list[str]:
 
 
 def _sentence(part: Survival) -> str:
-    """What survives on one model, and which kind takes most of it."""
+    """What survives on one model, and with which kind most of it falls."""
     first, last = part.stages[0], part.stages[-1]
-    on = f" of {part.title}" if part.title else ""
-    start = f"Of the accuracy{on} under {first.attacks[0]} at eps {eps_text([part.eps])[part.eps]}, "
-    start += f"{first.alone.value:.3f}, "
+    on = f"On {part.title}, " if part.title else ""
+    start = f"{on}{first.attacks[0]} at eps {eps_text([part.eps])[part.eps]} leaves an accuracy of "
+    start += f"{first.alone.value:.3f}; "
     if last.survives.value == first.alone.value:
-        return f"{start}all survives the other attacks."
-    worst = min(part.stages[1:], key=lambda stage: stage.alone.value)
+        return f"{start}all of it survives the other attacks."
+    left = f"{last.survives.value:.3f}" if last.survives.value else "none"
     share = f"{percent(last.share.value)} [{percent(last.share.low)}, {percent(last.share.high)}]"
-    return (
-        f"{start}{last.survives.value:.3f} survives all attacks ({share}); {TAKING[worst.kind]} most, alone leaving "
-        f"{worst.alone.value:.3f}."
+    return f"{start}{left} of it survives all attacks together ({share}){_largest(part.stages)}."
+
+
+def _largest(stages: Sequence[Stage]) -> str:
+    """The kind with which what survives drops most; nothing where two drop alike."""
+    drops = [(before.survives.value - stage.survives.value, stage.kind) for before, stage in pairwise(stages)]
+    (drop, kind), *others = sorted(drops, reverse=True)
+    if drop <= 0 or (others and math.isclose(drop, others[0][0])):
+        return ""
+    return f"; the largest drop, by {drop:.3f}, comes with {NAMED.get(kind, kind)}"
+
+
+def _left_out(found: Sequence[Survival]) -> str:
+    """A sentence on every kind that not all networks of a group were attacked with."""
+    groups: dict[str, list[str]] = {}
+    for part in found:
+        for kind in part.left_out:
+            if part.model not in groups.setdefault(kind, []):
+                groups[kind].append(part.model)
+    return "".join(
+        f" Left out, because not every network of {listed(names)} has it: {NAMED.get(kind, kind)}."
+        for kind, names in groups.items()
     )
