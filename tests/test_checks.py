@@ -1,5 +1,6 @@
 """Each check passes where a number can be believed and fails where it cannot: both are shown for every one."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -70,7 +71,10 @@ DOUBTS: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
         lambda: run(many_small=attacked(0.9, eps=0.1)),
         r"rises with attack draws, beyond the interval: by 0.100 \(FGSM from 1 to 10 draws at eps 0.1\)",
     ),
-    "huge eps": (lambda: run(huge=attacked(0.4, eps=1.0, role="check")), r"above chance \(0.100\).*0.400 \["),
+    "huge eps": (
+        lambda: run(huge=attacked(0.4, eps=1.0, role="check")),
+        r"leaves 0.400 \[.*\], above chance \(0.100\)",
+    ),
     "zero gradient": (
         lambda: run(many_small=attacked(0.7, eps=0.1, zero_gradient=np.arange(N).repeat(REPEATS) < 50)),
         r"27.8% of the inputs that are classified rightly had an exactly zero gradient",
@@ -190,7 +194,45 @@ def test_what_happens_at_few_steps_is_no_matter_of_convergence() -> None:
     finding = CHECKS["more steps"](pd.concat(parts))
     assert finding.passed
     assert finding.value == pytest.approx(0.005)
-    assert "the largest fall is 0.005, PGD-10 from 20 to 100 steps" in finding.sentence
+    assert re.search(r"the largest fall is 0.005 \[-0.\d+, 0.\d+\], PGD-10 from 20 to 100 steps", finding.sentence)
+
+
+def test_a_fall_that_may_be_chance_is_told_with_its_interval_and_what_was_compared() -> None:
+    """24 inputs of which three fall: nobody knows whether the attack has converged."""
+    steps, restarts = (
+        [attacked(0.5, eps=0.1, attack="pgd", **{"steps": 20, what: n}) for n in (1, 100)]
+        for what in ("steps", "restarts")
+    )
+    few = [part[part["index"] < 24] for part in steps]
+    few[1] = few[1].assign(correct=few[1].correct & (few[1]["index"] > 2))
+    sentence = CHECKS["more steps"](pd.concat(few)).sentence
+    assert sentence.startswith("Accuracy does not surely fall with steps: the largest fall is 0.125 [-0.018, 0.268], ")
+    assert "surely fall with restarts: it falls nowhere" in CHECKS["more steps"](pd.concat(restarts)).sentence
+    both = CHECKS["more steps"](pd.concat([*steps, *restarts])).sentence
+    assert "surely fall with steps and restarts: " in both
+
+
+def test_huge_eps_claims_no_more_than_the_intervals() -> None:
+    """Of 12 inputs a quarter are right, which may be chance; of 200 inputs 0.19 are, which is not."""
+    few = attacked(0.0, eps=1.0, role="check")
+    few = few[few["index"] < 12].assign(correct=few["index"] < 3)
+    finding = CHECKS["huge eps"](run(huge=few))
+    assert finding.passed
+    assert finding.sentence.startswith(
+        "No attack with the whole input box leaves accuracy surely above chance (0.167); the highest is 0.250 ["
+    )
+    other = attacked(0.19, eps=1.0, role="check", attack="pgd", steps=20)
+    finding = CHECKS["huge eps"](run(huge=pd.concat([few, other])))
+    assert finding.passed is False
+    assert finding.sentence.startswith("With the whole input box an attack leaves 0.190 [")
+    assert finding.sentence.endswith("], above chance (0.100): it is not strong enough (PGD-10).")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("larger eps", "at two eps"), ("more draws", "two numbers of attack draws")]
+)
+def test_what_was_not_compared_is_named(name: str, what: str) -> None:
+    assert what in CHECKS[name](attacked(0.5, eps=0.1)).sentence
 
 
 def test_a_fall_of_less_than_a_hundredth_is_none_even_beyond_the_interval() -> None:
@@ -198,7 +240,9 @@ def test_a_fall_of_less_than_a_hundredth_is_none_even_beyond_the_interval() -> N
     parts[1] = parts[1].assign(correct=parts[1].correct & (parts[1]["index"] != 0))
     assert CHECKS["more steps"](pd.concat(parts)).passed
     many = [part.assign(index=part["index"] + N * i) for i in range(30) for part in parts]
-    assert CHECKS["more steps"](pd.concat(many)).passed, "0.005, known well"
+    finding = CHECKS["more steps"](pd.concat(many))
+    assert finding.passed, "0.005, known well"
+    assert "does not surely fall by more than 0.01 with steps" in finding.sentence
     parts = [attacked(a, eps=0.1, attack="pgd", steps=n) for a, n in ((0.5, 20), (0.485, 100))]
     assert CHECKS["more steps"](pd.concat(parts)).passed, "0.015, but of 200 inputs"
 

@@ -92,13 +92,15 @@ def one_step(rows: DataFrame) -> Finding:
 
 def more_steps(rows: DataFrame) -> Finding:
     """An attack has converged where accuracy falls no more with its steps, nor with its restarts."""
-    known, pairs = kinds(rows), []
+    known, words = kinds(rows), dict[str, None]()
+    pairs: list[Pair] = []
     for word in ("steps", "restarts"):
         for _, family in _attacked(rows).groupby([c for c in POINT if c != word], sort=False):
             counts = sorted(family[word].unique())[-2:]
             if len(counts) == 2:
                 few, many = (family[family[word] == count] for count in counts)
-                pairs += _paired(_name(family, known, word), f"from {counts[0]} to {counts[1]} {word}", few, many)
+                made = _paired(_name(family, known, word), f"from {counts[0]} to {counts[1]} {word}", few, many)
+                pairs, words = pairs + made, words | dict.fromkeys([word] * len(made))
     if not pairs:
         return Finding("more steps", None, "No attack was run with two numbers of steps, or of restarts.")
     level = 1 - 0.05 / len(pairs)
@@ -109,8 +111,10 @@ def more_steps(rows: DataFrame) -> Finding:
         told = f"Accuracy under {pair.first} is still falling by {fall.value:.3f} {pair.second} ({pair.where})"
         return Finding("more steps", False, f"{told}: the attack has not converged, so it is too high.", fall.value)
     told = f"{pair.first} {pair.second} ({pair.where})"
-    told = f"the largest fall is {fall.value:.3f}, {told}" if fall.value > 0 else f"it falls nowhere, as in {told}"
-    return Finding("more steps", True, f"Accuracy has stopped falling with steps and restarts: {told}.", fall.value)
+    told = f"the largest fall is {fall}, {told}" if fall.value > 0 else f"it falls nowhere, as in {told}"
+    by = f" by more than {SETTLED:g}" if any(fall.low > 0 for fall, _ in falls) else ""
+    said = f"Accuracy does not surely fall{by} with {' and '.join(words)}: {told}."
+    return Finding("more steps", True, said, fall.value)
 
 
 def _judged(name: str, pairs: list[Pair], nothing: str, holds: str, fails: str) -> Finding:
