@@ -12,6 +12,7 @@ import pytest
 from unshaken.checks import CHECKS
 from unshaken.report import report
 from unshaken.report.page import described, page, typeset
+from unshaken.report.section import Section, Table
 from unshaken.report.source import load_run
 from unshaken.report.tables import accuracy_table, panels
 from unshaken.report.verdict import findings
@@ -250,3 +251,21 @@ def test_rows_without_a_column_are_named(run):
     write_rows(path, read_rows(path)[0].drop(columns=["correct", "votes"]), {})
     with pytest.raises(ValueError, match=rf"{re.escape(path.name)}, .*it has no column correct, votes"):
         load_run(run)
+
+
+def test_text_stands_to_the_left_and_long_text_wraps(reported):
+    run, long = load_run(reported), "PGD-1 (naive_cross_entropy, 20 steps, 5 restarts)"
+    table = Table("told", pd.DataFrame(), ["model", "attacks", "accuracy"], [["m", long, "0.5"], [long, "MEAN", "1"]])
+    text = page(run, [], {}, [Section("told", "Told", [], [], [table])])
+    for cell in (
+        '<th class="text">attacks</th>',
+        "<th>accuracy</th>",
+        '<th scope="row">m</th>',
+        f'<td class="long text">{long}</td>',
+        f'<th scope="row" class="long">{long}</th>',
+        '<td class="text">MEAN</td>',
+        "<td>0.5</td>",
+    ):
+        assert cell in text
+    assert "td.text { text-align: left; }" in text
+    assert "td.long { white-space: normal;" in text

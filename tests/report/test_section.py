@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from made_rows import source
 
-from unshaken.report.section import Table, latex, markdown, parts, write_table
+from unshaken.report.section import Table, latex, markdown, parts, textual, write_table
 from unshaken.report.sections import SECTIONS, sections
 from unshaken.report.wording import (
     draws_text,
@@ -34,6 +34,14 @@ def test_a_table_is_written_in_three_forms(tmp_path):
     assert "a\\_b & $\\varepsilon$ $\\div$ 2 \\\\" in text
     assert "0.5 {\\footnotesize $\\pm$ 0.1 [$-$0.2, 0.8]} \\\\" in text
     assert latex(["a"], [], title="dense").startswith("% dense\n")
+
+
+def test_columns_of_text_stand_to_the_left():
+    body = [["a", "FGSM-1", "0.5 [0.4, 0.6]", "MEAN", ""], ["b", "", "-1", "10 draws", ""]]
+    head = ["model", "attacks", "accuracy", "draws", "share"]
+    assert textual(head, body) == [True, True, False, False, False]
+    assert markdown(head, body).splitlines()[1] == "| --- | --- | ---: | ---: | ---: |"
+    assert "{llrrr}" in latex(head, body)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unshaken.checks import Finding
 from unshaken.report.drawing import CLEAN, Inline
 from unshaken.report.pictures import choose
-from unshaken.report.section import Section, parts
+from unshaken.report.section import Section, parts, textual
 from unshaken.report.source import Source
 from unshaken.report.tables import COSTS, Panel, Point, at, columns, cost_summary, cost_table, grid
 from unshaken.report.verdict import believe, doubts, findings, guessing, of_panels, only_analyses, results
@@ -25,6 +25,9 @@ TOLD = ("title", "about", "name", "seed", "paper", "presets")
 
 LONG = 24
 """A table with more rows than this is folded."""
+
+WIDE = 32
+"""A cell of text with more characters than this wraps."""
 
 STATUS = {True: "pass", False: "doubt", None: "not tested"}
 
@@ -65,10 +68,18 @@ def render(template: str, **told: Any) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(typeset=typeset, parts=parts)
+    environment.filters.update(typeset=typeset, parts=parts, classed=classed)
     folder = files("unshaken.report")
     text, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in (template, "page.css"))
     return environment.from_string(text).render(style=style, **told)
+
+
+def classed(line: list[str], head: list[str], body: list[list[str]]) -> list[tuple[str, str]]:
+    """(class, cell) for each cell of a line: "text" stands to the left, and "long text" wraps."""
+    return [
+        (f"{'long ' * (len(cell) > WIDE)}text" if text else "", cell)
+        for text, cell in zip(textual(head, body), line, strict=True)
+    ]
 
 
 def _reasons(found: list[Finding], cautions: list[str]) -> list[tuple[str, str]]:

@@ -59,16 +59,18 @@ def write_table(folder: Path, table: Table) -> None:
 
 
 def markdown(head: list[str], body: Iterable[list[str]]) -> str:
-    """A table of Markdown, its first column to the left."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    """A table of Markdown, its columns of text to the left."""
+    body = list(body)
+    lines = [head, ["---" if text else "---:" for text in textual(head, body)], *body]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
 def latex(head: list[str], body: Iterable[list[str]], *, title: str = "") -> str:
     r"""One tabular of booktabs; what follows a first number, its spread and interval, in small type."""
+    body = list(body)
     lines = [
         *([f"% {title}"] if title else []),
-        rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+        rf"\begin{{tabular}}{{{''.join('l' if text else 'r' for text in textual(head, body))}}}",
         r"\toprule",
         " & ".join(map(_latex, head)) + r" \\",
         r"\midrule",
@@ -77,6 +79,15 @@ def latex(head: list[str], body: Iterable[list[str]], *, title: str = "") -> str
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def textual(head: list[str], body: list[list[str]]) -> list[bool]:
+    """Whether each column is text: the first, and every other in which no cell begins with a number."""
+    columns = [[line[place] for line in body if line[place]] for place in range(len(head))]
+    return [
+        place == 0 or (bool(cells) and not any(re.match(r"[-−+]?\d", cell) for cell in cells))
+        for place, cells in enumerate(columns)
+    ]
 
 
 def parts(cell: str) -> list[str]:
