@@ -12,6 +12,7 @@ from scipy import stats
 from unshaken.report.drawing import MEAN_COLOUR
 from unshaken.report.groups import group_of, groups, representatives
 from unshaken.report.models import models_section
+from unshaken.report.page import page
 from unshaken.report.seeds import seeds_section
 from unshaken.statistics import accuracy
 
@@ -162,3 +163,10 @@ def test_where_all_models_are_in_groups_the_groups_take_the_place_of_the_compari
     assert section.place == "first"
     both.about["recipe"]["models"].pop()
     assert models_section(both, curves(both)) is not None
+
+
+def test_published_values_of_a_setting_stand_beside_the_mean_over_its_networks():
+    both = run(paper={"source": "a table", "accuracy": [{"model": "im", "attack": "FGM-1", "eps": 0.1, "value": 0.7}]})
+    told = page(both, curves(both), {})
+    right = np.mean([[left, left + 3, left] for left in SURVIVE["im"]]) / 100
+    assert f"0.700</td><td>{right:.3f} [" in told

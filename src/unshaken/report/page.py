@@ -12,8 +12,20 @@ from unshaken.checks import Finding
 from unshaken.report.drawing import CLEAN, Inline
 from unshaken.report.pictures import choose
 from unshaken.report.section import Section, parts, textual
+from unshaken.report.seeds import grouped
 from unshaken.report.source import Source
-from unshaken.report.tables import COSTS, Panel, Point, at, columns, cost_summary, cost_table, grid
+from unshaken.report.tables import (
+    COSTS,
+    Panel,
+    Point,
+    accuracy_table,
+    at,
+    columns,
+    cost_summary,
+    cost_table,
+    grid,
+    panels,
+)
 from unshaken.report.verdict import believe, doubts, findings, guessing, of_panels, only_analyses, results
 from unshaken.report.wording import eps_text
 
@@ -55,7 +67,7 @@ def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline], se
         long=LONG,
         tables=[_table(panel) for panel in curves],
         repeats=_repeats(curves),
-        paper=_paper(run.get("paper") or {}, curves),
+        paper=_paper(run.get("paper") or {}, [*panels(accuracy_table(grouped(source))), *curves]),
         pictures=choose(source, curves),
         cost=_cost(cost_summary(cost_table(run.get("units", [])))),
         made=_made(run),
