@@ -187,9 +187,10 @@ def transfer_unit(
     words = {"attack": "transfer", "norm": "", "loss": "", "attack_draws": "", "steps": "0", "restarts": "1"}
     told: Table = words | {"source": "?"} | {word: made.told[word] for word in (*words, "source") if word in made.told}
     told |= {word: int(told[word]) for word in ("steps", "restarts")}
-    if "set" in unit.config:  # two of them may have sources of the same name
+    own = False
+    if "set" in unit.config:  # two of them may have sources of the same name, and one may be this very network
         told["source"] = f"{told['source']} ({Path(unit.config['set']).stem})"
-    own = made.told.get("weights") == hash_tensors(model.tensors().values())
+        own = made.told.get("weights") == hash_tensors(model.tensors().values())
 
     def given(x: Tensor, y: Tensor, places: range) -> tuple[Tensor, Tensor]:
         return transfer(model, x, y, eps=made.eps, made=made), torch.full((len(y),), float("nan"))

@@ -71,9 +71,7 @@ def load_transfer_set(path: str | Path) -> TransferSet:
     return TransferSet(tensors["x_adv"], ids, eps, words, made_with)
 
 
-def transfer(
-    model: StochasticClassifier, x: Inputs, y: Labels, *, eps: Eps, made: str | Path | TransferSet, seed: int = 0
-) -> Inputs:
+def transfer(model: StochasticClassifier, x: Inputs, y: Labels, *, eps: Eps, made: str | Path | TransferSet) -> Inputs:
     """Perturbations of x that were made against another model: black-box transfer.
 
     `made` is a set or its file. Inputs are found by their content: x may be any part of those of the set, in any order.

@@ -126,9 +126,10 @@ def train(
 
 
 def minibatches(members: Tensor, passes: int, batch_size: int, seed: int, epoch: int) -> Iterator[Points]:
-    """The points of an epoch in random order: `passes` times all members, each time with another of their copies.
+    """The points of an epoch: `passes` times all members in random order, each time with another of their copies.
 
-    A member meets each of its copies once in an epoch. Nothing is kept of the size of members x copies.
+    A member meets each of its copies once in an epoch. Points are shuffled within a pass, not over all of them: a
+    permutation of members x copies would be kept otherwise.
     """
     for number in range(passes):
         order = torch.Generator().manual_seed(derive(seed, "order", epoch * passes + number))

@@ -34,8 +34,8 @@ def elbo(
 ) -> Tensor:
     """Negative evidence lower bound per example: mean −log p_s(y|x) + kl_scale · KL(q ‖ p) / N.
 
-    N = `examples` is the size of the training set: one pass over the minibatches counts the KL once. Source: Graves
-    (2011); Blundell et al. (2015), eq. 2.
+    N = `examples` is the number of training inputs, without copies: one pass over N inputs counts the KL once.
+    Source: Graves (2011); Blundell et al. (2015), eq. 2.
     """
     check_not_negative("kl_scale", kl_scale)
     fit = cross_entropy(model, x, y, examples=examples, seed=seed, draws=draws)
