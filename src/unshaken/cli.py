@@ -59,11 +59,13 @@ def run(
     """Train, attack, evaluate and report as a recipe says; continues a run that was cut off."""
     with sentences():
         from unshaken import experiment
+        from unshaken.memory import keep_freed_memory
         from unshaken.recipe import read_recipe
         from unshaken.report import report, verdict
         from unshaken.report.source import load_run
 
         plan = read_recipe(recipe, preset=preset, settings=set_ or ())
+        keep_freed_memory()
         with bar() as (progress, say):
             folder = experiment.run(plan, out=out, data_root=data_root, device=device, progress=progress, say=say)
         failed = experiment.failed_units(folder)
