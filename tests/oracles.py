@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unshaken.attacks import ATTACKS, NORMS
-from unshaken.models import MODELS, Draws, Dropout, MeanField, StochasticClassifier
+from unshaken.models import MODELS, Chain, Draws, Dropout, MeanField, StochasticClassifier
 from unshaken.models.draws import generator
 from unshaken.models.matrix_estimation import matrix_estimation
 from unshaken.models.mean_network import mean_network
@@ -171,9 +171,18 @@ def small_net(seed: int = 0, *, dtype=torch.float32, hidden: int = 16, layer: ty
         return nn.Sequential(*parts).to(dtype).eval()
 
 
+def parted_chains(net: nn.Module) -> Chain:
+    """Chains that have gone some way."""
+    model, rng = Chain(net, chains=4), generator(0, 7)
+    for tensor in model.parameters():
+        tensor.data.add_(0.1 * torch.randn(tensor.shape, generator=rng, dtype=tensor.dtype))
+    return model
+
+
 # How a model is made from one network, for the kinds that do not take just a network.
 WRAP: dict[str, Callable[[nn.Module], StochasticClassifier]] = {
     "mean_field": lambda net: MeanField(net, initial_scale=0.2),
+    "chain": parted_chains,
     "dropout": lambda net: Dropout(net, SHAPE),
     "mean_network": lambda net: mean_network(net, SHAPE),
     "smoothing": lambda net: smoothing(net, SHAPE, sigma=0.2, base=MeanField),

@@ -149,7 +149,7 @@ def test_sets_are_told_apart_by_the_names_of_their_files(path: Path, tmp_path: P
 
 def test_an_objective_that_compares_needs_an_attack_before_any_work(path: Path, tmp_path: Path) -> None:
     settings = ["sweep.defence.noisy.training.objective.kind='trades'"]
-    with raises_sentence("inputs of noisy: the objective compares inputs before and after an attack"):
+    with raises_sentence("inputs of noisy: the objective looks at inputs before and after they are moved"):
         run(read_recipe(str(path), settings=settings), out=tmp_path / "runs")
     assert not list((tmp_path / "runs").glob("*/models/*"))
 
@@ -180,7 +180,7 @@ def test_without_its_teacher_a_pupil_fails_and_the_rest_goes_on(path: Path, tmp_
     )
     said: list[str] = []
     folder = run(read_recipe(str(path)), out=tmp_path / "runs", say=said.append)
-    assert [line for line in said if "its teacher, the model 'standard', failed" in line]
+    assert [line for line in said if "the model 'standard', which it needs, failed" in line]
     assert {unit["model"] for unit in failed_units(folder)} >= {"standard", "pupil"}
     assert set(rows_of(folder).model) == {"noisy"}
 

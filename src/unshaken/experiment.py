@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import re
@@ -27,6 +28,7 @@ from unshaken.models.draws import read_tensors
 from unshaken.parts import Table, bound, full
 from unshaken.plan import Unit, is_clean, is_source, plan, seed_of
 from unshaken.recipe import Recipe, read_recipe
+from unshaken.resolve import needs_of
 from unshaken.store import (
     Damaged,
     checksum,
@@ -112,6 +114,12 @@ def rehearse_model(spec: Table, config: Table, data: Data) -> None:
             check_before(settings["objective"], shown(settings["inputs"])(model, x, y, points, change, 0))
         except ValueError as error:
             raise ValueError(f"[training]: inputs of {spec['label']}: {error}") from error
+        if (name := needs_of(spec).get("continues")) is not None:
+            first = next(other for other in config["models"] if other["label"] == name)
+            try:
+                model.start_at(new_model(first, seed_of(first, config), data).network())
+            except ValueError as error:
+                raise ValueError(f"[training]: {spec['label']} continues {name!r}: {error}") from error
 
 
 def check_apart(names: list[str]) -> None:
@@ -255,8 +263,9 @@ class Work:
         checkpoint = path.with_suffix(".checkpoint")
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         self.check_checkpoint(checkpoint)
-        teacher = self.taught_by(unit)
-        model, history = train_unit(unit, self.data, checkpoint, progress, self.unlabelled, teacher)
+        model, history = train_unit(unit, self.data, checkpoint, progress, self.unlabelled, self.needed_by(unit))
+        for name in itertools.chain(*(epoch["diverged"] for epoch in history)):
+            self.say(f"{unit.label}: {name} diverged and was left out; {model.members} go on.")
         weights = path.with_suffix(".safetensors")
         write_whole(weights, model.save)
         self.models[unit.model] = model
@@ -267,12 +276,12 @@ class Work:
         checkpoint.unlink(missing_ok=True)
         return told
 
-    def taught_by(self, unit: Unit) -> StochasticClassifier | None:
-        """The trained teacher of a unit, if it has one."""
-        name = (unit.config["training"] or {}).get("teacher")
-        if name is not None and name not in self.models:
-            raise ValueError(f"its teacher, the model {name!r}, failed.")
-        return None if name is None else self.models[name]
+    def needed_by(self, unit: Unit) -> dict[str, StochasticClassifier]:
+        """The trained models that the training of a unit needs, by what for."""
+        needs = needs_of(unit.config)
+        if failed := [name for name in needs.values() if name not in self.models]:
+            raise ValueError(f"the model {failed[0]!r}, which it needs, failed.")
+        return {word: self.models[name] for word, name in needs.items()}
 
     def check_checkpoint(self, path: Path) -> None:
         """A checkpoint that cannot be read is named and dropped."""

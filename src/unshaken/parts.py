@@ -17,7 +17,19 @@ from unshaken.models import MODELS
 from unshaken.models.matrix_estimation import ESTIMATES
 from unshaken.models.mean_field import INITIALS
 from unshaken.predict import RULES
-from unshaken.training import ANSWERS, AUGMENTS, INPUTS, NOISES, OBJECTIVES, OPTIMIZERS, SCHEDULES
+from unshaken.training import (
+    ANSWERS,
+    AUGMENTS,
+    FORMS,
+    INPUTS,
+    NOISES,
+    OBJECTIVES,
+    OPTIMIZERS,
+    OVER,
+    SCHEDULES,
+    WAYS,
+)
+from unshaken.training.samplers import check_friction, check_window
 from unshaken.validate import check_count, check_eps, check_not_negative, check_positive, check_probability
 
 Table = dict[str, Any]
@@ -65,6 +77,9 @@ WORDS: dict[str, Collection[str]] = {
     "noise": NOISES,
     "labels": ANSWERS,
     "smoothness": SMOOTHNESS,
+    "over": OVER,
+    "way": WAYS,
+    "form": FORMS,
 }
 COUNTS = (
     "draws",
@@ -81,13 +96,35 @@ COUNTS = (
     "noises",
     "depth",
     "dense",
+    "chains",
+    "updates",
+    "burn_in",
+    "thin",
+    "adapt",
 )
-POSITIVE = ("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness", "factor", "delta")
+POSITIVE = (
+    "step_size",
+    "lr",
+    "prior_scale",
+    "initial_scale",
+    "shortest",
+    "sigma",
+    "smoothness",
+    "factor",
+    "delta",
+    "first",
+    "scale",
+    "weight",
+)
 RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys((*COUNTS, "train_limit", "test_limit"), check_count),
     **dict.fromkeys(POSITIVE, check_positive),
     **dict.fromkeys(("probability", "flip", "low", "high"), check_probability),
-    **dict.fromkeys(("kl_scale", "kl_weight", "size", "beta"), check_not_negative),
+    **dict.fromkeys(
+        ("kl_scale", "kl_weight", "size", "beta", "temperature", "cost", "decay", "rho"), check_not_negative
+    ),
+    "friction": lambda word, value: check_friction(value),
+    "window": lambda word, value: check_window(value),
     "eps": lambda word, value: check_eps(value, 1),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from unshaken.analysis import ANALYSES
 from unshaken.errors import lookup
 from unshaken.parts import Table
 from unshaken.recipe import Recipe
+from unshaken.resolve import needs_of
 from unshaken.store import digest
 
 AROUND = ("smoothing", "mean_network")  # models that are trained as what they are made of,
@@ -52,13 +54,13 @@ class Unit:
 def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
     """The units of a recipe in order: each model, its clean rows and attacks, repeat by repeat, and its analyses.
 
-    A model comes after the teacher that its training has; perturbations are transferred at the end. `inputs` is what
+    A model comes after those that its training needs; perturbations are transferred at the end. `inputs` is what
     the results depend on besides the recipe, see `fingerprint`.
     """
     config, units = recipe.config, list[Unit]()
     common = {**{word: config[word] for word in ("seed", "data")}, "inputs": inputs}
     evaluation = {word: value for word, value in config["evaluation"].items() if word != "repeats"}
-    for place in _teachers_first(config["models"]):
+    for place in _needed_first(config["models"]):
         model = config["models"][place]
         label, source = model["label"], _source(config, place, inputs)
         common["seed"] = source["seed"]  # networks of several seeds have draws of their own
@@ -101,17 +103,14 @@ def is_source(unit: Unit, config: Table) -> bool:
     return unit.kind == "attack" and not is_clean(unit) and unit.model in config["transfer"]["sources"]
 
 
-def _teachers_first(models: list[Table]) -> list[int]:
-    """Places of the models in their order, but that of a teacher before those of its pupils."""
+def _needed_first(models: list[Table]) -> list[int]:
+    """Places of the models in their order, but those that another one's training needs before that one."""
     labels = {model["label"]: place for place, model in enumerate(models)}
-    places = [[labels[name]] if (name := teacher_of(model)) else [] for model in models]
-    return list(dict.fromkeys(place for own, before in enumerate(places) for place in (*before, own)))
 
+    def needed(place: int) -> list[int]:
+        return [*itertools.chain(*(needed(labels[name]) for name in needs_of(models[place]).values())), place]
 
-def teacher_of(model: Table) -> str | None:
-    """The label of the model that labels unlabelled images for this one, if any."""
-    name: str | None = (model["training"] or {}).get("teacher")
-    return name
+    return list(dict.fromkeys(itertools.chain(*map(needed, range(len(models))))))
 
 
 def _source(config: Table, place: int, inputs: Table | None) -> Table:
@@ -121,12 +120,10 @@ def _source(config: Table, place: int, inputs: Table | None) -> Table:
     if inputs is not None:
         found |= {"network_made": inputs["networks"][place], "unshaken": inputs["unshaken"]}
         found |= {"images": inputs["data"].get("train") if model["training"] else None}
-    if (name := teacher_of(model)) is not None:
-        labels = [other["label"] for other in config["models"]]
-        found |= {
-            "unlabelled": (inputs or {}).get("unlabelled"),
-            "teacher": _source(config, labels.index(name), inputs),
-        }
+    labels = [other["label"] for other in config["models"]]
+    found |= {word: _source(config, labels.index(name), inputs) for word, name in needs_of(model).items()}
+    if "teacher" in found:
+        found |= {"unlabelled": (inputs or {}).get("unlabelled")}
     return found
 
 

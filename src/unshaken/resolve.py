@@ -25,6 +25,7 @@ SECTIONS = (
     *("attacks", "analyses", "transfer", "evaluation", "sweep"),
 )
 COLUMNS = ("norm", "loss", "draws", "steps", "restarts", "eps")  # settings of an attack that rows hold in columns
+NEEDS = ("teacher", "continues")  # settings of a training that name another model
 MODEL_SECTIONS = ("network", "model", "training")
 
 
@@ -71,6 +72,7 @@ def resolve(raw: Table) -> Table:
     evaluation = arguments("[evaluation]", evaluation_section, raw["evaluation"], supplied=())
     _check_sizes("[evaluation]", evaluation["eps"])
     models = _for_seeds(_models(raw), seeds)
+    _check_continues(models)
     return {
         "title": raw.get("title", ""),
         "about": raw.get("about", ""),
@@ -90,7 +92,7 @@ def _data(given: Table, models: list[Table]) -> Table:
     if data["unlabelled"] is not None:
         data["unlabelled"] = arguments("[data.unlabelled]", unlabelled_section, data["unlabelled"], supplied=())
     for model in models:
-        if (teacher := (model["training"] or {}).get("teacher")) is not None:
+        if (teacher := needs_of(model).get("teacher")) is not None:
             _check_teacher(model, teacher, {other["label"]: other for other in models})
             if data["unlabelled"] is None:
                 raise ValueError(f"{model['label']} has a teacher: [data.unlabelled] must say on which images.")
@@ -104,8 +106,31 @@ def _check_teacher(model: Table, teacher: str, models: dict[str, Table]) -> None
         raise ValueError(
             f"{where}: {unknown('teacher', teacher, [label for label in models if label != model['label']])}"
         )
-    if teacher == model["label"] or (models[teacher]["training"] or {}).get("teacher") is not None:
+    if teacher == model["label"] or "teacher" in needs_of(models[teacher]):
         raise ValueError(f"{where}: its teacher must be a model without a teacher; {teacher!r} has one.")
+
+
+def _check_continues(models: list[Table]) -> None:
+    """Training continues from another model of the recipe, and in no circle."""
+    labelled = {model["label"]: model for model in models}
+    for model in models:
+        met, name = [model["label"]], needs_of(model).get("continues")
+        while name is not None:
+            where = f"[training]: {met[-1]} continues"
+            if name not in labelled:
+                raise ValueError(
+                    f"{where}: {unknown('model', name, [label for label in labelled if label not in met])}"
+                )
+            if name in met:
+                raise ValueError(f"{where} {name!r}, which continues it: one of them must start by itself.")
+            met.append(name)
+            name = needs_of(labelled[name]).get("continues")
+
+
+def needs_of(model: Table) -> dict[str, str]:
+    """The labels of other models that this one's training needs: its teacher, and the one that it continues."""
+    training = model["training"] or {}
+    return {word: training[word] for word in NEEDS if training.get(word) is not None}
 
 
 def _transfer(given: Table, models: list[Table]) -> Table:
@@ -140,9 +165,9 @@ def _for_seeds(models: list[Table], seeds: list[int]) -> list[Table]:
         for model in models
         for seed in seeds
     ]
-    for model in several:  # pupils of one seed have the teacher of that seed
-        if (teacher := (model["training"] or {}).get("teacher")) is not None:
-            model["training"]["teacher"] = f"{teacher}, seed {model['seed']}"
+    for model in several:  # models of one seed need those of that seed
+        for word, name in needs_of(model).items():
+            model["training"][word] = f"{name}, seed {model['seed']}"
     return several
 
 

@@ -23,8 +23,9 @@ from unshaken.models.draws import provenance_of, remember
 from unshaken.models.wrapper import of_shape
 from unshaken.networks import NETWORKS
 from unshaken.parts import Table, bound, build, full
-from unshaken.plan import Unit, is_clean, seed_of, teacher_of
+from unshaken.plan import Unit, is_clean, seed_of
 from unshaken.recipe import Recipe
+from unshaken.resolve import NEEDS, needs_of
 from unshaken.store import checksum, hash_tensors
 from unshaken.training import train
 from unshaken.training.loop import Progress
@@ -45,7 +46,7 @@ def load_data(config: Table, data_root: str | Path | None, device: torch.device)
 
 def load_unlabelled(config: Table, data_root: str | Path | None, device: torch.device) -> Tensor | None:
     """The images of [data.unlabelled], where a model has a teacher."""
-    if not any(teacher_of(model) for model in config["models"]):
+    if not any("teacher" in needs_of(model) for model in config["models"]):
         return None
     return load_images(**config["data"]["unlabelled"], size=config["data"]["size"], data_root=data_root).to(device)
 
@@ -95,15 +96,19 @@ def train_unit(
     checkpoint: Path,
     progress: Progress | None,
     unlabelled: Tensor | None = None,
-    teacher: StochasticClassifier | None = None,
+    needed: dict[str, StochasticClassifier] | None = None,
 ) -> tuple[StochasticClassifier, list[Table]]:
-    """(model, one record per epoch); goes on from the checkpoint if there is one."""
+    """(model, one record per epoch); goes on from the checkpoint if there is one.
+
+    `needed` are the other models that a setting of NEEDS names, by that word.
+    """
     model = new_model(unit.config, unit.config["seed"], data["test"])
     if unit.config["training"] is None:
         return model, []
     settings = bound(unit.config["training"]) | {"seed": unit.config["seed"], "checkpoint": checkpoint}
-    if settings.pop("teacher") is not None:
-        settings |= {"unlabelled": unlabelled, "teacher": teacher}
+    settings |= {word: (needed or {}).get(word) for word in NEEDS}
+    if settings["teacher"] is not None:
+        settings["unlabelled"] = unlabelled
     history = train(model, data["train"].x, data["train"].y, **settings, progress=progress)
     return model, [asdict(epoch) for epoch in history]
 

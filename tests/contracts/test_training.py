@@ -21,6 +21,8 @@ PLAIN = {
     "adversarial": {"eps": 0.0, "probability": 1.0},
     "constant_noise": {"size": 0.0, "copies": 1},
     "variable_noise": {"size": 0.0, "copies": 1},
+    "langevin": {"step_size": 1e-12, "cost": 0.0, "temperature": 0.0},
+    "wasserstein": {"weight": 1e-12},
 }
 PLACES = torch.arange(6)
 

@@ -278,7 +278,8 @@ def test_training_on_an_extended_set_goes_on_from_a_checkpoint(tmp_path: Path) -
 def test_trades_needs_an_attack_on_the_inputs() -> None:
     x, y = blobs(20)
     with raises_sentence(
-        "the objective compares inputs before and after an attack: it needs inputs of kind 'adversarial'"
+        "the objective looks at inputs before and after they are moved: it needs inputs of kind 'adversarial', "
+        "'langevin' or 'wasserstein'"
     ):
         train(new_model(), x, y, objective=trades, epochs=1)
     inputs = partial(adversarial, eps=0.1, probability=1.0)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from unshaken.models.base import Cost, StochasticClassifier
+from unshaken.models.chain import Chain
 from unshaken.models.deterministic import Deterministic
 from unshaken.models.draws import Draws, derive, load_draws, shared_draws
 from unshaken.models.dropout import Dropout
@@ -21,11 +22,13 @@ MODELS: dict[str, Callable[..., StochasticClassifier]] = {
     "smoothing": smoothing,
     "matrix_estimation": matrix_estimation,
     "mean_network": mean_network,
+    "chain": Chain,
     "module": SeededModule,
 }
 
 __all__ = [
     "MODELS",
+    "Chain",
     "Cost",
     "Deterministic",
     "Draws",

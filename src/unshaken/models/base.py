@@ -79,6 +79,7 @@ class StochasticClassifier(ABC):
     """
 
     kind: str
+    stores = False  # whether training can make states into draws
     vectorises = True  # whether vmap over draws is possible at all
     shape: tuple[int, ...] | None = None  # of one input, where draws are made for it
     input_variance: float | None = None  # of noise on every entry of the input
@@ -110,6 +111,49 @@ class StochasticClassifier(ABC):
     def divergence(self) -> Tensor:
         """KL(posterior ‖ prior) in nats, summed over all weights; 0 where there is no posterior."""
         return torch.zeros((), device=self.device)
+
+    @property
+    def members(self) -> int:
+        """How many networks are trained side by side: an objective is the mean over them."""
+        return 1
+
+    def current(self, draws: int, *, seed: int) -> Draws:
+        """What training sees of the model at this step: so many draws, or all that are trained side by side."""
+        return self.draw(draws, seed=seed)
+
+    def keep_state(self) -> None:
+        """Store where the members are now as draws, of a model that `stores`."""
+        raise NotImplementedError
+
+    def drop_diverged(self) -> list[str]:
+        """Leave out, and name, those of several members whose weights are no longer finite."""
+        return []
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        """While it is trained: draws are of what it is at this step."""
+        yield
+
+    def network(self) -> State:
+        """The tensors of its mean network, by name."""
+        state = next(iter(self.mean()))
+        return {name: state.get(name, self.fixed[name]) for name in self.net.state_dict() if name in self.fixed}
+
+    def start_at(self, state: State) -> None:
+        """Copy the tensors of a network, by name, to where training starts."""
+        raise ValueError(f"a {self.kind!r} model cannot start at the weights of another one.")
+
+    def copy_into(self, own: State, state: State) -> None:
+        """Copy the tensors of a network into `own` by name, after checking every name and shape."""
+        names = self.net.state_dict()
+        own = {name: tensor for name, tensor in own.items() if name in names}
+        for name in [*own, *state]:
+            here, there = (tuple(t[name].shape) if name in t else "nothing" for t in (own, state))
+            if here != there:
+                raise ValueError(f"a network of another architecture: {name} is {there} there, {here} here.")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
 
     @property
     def stored_kind(self) -> str:

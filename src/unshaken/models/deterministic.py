@@ -35,5 +35,8 @@ class Deterministic(StochasticClassifier):
     def variances(self) -> State:
         return {}
 
+    def start_at(self, state: State) -> None:
+        self.copy_into(self.fixed, state)
+
     def tensors(self) -> dict[str, Tensor]:
         return self.fixed

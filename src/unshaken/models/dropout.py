@@ -136,6 +136,9 @@ class Dropout(StochasticClassifier):
             for name, layer in self.layers.items()
         }
 
+    def start_at(self, state: State) -> None:
+        self.copy_into(self.fixed, state)
+
     def tensors(self) -> dict[str, Tensor]:
         masks = {f"{name}.mask{call}" for name, layer in self.layers.items() for call in range(len(layer.masks))}
         return {name: tensor for name, tensor in self.fixed.items() if name not in masks}

@@ -90,6 +90,10 @@ class MeanField(StochasticClassifier):
     def parameters(self) -> list[Tensor]:
         return [self.mean_vector, self.rho_vector]
 
+    def start_at(self, state: State) -> None:
+        """The means start there, the standard deviations where they are."""
+        self.copy_into(self.views(self.mean_vector.detach()) | dict(self.net.named_buffers()), state)
+
     def tensors(self) -> dict[str, Tensor]:
         learnt = {"mean": self.views(self.mean_vector), "rho": self.views(self.rho_vector)}
         named = {f"{kind}.{name}": tensor for kind, part in learnt.items() for name, tensor in part.items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
@@ -18,12 +19,31 @@ class Wrapper(StochasticClassifier):
     def __init__(self, model: StochasticClassifier) -> None:
         super().__init__(model.net)
         self.model, self.cost, self.vectorises, self.shape = model, model.cost, model.vectorises, model.shape
+        self.stores = model.stores
 
     def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
         return self.model.forward(x, state, training=training)
 
     def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
         return self.model.training_logits(x, draws, seed)
+
+    @property
+    def members(self) -> int:
+        return self.model.members
+
+    def keep_state(self) -> None:
+        self.model.keep_state()
+
+    def drop_diverged(self) -> list[str]:
+        return self.model.drop_diverged()
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        with self.model.moving():
+            yield
+
+    def start_at(self, state: State) -> None:
+        self.model.start_at(state)
 
     def divergence(self) -> Tensor:
         return self.model.divergence()

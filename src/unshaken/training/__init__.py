@@ -1,23 +1,44 @@
 """Training is three choices: inputs x objective x optimizer."""
 
+from collections.abc import Callable
+
 from unshaken.training.augment import AUGMENTS
-from unshaken.training.inputs import ANSWERS, INPUTS, adversarial, constant_noise, variable_noise
+from unshaken.training.generators import OVER, WAYS, langevin, wasserstein
+from unshaken.training.inputs import ANSWERS, Seen, adversarial, clean, constant_noise, variable_noise
 from unshaken.training.loop import OPTIMIZERS, Epoch, train
 from unshaken.training.noise import NOISES
 from unshaken.training.objectives import OBJECTIVES
+from unshaken.training.samplers import FORMS, SGLD, SGAdaLD
 from unshaken.training.schedules import SCHEDULES
+
+INPUTS: dict[str, Callable[..., Seen]] = {
+    "clean": clean,
+    "adversarial": adversarial,
+    "constant_noise": constant_noise,
+    "variable_noise": variable_noise,
+    "langevin": langevin,
+    "wasserstein": wasserstein,
+}
 
 __all__ = [
     "ANSWERS",
     "AUGMENTS",
+    "FORMS",
     "INPUTS",
     "NOISES",
     "OBJECTIVES",
     "OPTIMIZERS",
+    "OVER",
     "SCHEDULES",
+    "SGLD",
+    "WAYS",
     "Epoch",
+    "SGAdaLD",
     "adversarial",
+    "clean",
     "constant_noise",
+    "langevin",
     "train",
     "variable_noise",
+    "wasserstein",
 ]

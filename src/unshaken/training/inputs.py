@@ -186,11 +186,3 @@ def argument(function: Any, word: str) -> Any:
         function = function.func
     parameter = inspect.signature(function).parameters.get(word)
     return None if parameter is None else parameter.default
-
-
-INPUTS: dict[str, Callable[..., Seen]] = {
-    "clean": clean,
-    "adversarial": adversarial,
-    "constant_noise": constant_noise,
-    "variable_noise": variable_noise,
-}

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,18 @@ from unshaken.training.augment import none
 from unshaken.training.inputs import Points, Seen, clean, points_per_input, shown
 from unshaken.training.noise import shuffled
 from unshaken.training.objectives import elbo
+from unshaken.training.samplers import SGLD, SGAdaLD, clamped_share
 from unshaken.training.schedules import constant
 from unshaken.training.self_training import with_unlabelled
 from unshaken.types import Inputs, Labels
 from unshaken.validate import check_count, check_inputs, check_not_negative
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "sgld": SGLD,
+    "sgadald": SGAdaLD,
+}
 
 Progress = Callable[[int, int, str], None]  # (done, total, note)
 
@@ -38,13 +44,16 @@ Progress = Callable[[int, int, str], None]  # (done, total, note)
 @dataclass
 class Epoch:
     """Mean loss over the epoch, in nats per example; accuracy on the first 1,000 training inputs with 10 draws; what it
-    cost: seconds, forward passes, and gradients with respect to inputs (in inputs x draws)."""
+    cost: seconds, forward passes, and gradients with respect to inputs (in inputs x draws); the share of a sampler's
+    noise variances so far that were negative and taken as zero; chains that diverged in it."""
 
     loss: float
     accuracy: float
     seconds: float
     forwards: int = 0
     gradients: int = 0
+    clamped: float = 0.0
+    diverged: list[str] = field(default_factory=list)
 
 
 def train(
@@ -59,7 +68,11 @@ def train(
     schedule: Callable[..., float] = constant,
     epochs: int = 10,
     batch_size: int = 100,
+    updates: int = 1,
+    burn_in: int | None = None,
+    thin: int = 100,
     seed: int = 0,
+    continues: StochasticClassifier | None = None,
     unlabelled: Inputs | None = None,
     teacher: StochasticClassifier | None = None,
     checkpoint: str | Path | None = None,
@@ -74,8 +87,13 @@ def train(
         model: trained in place; its network is in train mode meanwhile, and then in the modes it was in.
         x, y: (N, ...) in [0, 1] and (N,), all of them.
         augment: a function of AUGMENTS, applied to every batch, before `inputs` unless that extends the training set.
-        inputs, objective: functions of INPUTS and OBJECTIVES; optimizer: a function of the parameters.
+        inputs, objective: functions of INPUTS and OBJECTIVES.
+        optimizer: a function of the parameters, which a sampler is too; that is told `examples` and a seed.
         schedule: a function of SCHEDULES, which says what the optimizer's own learning rates are multiplied by.
+        updates: steps of the optimizer on every minibatch, with the inputs that were made for it once.
+        burn_in: of a chain, minibatches after which its state is stored, and again after every `thin` of them; without
+            it the draws are where the chains end.
+        continues: a model whose mean network is where training starts.
         unlabelled, teacher: further inputs (M, ...), and the model that labels them, see `training/self_training.py`.
         checkpoint: a file; it must be of the same training.
         progress: called as (steps done, steps in all, "loss ..., accuracy ...").
@@ -85,44 +103,92 @@ def train(
     check_inputs(x, y)
     check_count("epochs", epochs)
     check_count("batch_size", batch_size)
+    check_count("updates", updates)
     shares = learning_rates(schedule, epochs)
-    rule = optimizer(model.parameters())
+    x, y, members = with_unlabelled(x, y, unlabelled, teacher, seed)
+    passes, see = points_per_input(inputs), shown(inputs)
+    steps = passes * math.ceil(len(members) / batch_size)
+    stores = _when_to_store(model, burn_in, thin, epochs * steps)
+    if continues is not None:
+        model.start_at(continues.network())
+    told = {"examples": len(x), "seed": derive(seed, "sampler")}
+    known = inspect.signature(optimizer).parameters
+    rule = optimizer(model.parameters(), **{word: value for word, value in told.items() if word in known})
     rates = [group["lr"] for group in rule.param_groups]
     history = _resume(model, rule, checkpoint) if checkpoint and Path(checkpoint).exists() else []
     if len(history) > epochs:
         raise ValueError(f"{checkpoint} has {len(history)} epochs behind it, more than the {epochs} asked for.")
-    x, y, members = with_unlabelled(x, y, unlabelled, teacher, seed)
-    passes, see = points_per_input(inputs), shown(inputs)
-    compares = "before" in inspect.signature(objective).parameters
-    steps = passes * math.ceil(len(members) / batch_size)
     for epoch in range(len(history), epochs):
         for group, rate in zip(rule.param_groups, rates, strict=True):
             group["lr"] = rate * shares[epoch]
-        started, total, before = time.perf_counter(), 0.0, replace(model.cost)
-        with mode(model.net, training=True):
+        started, total, before, diverged = time.perf_counter(), 0.0, replace(model.cost), list[str]()
+        with mode(model.net, training=True), model.moving():
             for step, points in enumerate(minibatches(members, passes, batch_size, seed, epoch)):
                 now, at = derive(seed, "train", epoch, step), points.place
                 change = partial(augment, seed=derive(seed, "augment", epoch, step))
                 seen = see(model, x[at], y[at], points, change, now)
-                if compares and step == 0:
+                if step == 0:
                     check_before(objective, seen)
-                more = {"before": seen.before} if compares else {}
-                loss = objective(model, seen.x, seen.y, examples=len(x), seed=now, **more)
-                value = float(loss.detach())
-                _check_loss(value, epoch, step)
-                rule.zero_grad()
-                loss.backward()
-                rule.step()
-                total += value * len(at)
+                value, lost = _learn(model, rule, objective, seen, updates, len(x), now)
+                _check_loss(value, lost, f"epoch {epoch + 1}, step {step + 1}")
+                diverged += [f"{name} in epoch {epoch + 1}, step {step + 1}" for name in lost]
+                total += 0 if lost else value * len(at)
+                if (done := epoch * steps + step + 1) in stores:
+                    model.keep_state()
                 if progress is not None:
-                    progress(epoch * steps + step + 1, epochs * steps, _note(value, history))
-        right = predict(model, x[:1000], model.draw(10, seed=derive(seed, "accuracy"))).argmax(-1) == y[:1000]
+                    progress(done, epochs * steps, _note(value, history))
+        with model.moving():
+            right = predict(model, x[:1000], model.draw(10, seed=derive(seed, "accuracy"))).argmax(-1) == y[:1000]
         cost = (model.cost.forwards - before.forwards, model.cost.gradients - before.gradients)
         seconds, points_seen = time.perf_counter() - started, passes * len(members)
-        history.append(Epoch(total / points_seen, float(right.float().mean()), seconds, *cost))
+        score = float(right.float().mean())
+        history.append(Epoch(total / points_seen, score, seconds, *cost, clamped_share(rule), diverged))
         if checkpoint is not None:
             _save(model, rule, history, Path(checkpoint))
     return history
+
+
+def _learn(
+    model: StochasticClassifier,
+    rule: Optimizer,
+    objective: Callable[..., Tensor],
+    seen: Seen,
+    updates: int,
+    examples: int,
+    seed: int,
+) -> tuple[float, list[str]]:
+    """(mean loss, names of members that diverged) of some steps of the optimizer on one minibatch.
+
+    The loss is a mean over members: times their number, each has the gradient that it would have alone.
+    """
+    more = {"before": seen.before} if "before" in inspect.signature(objective).parameters else {}
+    values, lost = list[float](), list[str]()
+    for update in range(updates):
+        own = derive(seed, "update", update) if update else seed
+        loss = objective(model, seen.x, seen.y, examples=examples, seed=own, **more)
+        values.append(float(loss.detach()))
+        if model.members == 1 and not math.isfinite(values[-1]):
+            break
+        rule.zero_grad()
+        (loss * model.members if model.members > 1 else loss).backward()
+        rule.step()
+        lost += model.drop_diverged()
+        if model.members == 0:
+            raise ValueError("all chains have diverged: a lower learning rate is the usual cure.")
+    return sum(values) / len(values), lost
+
+
+def _when_to_store(model: StochasticClassifier, burn_in: int | None, thin: int, steps: int) -> range:
+    """The numbers of minibatches after which the state of a chain is stored."""
+    if burn_in is None:
+        return range(0)
+    check_count("burn_in", burn_in)
+    check_count("thin", thin)
+    if burn_in > steps:
+        raise ValueError(f"burn_in must be at most the {steps} minibatches of this training; got {burn_in}.")
+    if not model.stores:
+        raise ValueError(f"a {model.kind!r} model stores no states: burn_in is for a 'chain'.")
+    return range(burn_in, steps + 1, thin)
 
 
 def minibatches(members: Tensor, passes: int, batch_size: int, seed: int, epoch: int) -> Iterator[Points]:
@@ -142,7 +208,8 @@ def check_before(objective: Callable[..., Tensor], seen: Seen) -> None:
     """An objective that compares inputs before and after an attack needs inputs that an attack makes."""
     if seen.before is None and "before" in inspect.signature(objective).parameters:
         raise ValueError(
-            "the objective compares inputs before and after an attack: it needs inputs of kind 'adversarial'."
+            "the objective looks at inputs before and after they are moved: it needs inputs of kind 'adversarial', "
+            "'langevin' or 'wasserstein'."
         )
 
 
@@ -158,11 +225,10 @@ def _note(loss: float, history: list[Epoch]) -> str:
     return f"loss {loss:.3f}" + (f", accuracy {history[-1].accuracy:.3f}" if history else "")
 
 
-def _check_loss(loss: float, epoch: int, step: int) -> None:
-    if not math.isfinite(loss):
-        raise ValueError(
-            f"the loss became {loss} in epoch {epoch + 1}, step {step + 1}: a lower learning rate is the usual cure."
-        )
+def _check_loss(loss: float, lost: list[str], where: str) -> None:
+    """A loss is finite, but for that of a chain that was left out because of it."""
+    if not math.isfinite(loss) and not lost:
+        raise ValueError(f"the loss became {loss} in {where}: a lower learning rate is the usual cure.")
 
 
 def _save(model: StochasticClassifier, rule: Optimizer, history: list[Epoch], path: Path) -> None:

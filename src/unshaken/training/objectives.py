@@ -19,7 +19,7 @@ def cross_entropy(
     """Empirical risk: the mean over batch and draws of −log p_s(y|x)."""
     check_count("draws", draws)
     logits = model.training_logits(x, draws, seed)
-    return F.cross_entropy(logits.flatten(0, 1), y.repeat(draws))
+    return F.cross_entropy(logits.flatten(0, 1), y.repeat(len(logits)))
 
 
 def elbo(
@@ -62,8 +62,8 @@ def mixture(
     weight = 1 / examples if kl_weight is None else kl_weight
     check_not_negative("kl_weight", weight)
     logits = model.training_logits(x, draws, seed)
-    likelihood = -F.cross_entropy(logits.flatten(0, 1), y.repeat(draws), reduction="none").view(draws, -1)
-    return math.log(draws) - likelihood.logsumexp(0).mean() + weight * model.divergence()
+    likelihood = -F.cross_entropy(logits.flatten(0, 1), y.repeat(len(logits)), reduction="none").view(len(logits), -1)
+    return math.log(len(logits)) - likelihood.logsumexp(0).mean() + weight * model.divergence()
 
 
 def trades(
@@ -86,8 +86,32 @@ def trades(
     check_count("draws", draws)
     check_not_negative("beta", beta)
     natural, attacked = (model.training_logits(part, draws, seed).flatten(0, 1) for part in (before, x))
+    y = y.repeat(len(natural) // len(y))
     gap = F.kl_div(attacked.log_softmax(-1), natural.log_softmax(-1), reduction="batchmean", log_target=True)
-    return F.cross_entropy(natural, y.repeat(draws)) + beta * gap
+    return F.cross_entropy(natural, y) + beta * gap
+
+
+def with_clean(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    before: Inputs,
+    examples: int,
+    seed: int,
+    draws: int = 1,
+    rho: float = 1.0,
+    halved: bool = True,
+) -> Tensor:
+    """Cross-entropy of the clean inputs and of what was made of them: CE(x0) + ρ · CE(x), or half of that.
+
+    x0 is `before`, what the inputs were before an attack or a generator moved them.
+    Source: Goodfellow et al. (2015) with halves; the code of Ye & Zhu, "Bayesian adversarial learning" (2018).
+    """
+    check_not_negative("rho", rho)
+    natural, moved = (cross_entropy(model, part, y, examples=examples, seed=seed, draws=draws) for part in (before, x))
+    total = natural + rho * moved
+    return total / 2 if halved else total
 
 
 OBJECTIVES: dict[str, Callable[..., Tensor]] = {
@@ -95,4 +119,5 @@ OBJECTIVES: dict[str, Callable[..., Tensor]] = {
     "elbo": elbo,
     "mixture": mixture,
     "trades": trades,
+    "with_clean": with_clean,
 }

@@ -1,0 +1,157 @@
+"""Markov chains: copies of a network that are trained side by side, and the states they went through."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from unshaken.models.base import StochasticClassifier, own_copy
+from unshaken.models.draws import Draws, derive, generator
+from unshaken.types import Inputs, Logits, State
+from unshaken.validate import check_count
+
+
+class Chain(StochasticClassifier):
+    """A classifier whose draws are stored states of Markov chains; every chain is a network of its own.
+
+    All chains start at the network's own weights, so it is their samplers (and dropout masks) that lead them apart. In
+    training they see the same inputs, none sees another's gradient, and a chain is the same however many others there
+    are. Draws are the states that `keep_state` stored (training with `burn_in`), or else where the chains are now: of M
+    states, draws 0 to M − 1 are each of them once, in an order of the seed's, and so on in turns. The mean network is
+    at their mean. Weights and buffers (BatchNorm statistics) belong to the chain; the user's network is copied.
+
+    A chain whose weights are no longer finite is left out from then on (`drop_diverged`).
+
+    Args:
+        chains: how many.
+        vectorised: one pass for all chains in training (vmap) in place of a loop; by default on GPUs. Not for networks
+            with BatchNorm.
+
+    Source: Ye & Zhu, "Bayesian adversarial learning" (2018), algorithm 1: the end points of the chains.
+    """
+
+    kind = "chain"
+    stores = True
+
+    def __init__(self, net: nn.Module, *, chains: int = 5, vectorised: bool | None = None) -> None:
+        check_count("chains", chains)
+        super().__init__(own_copy(net))
+        counts = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.net.modules())
+        if vectorised and counts:
+            raise ValueError("chains of a network with BatchNorm cannot be vectorised: set vectorised to false.")
+        self.vectorised = False if counts else vectorised
+        self.positions = [self._copy(self.fixed) for _ in range(chains)]
+        self.alive = torch.ones(chains, dtype=torch.bool)
+        self.stored: list[State] = []
+        self.underway = False
+
+    def _copy(self, state: State) -> State:
+        """The same tensors anew; weights, where the network's are, are to be trained."""
+        return {name: t.detach().clone().requires_grad_(self.fixed[name].requires_grad) for name, t in state.items()}
+
+    @property
+    def members(self) -> int:
+        return int(self.alive.sum())
+
+    def living(self) -> list[State]:
+        """Where each chain is that has not diverged."""
+        return list(itertools.compress(self.positions, self.alive.tolist()))
+
+    def states(self) -> list[State]:
+        """What the draws are: the stored states, or where the chains are now, in training or where none is stored."""
+        return self.stored if self.stored and not self.underway else [_snapshot(state) for state in self.living()]
+
+    def sampler(self) -> Callable[[int, int], State]:
+        states = self.states()
+
+        def sample(seed: int, index: int) -> State:
+            turn, place = divmod(index, len(states))
+            order = torch.randperm(len(states), generator=generator(seed, turn))
+            return states[int(order[place])]
+
+        return sample
+
+    def current(self, draws: int, *, seed: int) -> Draws:
+        return self.draw(self.members, seed=seed)
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        self.underway = True
+        try:
+            yield
+        finally:
+            self.underway = False
+
+    def mean(self) -> Draws:
+        states = self.states()
+        state = {
+            name: torch.stack([s[name] for s in states]).mean(0) if first.is_floating_point() else first
+            for name, first in states[0].items()
+        }
+        return Draws(lambda s: state, (0,), None, self.kind, (state,))
+
+    def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
+        """Logits (S, B, K) of every chain where it is now, whatever `draws` is; each has dropout masks of its own."""
+        living = self.living()
+        with torch.random.fork_rng([x.device] if x.device.type == "cuda" else [], enabled=self.drops):
+            if x.device.type != "cpu" if self.vectorised is None else self.vectorised:
+                if self.drops:
+                    torch.manual_seed(derive(seed, "dropout"))
+                stacked = {name: torch.stack([state[name] for state in living]) for name in living[0]}
+                self.cost.forwards += (len(living) - 1) * len(x)
+                return vmap(lambda state: self.forward(x, state, training=True), randomness="different")(stacked)
+            return torch.stack([self._own_logits(x, state, derive(seed, "dropout", s)) for s, state in self.numbered()])
+
+    def numbered(self) -> list[tuple[int, State]]:
+        """(number, where it is) of each chain that has not diverged."""
+        return list(itertools.compress(enumerate(self.positions), self.alive.tolist()))
+
+    def _own_logits(self, x: Inputs, state: State, seed: int) -> Tensor:
+        if self.drops:
+            torch.manual_seed(seed)
+        return self.forward(x, state, training=True)
+
+    def keep_state(self) -> None:
+        self.stored += [_snapshot(state) for state in self.living()]
+
+    def drop_diverged(self) -> list[str]:
+        weights = [[t.detach().sum() for t in state.values() if t.requires_grad] for state in self.living()]
+        finite = torch.stack([torch.stack(sums).sum() for sums in weights]).isfinite().tolist()
+        lost = [number for (number, _), fine in zip(self.numbered(), finite, strict=True) if not fine]
+        self.alive[lost] = False
+        self._freeze_dead()
+        return [f"chain {number + 1}" for number in lost]
+
+    def _freeze_dead(self) -> None:
+        for state in itertools.compress(self.positions, (~self.alive).tolist()):
+            for tensor in state.values():
+                tensor.requires_grad_(False)
+
+    def start_at(self, state: State) -> None:
+        for position in self.positions:
+            self.copy_into(position, state)
+
+    def parameters(self) -> list[Tensor]:
+        return [tensor for state in self.positions for tensor in state.values() if tensor.requires_grad]
+
+    def tensors(self) -> dict[str, Tensor]:
+        named = {f"chain{s}.{name}": t for s, state in enumerate(self.positions) for name, t in state.items()}
+        stored = {f"stored{s}.{name}": t for s, state in enumerate(self.stored) for name, t in state.items()}
+        return {**named, **stored, "alive": self.alive}
+
+    def fill(self, found: dict[str, Tensor], kind: str, where: str) -> None:
+        """As of any model, but a file may hold any number of stored states."""
+        count = len({name.split(".")[0] for name in found if name.startswith("stored")})
+        self.stored = [_snapshot(self.fixed) for _ in range(count)]
+        super().fill(found, kind, where)
+        self._freeze_dead()
+
+
+def _snapshot(state: State) -> State:
+    """The same tensors, which nothing that comes later changes."""
+    return {name: tensor.detach().clone() for name, tensor in state.items()}

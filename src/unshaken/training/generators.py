@@ -1,0 +1,158 @@
+"""Data generators: rules that move the training inputs themselves, by gradients of the loss and at a cost.
+
+Unlike an attack they have no ball: what keeps an input near is a cost of the distance, α‖x̃ − x‖².
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from unshaken.attacks import LOSSES, input_gradient
+from unshaken.errors import lookup, unknown
+from unshaken.models import Draws, StochasticClassifier, derive
+from unshaken.models.base import mode
+from unshaken.models.draws import generator
+from unshaken.training.inputs import Seen
+from unshaken.types import Inputs, Labels, Loss
+from unshaken.validate import check_count, check_not_negative, check_positive
+
+
+class Way(NamedTuple):
+    """What a generator moves: it starts at `still`, gives inputs by `moved(x, v)`, and costs `cost(v)`, (B,)."""
+
+    told: str
+    still: Callable[[Inputs], Tensor]
+    moved: Callable[[Inputs, Tensor], Inputs]
+    cost: Callable[[Tensor], Tensor]
+
+
+WAYS: dict[str, Way] = {
+    "pixels": Way(
+        told="every number of the input, at the cost of the squared Euclidean distance",
+        still=torch.zeros_like,
+        moved=lambda x, v: x + v,
+        cost=lambda v: v.flatten(1).square().sum(1),
+    ),
+}
+OVER = ("sum", "mean")
+
+
+def langevin(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    seed: int,
+    step_size: float,
+    cost: float,
+    steps: int = 15,
+    temperature: float = 1e-5,
+    decay: float = 1.0,
+    chains: int = 1,
+    over: str = "sum",
+    loss: str | Loss = "mean_cross_entropy",
+    draws: int = 1,
+    way: str = "pixels",
+    clip: bool = False,
+) -> Seen:
+    """BAL's data generator: x̃ ~ exp(Σ_s ℓ(x̃; θ_s) − α Σ_s ‖x̃ − x‖²), by Langevin dynamics from x.
+
+    x̃ ← x̃ + η_j Σ_s ∂/∂x̃ [ℓ(x̃; θ_s) − α‖x̃ − x‖²] + N(0, 2 η_j T), with the θ_s of all chains that are trained side
+    by side as they are at this step. Each of M steps has noise of its own. The network is in eval mode.
+
+    Args:
+        step_size: η of the first step, for the loss of one input; cost: α.
+        steps: M. temperature: T.
+        decay: η_j = η · decay^(j−1).
+        chains: x̃ of every input, S_x̃; the learner sees all of them.
+        over: "sum" or "mean" of the model's chains s. A sum moves inputs further the more chains there are.
+        loss: ℓ, of LOSSES; it is asked with all chains at once, so it should be a mean over them.
+        draws: of a model without chains, how many of its draws take their place.
+        way: of WAYS, what is moved: "pixels", or a "flow" of them.
+        clip: keep x̃ in [0, 1].
+
+    Source: Ye & Zhu, "Bayesian adversarial learning" (2018), eq. 6 and 8, with the signs that make x̃ a draw of eq. 6.
+    """
+    check_positive("step_size", step_size)
+    for word, value in (("cost", cost), ("temperature", temperature), ("decay", decay)):
+        check_not_negative(word, value)
+    check_count("steps", steps)
+    check_count("chains", chains)
+    if over not in OVER:
+        raise unknown("over", over, OVER)
+    objective, moves = lookup("loss", loss, LOSSES), lookup("way", way, WAYS)
+    now = model.current(draws, seed=derive(seed, "langevin")).keep()
+    times = len(now) if over == "sum" else 1
+    origin, labels = x.repeat(chains, *[1] * (x.dim() - 1)), y.repeat(chains)
+    rng = generator(derive(seed, "langevin noise"), 0, x.device)
+    v = moves.still(origin)
+    with mode(model.net, training=False):
+        for step in range(steps):
+            size = step_size * decay**step
+            v = v + size * times * _ascent(model, origin, labels, v, now, objective, moves, cost, clip)
+            if temperature > 0:
+                v += torch.empty_like(v).normal_(generator=rng).mul_((2 * size * temperature) ** 0.5)
+    return Seen(_within(moves.moved(origin, v), clip), labels, origin)
+
+
+@torch.enable_grad()
+def _ascent(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    v: Tensor,
+    draws: Draws,
+    loss: Loss,
+    way: Way,
+    cost: float,
+    clip: bool,
+) -> Tensor:
+    """∂/∂v [ℓ(x̃(v)) − α·cost(v)], by the chain rule from the gradient at x̃."""
+    v = v.detach().requires_grad_()
+    moved = _within(way.moved(x, v), clip)
+    slope = input_gradient(model, moved.detach(), y, draws, loss)
+    (along,) = torch.autograd.grad(moved, v, slope, retain_graph=False)
+    (price,) = torch.autograd.grad(way.cost(v).sum(), v)
+    return along - cost * price
+
+
+def _within(x: Inputs, clip: bool) -> Inputs:
+    return x.clamp(0, 1) if clip else x
+
+
+def wasserstein(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    seed: int,
+    weight: float = 1.3,
+    steps: int = 15,
+    draws: int = 1,
+    loss: str | Loss = "mean_cross_entropy",
+) -> Seen:
+    """WRM: x̃ ascends w·ℓ(x̃) − ½‖x̃ − x‖², the dual of a worst case within a Wasserstein ball.
+
+    x̃ ← x + ∇ w·ℓ(x), then for t = 0, 1, …: x̃ ← x̃ + (t + 2)^-½ ∇[w·ℓ(x̃) − ½‖x̃ − x‖²], without a box.
+
+    Args:
+        weight: w = 1/(2γ) with γ the penalty of the dual; larger moves inputs further.
+        steps: of the second formula. draws: of the model, at every step the same.
+
+    Source: Sinha, Namkoong & Duchi, "Certifying some distributional robustness with principled adversarial training"
+    (2018), and its authors' code, whose settings are the defaults.
+    """
+    check_positive("weight", weight)
+    check_count("steps", steps)
+    objective = lookup("loss", loss, LOSSES)
+    now = model.current(draws, seed=derive(seed, "wasserstein")).keep()
+    with mode(model.net, training=False):
+        moved = x + weight * input_gradient(model, x, y, now, objective)
+        for step in range(steps):
+            slope = weight * input_gradient(model, moved, y, now, objective) - (moved - x)
+            moved = moved + slope / (step + 2) ** 0.5
+    return Seen(moved, y, x)

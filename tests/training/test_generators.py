@@ -1,0 +1,127 @@
+"""Data generators against densities that are known, and what the published formulas say of one step."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from oracles import LinearClassifier, raises_sentence, small_inputs, small_model, small_net
+from unshaken.models import Chain, Deterministic
+from unshaken.training import langevin, wasserstein
+
+X, Y = small_inputs()
+
+
+def flat_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """The mean over draws of the first logit: its gradient is the same everywhere on a linear model."""
+    return logits[..., 0].mean(0)
+
+
+def test_data_are_drawn_from_the_density_of_the_paper() -> None:
+    """exp(ℓ − α‖x̃ − x‖²) with ℓ = w·x̃ + b is a Gaussian around x + w/2α with variance 1/2α."""
+    net = LinearClassifier(dimensions=4)
+    x = torch.full((4000, 1, 1, 4), 0.5)
+    y = torch.zeros(4000, dtype=torch.int64)
+    seen = langevin(net, x, y, seed=1, step_size=0.02, cost=2.0, steps=150, temperature=1.0, loss=flat_loss)
+    moved = (seen.x - x).flatten(1)
+    torch.testing.assert_close(moved.mean(0), net.weight[0] / 4, atol=0.03, rtol=0)
+    torch.testing.assert_close(moved.T.cov(), torch.eye(4) / 4, atol=0.03, rtol=0)
+
+
+def test_a_temperature_is_a_factor_of_the_variance() -> None:
+    net, settings = LinearClassifier(dimensions=4), {"step_size": 0.02, "cost": 2.0, "steps": 150, "loss": flat_loss}
+    x, y = torch.full((4000, 1, 1, 4), 0.5), torch.zeros(4000, dtype=torch.int64)
+    moved = (langevin(net, x, y, seed=1, temperature=0.1, **settings).x - x).flatten(1)
+    torch.testing.assert_close(moved.var(0), torch.full((4,), 0.025), atol=0.003, rtol=0)
+
+
+def test_without_temperature_and_cost_it_ascends_the_loss() -> None:
+    model = small_model("deterministic")
+    settings = {"seed": 0, "step_size": 0.5, "cost": 0.0, "temperature": 0.0, "steps": 5, "loss": "cross_entropy"}
+    seen = langevin(model, X, Y, **settings)
+    losses = [
+        torch.nn.functional.cross_entropy(model.logits(x, model.mean())[0], Y, reduction="none") for x in (X, seen.x)
+    ]
+    assert (losses[1] > losses[0]).all()
+    assert torch.equal(seen.before, X)
+    assert torch.equal(seen.y, Y)
+
+
+def test_a_cost_keeps_data_near() -> None:
+    settings = {"seed": 0, "step_size": 0.5, "temperature": 0.0}
+    far, near = (langevin(small_model("deterministic"), X, Y, cost=cost, **settings).x for cost in (0.0, 0.5))
+    assert ((near - X).flatten(1).norm(dim=1) < (far - X).flatten(1).norm(dim=1)).all()
+
+
+def test_a_sum_over_chains_goes_as_many_times_as_far_as_their_mean() -> None:
+    model, settings = Chain(small_net(), chains=4), {"seed": 0, "cost": 0.3, "temperature": 0.0, "steps": 1}
+    moved = langevin(model, X, Y, step_size=0.01, over="sum", **settings).x - X
+    torch.testing.assert_close(moved, langevin(model, X, Y, step_size=0.04, over="mean", **settings).x - X)
+    one = langevin(Chain(small_net(), chains=1), X, Y, step_size=0.04, **settings).x - X
+    torch.testing.assert_close(moved, one)
+
+
+def test_steps_decay() -> None:
+    settings = {"seed": 0, "cost": 0.0, "temperature": 0.0, "loss": flat_loss}
+    net, x, y = LinearClassifier(dimensions=4), torch.full((1, 1, 1, 4), 0.5), torch.zeros(1, dtype=torch.int64)
+    moved = langevin(net, x, y, step_size=0.1, decay=0.5, steps=3, **settings).x - x
+    torch.testing.assert_close(moved.flatten(), 0.175 * net.weight[0])
+
+
+def test_every_input_may_have_several_chains() -> None:
+    seen = langevin(small_model("deterministic"), X, Y, seed=0, step_size=0.1, cost=0.1, chains=3, temperature=0.1)
+    assert seen.x.shape == (18, 1, 3, 4)
+    assert torch.equal(seen.y, Y.repeat(3))
+    assert torch.equal(seen.before, X.repeat(3, 1, 1, 1))
+    assert not torch.equal(seen.x[:6], seen.x[6:12])
+
+
+def test_data_may_be_kept_in_the_box() -> None:
+    settings = {"seed": 0, "step_size": 0.1, "cost": 0.1, "temperature": 1.0}
+    free, kept = (langevin(small_model("deterministic"), X, Y, clip=clip, **settings).x for clip in (False, True))
+    assert free.min() < 0
+    assert free.max() > 1
+    assert kept.min() == 0
+    assert kept.max() == 1
+
+
+def test_the_steps_of_wrm_are_those_of_its_authors() -> None:
+    net, x, y = LinearClassifier(dimensions=4), torch.full((1, 1, 1, 4), 0.5), torch.zeros(1, dtype=torch.int64)
+    g, moved = 2.0 * net.weight[0], torch.zeros(4)
+    moved = g.clone()
+    for step in range(3):
+        moved = moved + (g - moved) / (step + 2) ** 0.5
+    seen = wasserstein(net, x, y, seed=0, weight=2.0, steps=3, loss=flat_loss)
+    torch.testing.assert_close((seen.x - x).flatten(), moved)
+    assert torch.equal(seen.before, x)
+
+
+def test_a_network_in_training_is_in_eval_mode_meanwhile() -> None:
+    model = Deterministic(small_net())
+    model.net.train()
+    same = [langevin(model, X, Y, seed=0, step_size=0.1, cost=0.1, temperature=0.0).x for _ in range(2)]
+    assert torch.equal(*same)
+    assert model.net.training
+
+
+BAD = {
+    "cold": (
+        partial(langevin, step_size=1.0, cost=1.0, temperature=-1e-5),
+        "temperature must be a finite number, 0 or more",
+    ),
+    "no step": (partial(langevin, step_size=0.0, cost=1.0), "step_size must be a number above 0; got 0.0"),
+    "attracts": (partial(langevin, step_size=1.0, cost=-1.0), "cost must be a finite number, 0 or more; got -1.0"),
+    "no chains": (partial(langevin, step_size=1.0, cost=1.0, chains=0), "chains must be a whole number, 1 or more"),
+    "over": (partial(langevin, step_size=1.0, cost=1.0, over="some"), "unknown over 'some': did you mean 'sum'"),
+    "way": (partial(langevin, step_size=1.0, cost=1.0, way="pixel"), "unknown way 'pixel': did you mean 'pixels'"),
+    "no weight": (partial(wasserstein, weight=0.0), "weight must be a number above 0; got 0.0"),
+}
+
+
+@pytest.mark.parametrize(("rule", "message"), BAD.values(), ids=BAD)
+def test_bad_settings_are_answered_in_one_sentence(rule, message: str) -> None:
+    with raises_sentence(message):
+        rule(small_model("deterministic"), X, Y, seed=0)
