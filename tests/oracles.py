@@ -140,6 +140,11 @@ def plain_cw(z: Tensor, y: Tensor) -> Tensor:
     return torch.stack([max(s for k, s in enumerate(mean[b]) if k != c) - mean[b, c] for b, c in enumerate(y.tolist())])
 
 
+def plain_logit_sum(z: Tensor, y: Tensor) -> Tensor:
+    mean = sum(z) / len(z)
+    return torch.stack([sum(-s if k == c else s for k, s in enumerate(mean[b])) for b, c in enumerate(y.tolist())])
+
+
 PLAIN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": plain_cross_entropy,
     "naive_cross_entropy": plain_cross_entropy,
@@ -147,6 +152,7 @@ PLAIN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "log_error": plain_log_error,
     "margin": plain_margin,
     "cw": plain_cw,
+    "logit_sum": plain_logit_sum,
 }
 
 
@@ -213,7 +219,10 @@ def fixed(name: str, argument: str) -> object:
 
 
 # Fewer steps where an attack takes minutes by default.
-SHORT = {"spsa": {"directions": 2, "steps": 2}}
+SHORT = {
+    "spsa": {"directions": 2, "steps": 2},
+    "carlini_wagner": {"steps": 3, "search_steps": 2},
+}
 ATTACK_NORMS = [(name, norm) for name in ATTACKS for norm in NORMS if fixed(name, "norm") in (None, norm)]
 
 

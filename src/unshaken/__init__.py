@@ -40,7 +40,9 @@ _HOME = {
     "mean": "attacks",
     "moments": "attacks",
     "pgd": "attacks",
+    "one_step_cw": "attacks",
     "spsa": "attacks",
+    "carlini_wagner": "attacks",
     "transfer": "attacks",
     "transfer_set": "attacks",
     "TransferSet": "attacks",
@@ -99,6 +101,7 @@ if TYPE_CHECKING:
     )
     from unshaken.attacks import (
         TransferSet,
+        carlini_wagner,
         fgm,
         fgsm,
         ifgsm,
@@ -106,6 +109,7 @@ if TYPE_CHECKING:
         load_transfer_set,
         mean,
         moments,
+        one_step_cw,
         pgd,
         spsa,
         transfer,

@@ -85,6 +85,7 @@ COUNTS = (
     "draws",
     "reference",
     "steps",
+    "search_steps",
     "epochs",
     "repeats",
     "rounds",
@@ -103,25 +104,16 @@ COUNTS = (
     "adapt",
 )
 POSITIVE = (
-    "step_size",
-    "lr",
-    "prior_scale",
-    "initial_scale",
-    "shortest",
-    "sigma",
-    "smoothness",
-    "factor",
-    "delta",
-    "first",
-    "scale",
-    "weight",
+    *("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness", "factor", "delta"),
+    *("initial_c", "first", "scale", "weight"),
 )
 RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys((*COUNTS, "train_limit", "test_limit"), check_count),
     **dict.fromkeys(POSITIVE, check_positive),
     **dict.fromkeys(("probability", "flip", "low", "high"), check_probability),
     **dict.fromkeys(
-        ("kl_scale", "kl_weight", "size", "beta", "temperature", "cost", "decay", "rho"), check_not_negative
+        ("kl_scale", "kl_weight", "size", "beta", "temperature", "cost", "decay", "rho", "confidence"),
+        check_not_negative,
     ),
     "friction": lambda word, value: check_friction(value),
     "window": lambda word, value: check_window(value),

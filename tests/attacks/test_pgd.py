@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from oracles import CoinClassifier, LinearClassifier, raises_sentence, small_inputs, small_model, small_net
-from unshaken.attacks import LOSSES, NORMS, fgm, fgsm, ifgsm, input_gradient, mean, pgd
+from unshaken.attacks import LOSSES, NORMS, fgm, fgsm, ifgsm, input_gradient, mean, one_step_cw, pgd
 from unshaken.attacks.losses import SOFT, cw
 from unshaken.attacks.norms import STARTS
+from unshaken.attacks.pgd import UPDATES
 from unshaken.models import Deterministic, MeanField, derive, shared_draws
 from unshaken.models.draws import provenance_of
 
@@ -125,6 +126,28 @@ def test_the_loss_may_be_a_function_or_the_name_of_one_elsewhere():
     assert torch.equal(pgd(model(), X, Y, eps=0.1, loss=lambda z, y: cw(z, y), norm=NORMS["linf"], steps=1), expected)
 
 
+def test_one_step_cw_is_the_gradient_as_long_as_it_is_averaged_over_draws():
+    net = model()
+    draws = net.draw(4, seed=1)
+    x = X.clone().requires_grad_()
+    each = [z.scatter(1, Y[:, None], -z.gather(1, Y[:, None])).sum() for z in net.logits(x, draws)]
+    (gradient,) = torch.autograd.grad(sum(each) / 4, x)
+    expected = (X + gradient / 2**0.5).clamp(0, 1)
+    lengths = NORMS["l2"].size(expected - X)
+    assert lengths.std() > 0.01 * lengths.mean()
+    torch.testing.assert_close(one_step_cw(net, X, Y, eps=12**0.5, draws=draws), expected)
+    small, none = one_step_cw(net, X, Y, eps=[lengths / 2, 0.0], draws=draws)
+    assert (NORMS["l2"].size(small - X) <= lengths / 2 + 1e-9).all()
+    assert torch.equal(none, X)
+
+
+def test_the_update_by_the_gradient_leaves_the_gradient_that_was_shown_alone():
+    seen = []
+    settings = {"update": "gradient", "norm": "l2", "step_size": 0.5, "draws": 1, "steps": 2, "eps": 12**0.5}
+    x_adv = pgd(Deterministic(small_net(dtype=torch.float64)), X, Y, watch=lambda _, g: seen.append(g), **settings)
+    torch.testing.assert_close(x_adv, ((X + 0.5 * seen[0]).clamp(0, 1) + 0.5 * seen[1]).clamp(0, 1))
+
+
 # Probabilities in the place of labels.
 
 
@@ -201,7 +224,7 @@ def test_without_a_start_it_starts_at_x():
 
 @pytest.mark.parametrize("norm", NORMS)
 @random_start
-@pytest.mark.parametrize("update", ["steepest", "adam"])
+@pytest.mark.parametrize("update", UPDATES)
 def test_sizes_of_a_list_share_start_and_draws_with_single_calls(norm, start, update):
     settings = {"norm": norm, "start": start, "update": update, "draws": 3, "steps": 4}
     sizes = [0.0, 0.05, torch.linspace(0, 0.3, len(X))]

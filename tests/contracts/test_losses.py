@@ -68,7 +68,7 @@ def test_the_loss_is_larger_where_the_label_is_less_likely(name):
     assert (LOSSES[name](worse, Y) > LOSSES[name](z, Y)).all()
 
 
-@pytest.mark.parametrize("name", ["log_error", "cw"])
+@pytest.mark.parametrize("name", ["log_error", "cw", "logit_sum"])
 @pytest.mark.parametrize("gap", [40, 120])
 def test_some_losses_keep_a_gradient_of_order_1_on_saturated_logits(name, gap):
     torch.testing.assert_close(by_label(name, gap), -torch.ones(len(Y)))

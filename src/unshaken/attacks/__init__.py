@@ -2,20 +2,23 @@
 
 from collections.abc import Callable
 
+from unshaken.attacks.carlini_wagner import carlini_wagner
 from unshaken.attacks.gradient import input_gradient
 from unshaken.attacks.losses import LOSSES
 from unshaken.attacks.norms import NORMS, Norm
-from unshaken.attacks.pgd import fgm, fgsm, ifgsm, mean, moments, pgd
+from unshaken.attacks.pgd import fgm, fgsm, ifgsm, mean, moments, one_step_cw, pgd
 from unshaken.attacks.spsa import spsa
 from unshaken.attacks.transfer import TransferSet, load_transfer_set, transfer, transfer_set
 from unshaken.types import Inputs
 
 ATTACKS: dict[str, Callable[..., Inputs]] = {
+    "carlini_wagner": carlini_wagner,
     "fgm": fgm,
     "fgsm": fgsm,
     "ifgsm": ifgsm,
     "mean": mean,
     "moments": moments,
+    "one_step_cw": one_step_cw,
     "pgd": pgd,
     "spsa": spsa,
 }
@@ -26,6 +29,7 @@ __all__ = [
     "NORMS",
     "Norm",
     "TransferSet",
+    "carlini_wagner",
     "fgm",
     "fgsm",
     "ifgsm",
@@ -33,6 +37,7 @@ __all__ = [
     "load_transfer_set",
     "mean",
     "moments",
+    "one_step_cw",
     "pgd",
     "spsa",
     "transfer",

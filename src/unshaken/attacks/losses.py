@@ -84,6 +84,16 @@ def cw(logits: Logits, y: Labels) -> Tensor:
     return _others(mean, y).amax(-1) - _label(mean, y)
 
 
+def logit_sum(logits: Logits, y: Labels) -> Tensor:
+    """Sum of the other classes' mean logits, minus that of the label: Σ over c≠y of z̄_c, minus z̄_y.
+
+    No margin: its sign does not say whether the label has fallen, and a constant added to all logits changes it where
+    K is not 2. Source: the attack in the code of Ye & Zhu, "Bayesian adversarial learning" (2018), see `one_step_cw`.
+    """
+    mean = logits.mean(0)
+    return mean.sum(-1) - 2 * _label(mean, y)
+
+
 def naive_cross_entropy(logits: Logits, y: Labels) -> Tensor:
     """`cross_entropy` as the papers compute it: softmax, mean, log, in the precision of the logits.
 
@@ -111,6 +121,7 @@ LOSSES: dict[str, Callable[[Logits, Labels], Tensor]] = {
     "log_error": log_error,
     "margin": margin,
     "cw": cw,
+    "logit_sum": logit_sum,
     "naive_cross_entropy": naive_cross_entropy,
     "kl": kl,
 }

@@ -68,7 +68,8 @@ def pgd(
             largest loss is kept, judged by further draws (k, at least 20), which are no inference draws either; where
             `draws` is a scheme or a Draws object, by that.
         redraw: k fresh draws at every step, or the same ones throughout.
-        update: "steepest", the norm's own steepest step of length ν, or "adam" with learning rate ν.
+        update: "steepest", the norm's own steepest step of length ν; "adam" with learning rate ν; or "gradient", ν
+            times the gradient as long as it is.
         seed: of draws and start. Draws for inference never come from the same seed path.
         batch_size: inputs in one pass through the network; it changes memory and speed, not the result.
         places: a number for each input, on which its random start depends; by default its place in x.
@@ -90,7 +91,7 @@ def pgd(
     if start not in STARTS:
         raise unknown("start", start, STARTS)
     check_restarts(restarts, start)
-    sizes = _sizes(eps, x)  # (E, B)
+    sizes = sizes_of(eps, x)  # (E, B)
     radius = sizes.flatten()
     nu = radius * min(1.0, 2 / steps) if step_size is None else torch.full_like(radius, step_size)
 
@@ -107,7 +108,7 @@ def pgd(
                 look(step, found)
             return found
 
-        each = _draws_of_steps(model, draws, steps, redraw, own)
+        each = draws_of_steps(model, draws, steps, redraw, own)
         first = _start(x, ball, start, radius, derive(own, "start"), where)
         climb = lookup("update", update, UPDATES)(ball)
         return _ascend(gradient, _move(ball, climb, radius, nu), x.detach(), y, first, each, len(sizes))
@@ -209,7 +210,7 @@ def check_restarts(restarts: int, start: str) -> None:
         raise ValueError(f"restarts start anew: {restarts} of them need a random start, such as 'uniform', not 'none'.")
 
 
-def _sizes(eps: Eps, x: Inputs) -> Tensor:
+def sizes_of(eps: Eps, x: Inputs) -> Tensor:
     """(E, B): one row for each entry of the list (E = 1 for a single size)."""
     if isinstance(eps, Real):
         return torch.full((1, len(x)), float(eps), dtype=x.dtype, device=x.device)
@@ -222,7 +223,7 @@ def _copies(tensor: Tensor, n: int) -> Tensor:
     return tensor.repeat(n, *[1] * (tensor.dim() - 1)) if n > 1 else tensor
 
 
-def _draws_of_steps(
+def draws_of_steps(
     model: StochasticClassifier, draws: int | str | Draws, steps: int, redraw: bool, seed: int
 ) -> Iterator[Draws]:
     """The draws of each step: the next k of one set, or the same ones at all steps, kept in memory."""
@@ -265,7 +266,21 @@ def _adam(norm: Norm) -> Callable[[Tensor], Tensor]:
     return climb
 
 
-UPDATES: dict[str, Callable[[Norm], Callable[[Tensor], Tensor]]] = {"steepest": _steepest, "adam": _adam}
+def _gradient(norm: Norm) -> Callable[[Tensor], Tensor]:
+    """The gradient itself, of whatever length it has: a step is as long as the loss is steep."""
+    return torch.clone
+
+
+UPDATES: dict[str, Callable[[Norm], Callable[[Tensor], Tensor]]] = {
+    "steepest": _steepest,
+    "adam": _adam,
+    "gradient": _gradient,
+}
+
+
+def fixed_at(word: str, value: object) -> ValueError:
+    """The error for an argument that an attack fixes for good."""
+    return ValueError(f"{word} is fixed at {value!r} in this attack: use pgd to set it.")
 
 
 def _setting(doc: str, *, preferred: dict[str, Any] | None = None, **fixed: Any) -> Callable[..., Inputs]:
@@ -274,7 +289,7 @@ def _setting(doc: str, *, preferred: dict[str, Any] | None = None, **fixed: Any)
 
     def attack(model: StochasticClassifier, x: Inputs, y: Labels, **given: Any) -> Inputs:
         if clash := fixed.keys() & given.keys():
-            raise ValueError(f"{min(clash)} is fixed at {fixed[min(clash)]!r} in this attack: use pgd to set it.")
+            raise fixed_at(min(clash), fixed[min(clash)])
         return pgd(model, x, y, **own | given, **fixed)
 
     words = inspect.signature(pgd).parameters.values()
@@ -310,4 +325,17 @@ moments = _setting(
     norm="linf",
     draws="moments",
     **ONE_STEP,
+)
+one_step_cw = _setting(
+    """One-step CW-k: clip(x + ν·∇_x (Σ_{c≠y} z̄_c − z̄_y)), ν = 1/√2, with no normalisation and no size of its own.
+
+    Its strength follows the length of the gradient; eps is a ball onto which the result is projected, so that one as
+    large as the box (√(C·H·W), 28 for MNIST) leaves it as it was released.
+    Source: the code of Ye & Zhu, "Bayesian adversarial learning" (2018), after Carlini & Wagner (2017): of a distance
+    to x plus max(Σ z_y − Σ Σ_{c≠y} z_c, 0), with sums over the batch, one step down. The distance has no gradient at x.
+    Here every input has a sum of its own and none is clamped, so that one input's step depends on no other's.
+    """,
+    norm="l2",
+    loss="logit_sum",
+    **ONE_STEP | {"step_size": 2**-0.5, "update": "gradient"},
 )

@@ -28,7 +28,7 @@ def attack_name(attack: str, draws: str) -> str:
     kind, _, rest = attack.partition(" (")
     if kind == "none":
         return "clean"
-    name = kind.partition(":")[2] or kind.upper()  # one from outside the package keeps its own name
+    name = kind.partition(":")[2] or kind.upper().replace("_", "-")  # one from outside the package keeps its own name
     if draws and draws != kind:
         name += f"-{draws.upper()}"
     return f"{name} ({rest}" if rest else name
