@@ -222,6 +222,7 @@ def fixed(name: str, argument: str) -> object:
 SHORT = {
     "spsa": {"directions": 2, "steps": 2},
     "carlini_wagner": {"steps": 3, "search_steps": 2},
+    "spatial": {"steps": 2},
 }
 ATTACK_NORMS = [(name, norm) for name in ATTACKS for norm in NORMS if fixed(name, "norm") in (None, norm)]
 

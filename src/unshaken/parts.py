@@ -112,7 +112,7 @@ RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys(POSITIVE, check_positive),
     **dict.fromkeys(("probability", "flip", "low", "high"), check_probability),
     **dict.fromkeys(
-        ("kl_scale", "kl_weight", "size", "beta", "temperature", "cost", "decay", "rho", "confidence"),
+        ("kl_scale", "kl_weight", "size", "beta", "temperature", "cost", "decay", "rho", "confidence", "flow_weight"),
         check_not_negative,
     ),
     "friction": lambda word, value: check_friction(value),

@@ -98,7 +98,8 @@ def test_a_perturbation_larger_than_the_box_is_refused_also_where_no_batch_is_re
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_can_be_trained_with(name):
-    assert (attacked(attack=partial(ATTACKS[name], **SHORT.get(name, {}))) - X).abs().max() <= 0.1 + 1e-6
+    seen = attacked(attack=partial(ATTACKS[name], **SHORT.get(name, {})))
+    assert (seen - X).abs().max() <= (1 if name == "spatial" else 0.1) + 1e-6  # that one's size is of displacements
 
 
 def test_the_attack_leads_away_from_the_labels_or_from_what_the_model_says():

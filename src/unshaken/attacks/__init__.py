@@ -7,6 +7,7 @@ from unshaken.attacks.gradient import input_gradient
 from unshaken.attacks.losses import LOSSES
 from unshaken.attacks.norms import NORMS, Norm
 from unshaken.attacks.pgd import fgm, fgsm, ifgsm, mean, moments, one_step_cw, pgd
+from unshaken.attacks.spatial import spatial
 from unshaken.attacks.spsa import spsa
 from unshaken.attacks.transfer import TransferSet, load_transfer_set, transfer, transfer_set
 from unshaken.types import Inputs
@@ -20,6 +21,7 @@ ATTACKS: dict[str, Callable[..., Inputs]] = {
     "moments": moments,
     "one_step_cw": one_step_cw,
     "pgd": pgd,
+    "spatial": spatial,
     "spsa": spsa,
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "moments",
     "one_step_cw",
     "pgd",
+    "spatial",
     "spsa",
     "transfer",
     "transfer_set",

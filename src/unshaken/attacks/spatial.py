@@ -1,0 +1,146 @@
+"""Spatial attack: pixels stay what they are and move a little, along a smooth field of displacements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from unshaken.attacks.gradient import input_gradient
+from unshaken.attacks.losses import LOSSES
+from unshaken.attacks.norms import NORMS
+from unshaken.attacks.pgd import UPDATES, Watch, draws_of_steps, fixed_at, sizes_of
+from unshaken.errors import lookup
+from unshaken.models import Draws, StochasticClassifier
+from unshaken.models.draws import Provenance, remember
+from unshaken.types import Eps, Inputs, Labels, Loss
+from unshaken.validate import check_count, check_eps, check_inputs, check_not_negative, check_positive
+
+ROUND = 1e-4  # of the side: below this a difference of neighbours costs its square, so that equal ones have a gradient
+
+
+def spatial(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    eps: Eps,
+    norm: str = "flow",
+    loss: str | Loss = "cw",
+    draws: int | str | Draws = 10,
+    steps: int = 20,
+    step_size: float | None = None,
+    flow_weight: float = 0.05,
+    redraw: bool = True,
+    seed: int = 0,
+    batch_size: int = 256,
+    watch: Watch | None = None,
+) -> Inputs:
+    """SPATIAL-k: max over flows f of loss(warp(x, f)) − weight·flow_cost(f), |f| ≤ eps, by Adam from f = 0.
+
+    Args:
+        x: images (B, C, H, W) in [0, 1].
+        eps: the largest displacement along each axis, as a share of the side: eps 0.05 is 1.4 pixels of 28. No size
+            of the change of pixels: rows have no norm, but the word "flow" in its place.
+        step_size: Adam's learning rate, as a share of the side; by default 2·eps/steps, and eps for one step.
+        flow_weight: how much a flow that is not smooth costs, in the scale of the loss.
+        redraw: k fresh draws at every step, or the same ones throughout.
+        watch: called with (step, gradient of the loss in the flow) before each step; the gradient is (N, 2, H, W), N
+            being B or E·B.
+
+    The rest is as in `pgd`. Source: Xiao et al., "Spatially transformed adversarial examples" (2018), eq. 1 to 4; they
+    bound no displacement, take flows in pixels and L-BFGS. Their weight 0.05 is 0.05·H of ours, as flows are shares.
+    """
+    if norm != "flow":
+        raise fixed_at("norm", "flow")
+    objective = lookup("loss", loss, LOSSES)
+    check_inputs(x, y)
+    check_images(x)
+    check_eps(eps, len(x))
+    check_count("steps", steps)
+    check_count("batch_size", batch_size)
+    check_not_negative("flow_weight", flow_weight)
+    if step_size is not None:
+        check_positive("step_size", step_size)
+    x, sizes, used = x.detach(), sizes_of(eps, x), list[Provenance]()
+    reach = sizes.view(-1, 1, 1, 1)
+    nu = reach * min(1.0, 2 / steps) if step_size is None else step_size
+    climb, flow, copies = UPDATES["adam"](NORMS["linf"]), x.new_zeros(len(x), 2, *x.shape[2:]), len(sizes)
+    for step, now in enumerate(draws_of_steps(model, draws, steps, redraw, seed)):
+        slope = _flow_slope(model, x, flow, y, now, objective, batch_size)
+        if watch is not None:
+            watch(step, slope)
+        used.append(now.provenance)
+        if step == 0:  # all sizes are still at x: its gradient serves them all
+            x, flow, slope = (part.repeat(copies, 1, 1, 1) for part in (x, flow, slope))
+            y = y.repeat(copies)
+        uphill = slope - flow_weight * _gradient(flow_cost, flow)
+        flow = (flow + nu * climb(uphill)).clamp(-reach, reach)
+    x_adv = warp(x, flow).view(*sizes.shape, *x.shape[1:])
+    return remember(x_adv if isinstance(eps, list | tuple) else x_adv[0], used)
+
+
+vars(spatial)["keywords"] = {"norm": "flow"}  # what is fixed, as in settings of `pgd`: recipes and reports ask
+
+
+def warp(x: Inputs, flow: Tensor) -> Inputs:
+    """Images (B, C, H, W) whose pixel (i, j) is that of x at (i + H·flow_0, j + W·flow_1), bilinear: same shape.
+
+    `flow` is (B, 2, H, W): displacements down and to the right as shares of the side. Positions outside the image are
+    those at its edge. A flow of zero gives x back exactly, and results never leave the range of x. Differentiable in
+    both; at a pixel itself the derivative is the one of the next pixels below and to the right.
+    Source: Jaderberg et al., "Spatial transformer networks" (2015), eq. 5.
+    """
+    height, width = x.shape[2:]
+    down, right = torch.arange(height, device=x.device)[:, None], torch.arange(width, device=x.device)
+    i, j = down + height * flow[:, 0], right + width * flow[:, 1]  # (B, H, W)
+    (top, bottom, lower), (left, other, righter) = _between(i, height), _between(j, width)
+
+    def pixels(rows: Tensor, columns: Tensor) -> Tensor:
+        place = (rows * width + columns).flatten(1)[:, None].expand(-1, x.shape[1], -1)
+        return x.flatten(2).gather(2, place).view(x.shape)
+
+    above, below = ((1 - righter) * pixels(row, left) + righter * pixels(row, other) for row in (top, bottom))
+    return (1 - lower) * above + lower * below
+
+
+def _between(position: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(the pixels before and after each position (B, H, W), the share of the latter (B, 1, H, W))."""
+    position = position.clamp(0, length - 1)
+    before = position.detach().floor().clamp_max(max(length - 2, 0))
+    share = position - before
+    return before.long(), (before + 1).clamp_max(length - 1).long(), share[:, None]
+
+
+def flow_cost(flow: Tensor) -> Tensor:
+    """How far a flow (B, 2, H, W) is from smooth: Σ over pixels p and their neighbours q of ‖f_p − f_q‖, (B,).
+
+    Every pixel has up to four neighbours, so each pair counts twice. ‖d‖ is √(‖d‖² + r²) − r with r = 10⁻⁴, which has a
+    gradient at zero; a constant flow costs nothing. Units are those of the flow.
+    Source: Xiao et al., "Spatially transformed adversarial examples" (2018), eq. 4.
+    """
+    steps = (flow.diff(dim=2), flow.diff(dim=3))
+    return 2 * torch.stack([((d.square().sum(1) + ROUND**2).sqrt() - ROUND).flatten(1).sum(1) for d in steps]).sum(0)
+
+
+def _flow_slope(
+    model: StochasticClassifier, x: Inputs, flow: Tensor, y: Labels, draws: Draws, loss: Loss, batch_size: int
+) -> Tensor:
+    """∇_flow loss(warp(x, flow)): the gradient in the warped images, led back through the warp."""
+    at_pixels = input_gradient(model, warp(x, flow), y, draws, loss, batch_size=batch_size)
+    return _gradient(lambda flow: warp(x, flow) * at_pixels, flow)
+
+
+@torch.enable_grad()
+def _gradient(function: Callable[[Tensor], Tensor], flow: Tensor) -> Tensor:
+    """The gradient of the sum of what a function makes of flows."""
+    flow = flow.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(function(flow).sum(), flow)
+    return gradient
+
+
+def check_images(x: Inputs) -> None:
+    """Images with rows and columns to move along."""
+    if x.dim() != 4:
+        raise ValueError(f"a spatial attack moves pixels of images (B, C, H, W); got {(*x.shape,)}.")
