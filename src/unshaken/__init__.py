@@ -19,8 +19,10 @@ _HOME = {
     "mlp": "networks",
     "small_cnn": "networks",
     "lenet": "networks",
+    "dropout_cnn": "networks",
     "wide_resnet": "networks",
     "resnet18": "networks",
+    "stn": "networks",
     "Draws": "models",
     "StochasticClassifier": "models",
     "Deterministic": "models",
@@ -135,7 +137,7 @@ if TYPE_CHECKING:
         StochasticClassifier,
         load_draws,
     )
-    from unshaken.networks import lenet, mlp, resnet18, small_cnn, wide_resnet
+    from unshaken.networks import dropout_cnn, lenet, mlp, resnet18, small_cnn, stn, wide_resnet
     from unshaken.predict import predict
     from unshaken.report import report
     from unshaken.statistics import Interval, accuracy, difference

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unshaken.validate import check_count, check_not_negative, check_positive
 
@@ -68,14 +69,51 @@ def lenet(shape: Shape, classes: int, *, widths: Sequence[int] = (32, 64), dense
     )
 
 
-def _check_convolutions(name: str, shape: Shape, widths: Sequence[int], *, smallest: int) -> None:
-    """Widths of two convolutions, and images that are large enough for them."""
-    if len(widths) != 2:
-        raise ValueError(f"{name} has two convolutions, so widths must be two numbers; got {list(widths)}.")
+def dropout_cnn(
+    shape: Shape, classes: int, *, widths: Sequence[int] = (32, 32), dense: int = 64, dropout: float = 0.5
+) -> nn.Sequential:
+    """Twice 3x3 convolution with padding 1 → ReLU → max-pool 2, then dropout → dense → ReLU → dense.
+
+    `dropout` is the probability of a zero; at 0 there is no dropout layer.
+
+    Source: Ye & Zhu, "Bayesian adversarial learning" (2018), section 5.1, for MNIST. The padding, the width of the
+    first dense layer and the probability are those of the authors' code
+    (github.com/PKUAI26/Bayesian-Adversarial-Learning).
+    """
+    _check_convolutions("dropout_cnn", shape, widths, smallest=4)
+    check_count("dense", dense)
+    first, second = widths
+    return nn.Sequential(
+        nn.Conv2d(shape[0], first, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(first, second, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        *_dropout(dropout),
+        nn.Linear(second * (shape[1] // 4) * (shape[2] // 4), dense),
+        nn.ReLU(),
+        nn.Linear(dense, classes),
+    )
+
+
+def _check_convolutions(name: str, shape: Shape, widths: Sequence[int], *, smallest: int, count: int = 2) -> None:
+    """Widths of `count` convolutions, and images that are large enough for them."""
+    if len(widths) != count:
+        word = {2: "two", 3: "three"}[count]
+        raise ValueError(f"{name} has {word} convolutions, so widths must be {word} numbers; got {list(widths)}.")
     for width in widths:
         check_count("every width", width)
     if min(shape[1:]) < smallest:
         raise ValueError(f"{name} needs images of {smallest} x {smallest} or more; got {shape[1]} x {shape[2]}.")
+
+
+def _dropout(probability: float, kind: type[nn.Module] = nn.Dropout) -> list[nn.Module]:
+    """A dropout layer, or none where nothing is dropped."""
+    if not 0 <= probability < 1:
+        raise ValueError(f"dropout must be a number from 0 to below 1; got {probability!r}.")
+    return [kind(probability)] if probability else []
 
 
 class Normalise(nn.Module):
@@ -142,8 +180,6 @@ def wide_resnet(
         raise ValueError(
             f"the depth of wide_resnet must be 6n + 4, such as {' or '.join(map(str, valid))}; got {depth}."
         )
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be a number from 0 to below 1; got {dropout!r}.")
     layers: list[nn.Module] = [Normalise(shape[0], mean, std), nn.Conv2d(shape[0], 16, 3, padding=1)]
     channels = 16
     for group, stride in enumerate((1, 2, 2)):
@@ -165,7 +201,7 @@ def _wide_block(inputs: int, outputs: int, stride: int, dropout: float) -> Resid
         nn.BatchNorm2d(inputs),
         nn.ReLU(),
         nn.Conv2d(inputs, outputs, 3, padding=1),
-        *([nn.Dropout(dropout)] if dropout else []),
+        *_dropout(dropout),
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
         nn.Conv2d(outputs, outputs, 3, stride, padding=1),
@@ -213,10 +249,89 @@ def _head(shape: Shape, halvings: int, channels: int, classes: int) -> tuple[nn.
     return nn.AvgPool2d((left[0], left[1])), nn.Flatten(), nn.Linear(channels, classes)
 
 
+class SpatialTransformer(nn.Module):
+    """x (B, C, H, W) seen through an affine map for each image, which `localisation` predicts: (B, C, H, W) → (B, 6).
+
+    With its six numbers as the rows of [A | b], the output at the place p is x at Ap + b: bilinear between pixels,
+    zero outside the image. Places are (column, row) from −1 to 1, the centres of the outermost pixels
+    (`align_corners=True`: PyTorch 0.4, in which the authors of `stn` wrote it, knows nothing else). A GPU adds up the
+    gradients of pixels in no fixed order, so results there are the same but for rounding.
+
+    Source: Jaderberg et al., "Spatial transformer networks" (2015).
+    """
+
+    def __init__(self, localisation: nn.Module) -> None:
+        super().__init__()
+        self.localisation = localisation
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.localisation(x).unflatten(1, (2, 3))
+        identity = torch.eye(2, 3, dtype=x.dtype, device=x.device).unsqueeze(0)
+        # of one image: for maps that differ between draws affine_grid falls back to a loop under vmap (torch 2.13)
+        places = F.affine_grid(identity, [1, 1, *x.shape[2:]], align_corners=True)
+        moved = places.flatten(1, 2) @ maps[..., :2].mT + maps[..., 2].unsqueeze(1)
+        return F.grid_sample(x, moved.unflatten(1, x.shape[2:]), align_corners=True)
+
+
+def stn(
+    shape: Shape,
+    classes: int,
+    *,
+    widths: Sequence[int] = (50, 100, 150),
+    dense: int = 350,
+    localisation: Sequence[int] = (10, 10, 10),
+    dropout: float = 0.5,
+) -> nn.Sequential:
+    """Spatial transformer, then 5x5, 3x3 and 1x1 convolutions without padding, then dense → dense; leaky ReLU 0.01.
+
+    Each convolution is followed by leaky ReLU → max-pool 2 → BatchNorm → dropout of whole channels; the first dense
+    layer by leaky ReLU → dropout. The map of the spatial transformer comes from a 7x7 and a 5x5 convolution that keep
+    the size, each with leaky ReLU → max-pool 2 → dropout of whole channels, and from a dense layer with leaky ReLU →
+    dropout, of the widths `localisation`; before training it is the identity for every image. `dropout` is the
+    probability of a zero; at 0 there are no dropout layers. There is no moment rule for it.
+
+    Source: Ye & Zhu, "Bayesian adversarial learning" (2018), section 5.2, for grey traffic signs of 32 x 32. All but
+    the spatial transformer is told by the authors' code alone (github.com/PKUAI26/Bayesian-Adversarial-Learning), where
+    a log-softmax comes last.
+    """
+    _check_convolutions("stn", shape, widths, smallest=16, count=3)
+    check_count("dense", dense)
+    layers: list[nn.Module] = [SpatialTransformer(_localisation(shape, localisation, dropout))]
+    channels = shape[0]
+    for width, size in zip(widths, (5, 3, 1), strict=True):
+        layers += [nn.Conv2d(channels, width, size), nn.LeakyReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(width)]
+        layers += _dropout(dropout, nn.Dropout2d)
+        channels = width
+    left = [((side - 4) // 2 - 2) // 4 for side in shape[1:]]
+    hidden = [nn.Linear(channels * left[0] * left[1], dense), nn.LeakyReLU(), *_dropout(dropout)]
+    return nn.Sequential(*layers, nn.Flatten(), *hidden, nn.Linear(dense, classes))
+
+
+def _localisation(shape: Shape, widths: Sequence[int], dropout: float) -> nn.Sequential:
+    """An affine map for each image (B, 6), the identity for any image before training."""
+    if len(widths) != 3:
+        told = "localisation must be three numbers, the widths of two convolutions and of a dense layer"
+        raise ValueError(f"{told}; got {list(widths)}.")
+    for width in widths:
+        check_count("every width of localisation", width)
+    layers: list[nn.Module] = []
+    for inputs, width, size in ((shape[0], widths[0], 7), (widths[0], widths[1], 5)):
+        layers += [nn.Conv2d(inputs, width, size, padding=size // 2), nn.LeakyReLU(), nn.MaxPool2d(2)]
+        layers += _dropout(dropout, nn.Dropout2d)
+    hidden = nn.Linear(widths[1] * (shape[1] // 4) * (shape[2] // 4), widths[2])
+    last = nn.Linear(widths[2], 6)
+    nn.init.zeros_(last.weight)
+    with torch.no_grad():
+        last.bias.copy_(torch.eye(2, 3).flatten())
+    return nn.Sequential(*layers, nn.Flatten(), hidden, nn.LeakyReLU(), *_dropout(dropout), last)
+
+
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "small_cnn": small_cnn,
     "lenet": lenet,
+    "dropout_cnn": dropout_cnn,
     "wide_resnet": wide_resnet,
     "resnet18": resnet18,
+    "stn": stn,
 }
