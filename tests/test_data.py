@@ -14,7 +14,9 @@ import torch
 from PIL import Image
 
 from unshaken import data
-from unshaken.data import DATASETS, Data, load
+from unshaken.data import DATASETS, Data, load, load_images
+from unshaken.recipe import read_recipe
+from unshaken.units import load_data, load_split, load_unlabelled
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 WORDS = [str(c) for c in range(10)]
@@ -280,6 +282,147 @@ def test_files_that_are_not_images_are_passed_over(tmp_path):
     assert load(str(tmp_path)).y.tolist() == [0, 1]
 
 
+# Traffic signs
+
+
+def traffic_signs(root: Path) -> Path:
+    """A data root with the layout of the official archive: 43 classes, 2 tracks each, of 2 images of growing size."""
+    for sign in range(43):
+        names = [f"{track:05}_{frame:05}.ppm" for track in range(2) for frame in range(2)]
+        sides = [(6 + sign % 3 + i, 5 + i) for i in range(4)]
+        images = [picture(10 * sign + i, *sides[i], mode="RGB") for i in range(4)]
+        folder = root / "gtsrb" / "train" / f"{sign:05}"
+        folder_set(folder, dict(zip(names, images, strict=True)))
+        (folder / f"GT-{sign:05}.csv").write_text("Filename;Width;Height;ClassId\n")
+    return root
+
+
+def test_the_archive_of_gtsrb_is_read_as_it_is_unpacked(tmp_path):
+    found = load("gtsrb", split="train", data_root=traffic_signs(tmp_path), size=8)
+    assert (found.x.shape, found.classes) == ((172, 3, 8, 8), 43)
+    assert found.y.tolist() == [sign for sign in range(43) for _ in range(4)]
+    assert found.labels[:2] == ("00000", "00001")
+    resized = picture(423, 6 + 42 % 3 + 3, 8, mode="RGB").resize((8, 8), Image.Resampling.BILINEAR)
+    assert torch.equal(found.x[-1], torch.from_numpy(np.asarray(resized, np.float32) / 255).permute(2, 0, 1))
+    with pytest.raises(ValueError, match=r"^the images of the train split of gtsrb differ in size .*: give size="):
+        load("gtsrb", held_out=0.25, data_root=tmp_path)
+    with pytest.raises(ValueError, match=r"gtsrb has no split 'test': choose one of train; `hf download"):
+        load("gtsrb", data_root=tmp_path)
+
+
+def test_traffic_signs_are_split_made_grey_and_limited_from_files_of_either_kind(tmp_path):
+    root = traffic_signs(tmp_path / "folders")
+    paths = sorted((root / "gtsrb" / "train").glob("*/*.ppm"))
+    images, signs = [Image.open(path) for path in paths], [int(path.parent.name) for path in paths]
+    write(tmp_path / "files" / "gtsrb" / "train.parquet", images, signs, classes=[f"{c:05}" for c in range(43)])
+    how = {"held_out": 0.25, "size": 8, "grey": True}
+    whole = load("gtsrb", split="train", data_root=root, size=8)
+    for source in (root, tmp_path / "files"):
+        train, test = (load("gtsrb", split=split, data_root=source, **how) for split in ("train", "test"))
+        assert (train.x.shape, test.x.shape) == ((129, 1, 8, 8), (43, 1, 8, 8))
+        assert (train.classes, test.classes) == (43, 43)
+        both = torch.cat([train.x, test.x])
+        order = torch.cdist(whole.x.mean(1).flatten(1), both.flatten(1)).argmin(1)
+        assert sorted(order.tolist()) == list(range(172))
+        torch.testing.assert_close(both[order, 0], whole.x.mean(1))
+        assert torch.equal(torch.cat([train.y, test.y])[order], whole.y)
+    some = load("gtsrb", data_root=tmp_path / "files", limit=9, seed=4, **how)
+    assert all((test.x == x).flatten(1).all(1).any() for x in some.x)
+
+
+# A part of the train split to test on
+
+
+@pytest.mark.parametrize("seed", [None, 0, 7])
+def test_held_out_images_are_the_same_for_every_seed_and_limit(tmp_path, seed):
+    write(tmp_path / "train.parquet", [picture(i) for i in range(12)], list(range(12)))
+    write(tmp_path / "test.parquet", [picture(i) for i in range(3)], [0, 1, 2])
+
+    def labels(split: str, **how) -> list[int]:
+        return load(str(tmp_path), split=split, held_out=0.25, seed=seed, **how).y.tolist()
+
+    train, test = labels("train"), labels("test")
+    assert sorted(test) == [0, 5, 8]
+    assert sorted(train + test) == list(range(12))
+    assert [train[:5], test[:2]] == [labels("train", limit=5), labels("test", limit=2)]
+    if seed is None:
+        assert train != sorted(train)  # a folder is ordered by class: the first of a part are not of one class
+    elif seed:
+        assert train != load(str(tmp_path), split="train", held_out=0.25).y.tolist()
+
+
+def test_held_out_leaves_other_splits_and_the_set_alone(tmp_path):
+    write(tmp_path / "train.parquet", [picture(i) for i in range(4)], [0, 1, 2, 3])
+    write(tmp_path / "extra.parquet", [picture(i) for i in range(4, 7)], [4, 5, 6])
+    assert load(str(tmp_path), split="extra", held_out=0.5).y.tolist() == [4, 5, 6]
+    assert load(str(tmp_path), split="train").y.tolist() == [0, 1, 2, 3]
+
+
+def test_shares_are_rounded():
+    sizes = {share: len(load("digits", held_out=share).y) for share in (0.0005, 0.25, 0.9)}
+    assert sizes == {0.0005: 1, 0.25: 300, 0.9: 1080}
+    assert len(load("digits", split="train", held_out=0.25).y) == 900
+
+
+def test_images_without_labels_are_of_the_same_part_in_the_same_order():
+    train = load("digits", split="train", held_out=0.25, seed=2)
+    assert torch.equal(load_images("digits", held_out=0.25, seed=2, skip=10, limit=5), train.x[10:15])
+    with pytest.raises(ValueError, match=r"^skip is 900, but the train part of the train split of digits has only 900"):
+        load_images("digits", held_out=0.25, skip=900)
+
+
+# Grey
+
+
+def test_grey_is_the_plain_mean_of_the_colours(tmp_path):
+    pure = [Image.new("RGB", (2, 2), colour) for colour in ((255, 0, 0), (0, 255, 0), (10, 20, 60))]
+    write(tmp_path / "test.parquet", [*pure, Image.new("L", (2, 2), 70)], [0, 0, 0, 0])
+    x = load(str(tmp_path), grey=True).x
+    assert x.shape == (4, 1, 2, 2)
+    torch.testing.assert_close(x[:, 0, 0, 0], torch.tensor([1 / 3, 1 / 3, 30 / 255, 70 / 255]))
+    assert torch.equal(load_images(str(tmp_path), split="test", grey=True), x)
+
+
+def test_grey_images_stay_what_they_are():
+    assert same(load("digits", limit=5, grey=True), load("digits", limit=5))
+
+
+# What a recipe loads
+
+
+def recipe_data(**settings) -> dict:
+    words = [f"data.{word}={value}" for word, value in settings.items()]
+    return read_recipe("demo", preset="smoke", settings=words).config
+
+
+def test_a_recipe_loads_both_parts_of_its_train_split():
+    config = recipe_data(held_out=0.25, train_limit=600, test_limit=200)
+    found = load_data(config, None, torch.device("cpu"))
+    rows = {split: {tuple(x.flatten().tolist()) for x in data.x} for split, data in found.items()}
+    assert (len(rows["train"]), len(rows["test"])) == (600, 200)
+    assert not rows["train"] & rows["test"]
+    assert same(found["test"], load("digits", held_out=0.25, limit=200))
+
+
+def test_unlabelled_images_are_held_out_where_their_set_is_the_same(tmp_path):
+    colours = [Image.new("RGB", (8, 8), (10 * i, 0, 0)) for i in range(20)]
+    write(tmp_path / "other" / "train.parquet", colours, [0] * 20)
+    config = recipe_data(held_out=0.25, grey=True) | {"models": [{"training": {"teacher": "a"}}]}
+
+    def unlabelled(name: str) -> torch.Tensor | None:
+        config["data"]["unlabelled"] = {"name": name, "skip": 5, "limit": 9}
+        return load_unlabelled(config, tmp_path, torch.device("cpu"))
+
+    assert torch.equal(unlabelled("digits"), load_images("digits", skip=5, limit=9, held_out=0.25))
+    assert torch.equal(unlabelled("other")[:, 0, 0, 0], torch.arange(50, 140, 10) / 255 / 3)
+
+
+def test_a_stored_recipe_from_before_these_settings_still_says_what_to_load():
+    section = recipe_data(test_limit=20)["data"]
+    older = {word: value for word, value in section.items() if word not in ("grey", "held_out")}
+    assert same(load_split(older, "test", None, torch.device("cpu")), load("digits", limit=20))
+
+
 # Where sets are looked for
 
 
@@ -303,6 +446,7 @@ def test_a_function_of_another_package_is_a_source(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     found = load("their_sets:noise", limit=2, size=5)
     assert found.x.shape == (2, 3, 5, 5)
+    assert load("their_sets:noise", size=5, grey=True).x.shape == (4, 1, 5, 5)
     assert (found.name, found.labels) == ("their_sets:noise", ("a", "b"))
     assert load("their_sets:files", data_root=tmp_path).y.tolist() == [0, 1]
     with pytest.raises(ValueError, match=r"unknown function of their_sets 'nose': did you mean 'noise'"):
@@ -348,6 +492,22 @@ def test_every_set_names_its_splits(name):
         ),
         ({"limit": 0}, "limit must be at least 1, got 0."),
         ({"limit": 598}, "limit is 598, but the test split of digits has only 597 images."),
+        ({"held_out": 0}, "held_out must be a number above 0 and below 1; got 0."),
+        ({"held_out": 1.0}, "held_out must be a number above 0 and below 1; got 1.0."),
+        ({"held_out": 25, "split": "extra"}, "held_out must be a number above 0 and below 1; got 25."),
+        ({"held_out": float("nan")}, "held_out must be a number above 0 and below 1; got nan."),
+        (
+            {"held_out": 0.0001},
+            "held_out must leave an image in each part; got 0.0001, 0 of the 1200 of the train split of digits.",
+        ),
+        (
+            {"held_out": 0.9999},
+            "held_out must leave an image in each part; got 0.9999, 1200 of the 1200 of the train split of digits.",
+        ),
+        (
+            {"held_out": 0.25, "limit": 301},
+            "limit is 301, but the test part of the train split of digits has only 300 images.",
+        ),
         ({"size": (8, 8, 8)}, "size must be (height, width) or one number, each at least 1, got (8, 8, 8)."),
         ({"size": 0}, "size must be (height, width) or one number, each at least 1, got 0."),
     ],

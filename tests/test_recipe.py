@@ -62,6 +62,7 @@ def test_published_flatness_stands_beside_the_published_noise_alone(preset: str,
 def test_defaults_are_written_out_and_fractions_are_numbers(recipe: str) -> None:
     config = read_recipe(recipe).config
     assert config["attacks"][0]["eps"] == [0.1, 8 / 255]
+    assert (config["data"]["grey"], config["data"]["held_out"]) == (False, None)
     assert config["evaluation"] == {"draws": 7, "repeats": 3, "rule": "probability", "batch_size": 256}
     training = config["models"][0]["training"]
     assert training["objective"] == {"kind": "elbo", "draws": 1, "kl_scale": 1.0}
@@ -263,6 +264,11 @@ def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
         ("evaluation.draws=true", "expected a value of another type than true or false; got True"),
         ("evaluation=5", r"\[evaluation\]: expected a table of settings, got 5"),
         ("data=5", r"\[data\]: expected a table of settings, got 5"),
+        ("data.held_out=0", r"\[data\]: held_out: held_out must be a number above 0 and below 1; got 0"),
+        ("data.held_out=25", "held_out must be a number above 0 and below 1; got 25"),
+        ("data.held_out=true", "held_out: expected a value of another type than true or false; got True"),
+        ("data.grey=mean", "grey: input should be a valid boolean.*got 'mean'"),
+        ("data.gray=true", r"\[data\]: unknown setting 'gray': did you mean 'grey'?"),
         ("training=false", r"\[training\] must be a table of settings; got False"),
         ("attacks=[5]", r"\[\[attacks\]\] must be a list of one attack or more"),
         ("model.kind=5", r"\[model\]: unknown kind 5: choose one of"),

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from unshaken.errors import unknown
+from unshaken.validate import check_share
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder
@@ -52,6 +53,8 @@ def load(
     limit: int | None = None,
     seed: int | None = None,
     size: int | Sequence[int] | None = None,
+    grey: bool = False,
+    held_out: float | None = None,
     data_root: str | Path | None = None,
 ) -> Data:
     """One split of the image set `name`.
@@ -61,19 +64,23 @@ def load(
     limit: how many images, all by default: the first ones, or with `seed` random ones, of which the first 5
         are the same whatever the limit. An image folder is ordered by class: give it a seed.
     size: (height, width), or one number for both, to which every image is resized (bilinear).
+    grey: colours become their plain mean (not luminance), after resizing: C is 1.
+    held_out: the share of the set's "train" split that is "test" here, in the place of the set's own; the rest is
+        "train". Which images these are is random, but always the same, whatever the seed and the limit, and so is the
+        order in which a limit counts them. Pictures of one object may fall into both parts, as the tracks of GTSRB do.
     data_root: a folder with `<name>/<split>.parquet` or `<name>/<split>/<class>/*.png`, used before the Hub;
         by default the environment variable UNSHAKEN_DATA.
 
-    Raises ValueError for an unknown name or split, a limit outside the set, images that differ in size or
-    cannot be decoded, and labels that are missing, not integers or out of range; FileNotFoundError for files
-    that are neither here nor on the Hub.
+    Raises ValueError for an unknown name or split, a limit outside the set, a share that leaves a part without
+    images, images that differ in size or cannot be decoded, and labels that are missing, not integers or out of
+    range; FileNotFoundError for files that are neither here nor on the Hub.
     """
-    found, rows, what = _chosen(name, split, 0, limit, seed, data_root)
+    found, rows, what = _chosen(name, split, held_out, 0, limit, seed, data_root)
     shape = _shape(size)
     if isinstance(found, Data):
-        return found._replace(x=_resize(found.x[rows], shape), y=found.y[rows], name=name)
+        return found._replace(x=_converted(found.x[rows], shape, grey), y=found.y[rows], name=name)
     y, labels = _labels(found, what)
-    return Data(_decode(found, rows, shape, what), y[rows], len(labels), name, labels)
+    return Data(_decode(found, rows, shape, grey, what), y[rows], len(labels), name, labels)
 
 
 def load_images(
@@ -84,6 +91,8 @@ def load_images(
     limit: int | None = None,
     seed: int | None = None,
     size: int | Sequence[int] | None = None,
+    grey: bool = False,
+    held_out: float | None = None,
     data_root: str | Path | None = None,
 ) -> Tensor:
     """The images of one split without their labels, (N, C, H, W) in [0, 1]: there need not be any.
@@ -91,32 +100,64 @@ def load_images(
     skip: how many images to leave out first, of the order that `limit` counts in: where a model is trained on the first
         2,000 with labels, skip = 2000 gives others. The other arguments are those of `load`.
     """
-    found, rows, what = _chosen(name, split, skip, limit, seed, data_root)
+    found, rows, what = _chosen(name, split, held_out, skip, limit, seed, data_root)
     shape = _shape(size)
-    return _resize(found.x[rows], shape) if isinstance(found, Data) else _decode(found, rows, shape, what)
+    if isinstance(found, Data):
+        return _converted(found.x[rows], shape, grey)
+    return _decode(found, rows, shape, grey, what)
 
 
 def _chosen(
-    name: str, split: str, skip: int, limit: int | None, seed: int | None, data_root: str | Path | None
+    name: str,
+    split: str,
+    held_out: float | None,
+    skip: int,
+    limit: int | None,
+    seed: int | None,
+    data_root: str | Path | None,
 ) -> tuple[Data | Dataset, Tensor, str]:
-    """(the whole split, which of its images, what to call it)."""
+    """(a whole split of the source, which of its images, what to call it)."""
     root = data_root or os.environ.get("UNSHAKEN_DATA")
     source = _source(name, Path(root).expanduser() if root else None)
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")
     if skip < 0:
         raise ValueError(f"skip must be 0 or more, got {skip}.")
-    found = source(split=split, data_root=Path(root).expanduser() if root else None)
-    what = f"the {split} split of {name}"
+    if held_out is not None:
+        check_share("held_out", held_out)
+    share = held_out if split in ("train", "test") else None
+    own = split if share is None else "train"
+    found = source(split=own, data_root=Path(root).expanduser() if root else None)
+    what = whose = f"the {own} split of {name}"
     count = len(found.y) if isinstance(found, Data) else len(found)
     if count == 0:
         raise ValueError(f"{what} is empty.")
+    rows = torch.arange(count)
+    if share is not None:
+        rows, whose = _part(split, share, count, what), f"the {split} part of {what}"
+    return found, _limited(rows, skip, limit, seed, whose), what
+
+
+def _part(split: str, held_out: float, count: int, what: str) -> Tensor:
+    """Which of `count` images are in the part "test", a share `held_out` of all, or in "train"; in random order."""
+    tested = round(held_out * count)
+    if not 0 < tested < count:
+        raise ValueError(
+            f"held_out must leave an image in each part; got {held_out}, {tested} of the {count} of {what}."
+        )
+    order = _rows(count, None, 0)
+    return order[:tested] if split == "test" else order[tested:]
+
+
+def _limited(part: Tensor, skip: int, limit: int | None, seed: int | None, what: str) -> Tensor:
+    """`limit` of the images of `part`, behind the first `skip`."""
+    count = len(part)
     if skip >= count:
         raise ValueError(f"skip is {skip}, but {what} has only {count} images.")
     if limit is not None and limit > count - skip:
         left = f" behind the first {skip}" if skip else ""
         raise ValueError(f"limit is {limit}, but {what} has only {count - skip} images{left}.")
-    return found, _rows(count, None if limit is None else skip + limit, seed)[skip:], what
+    return part[_rows(count, None if limit is None else skip + limit, seed)[skip:]]
 
 
 def digits(split: str, data_root: Path | None = None) -> Data:
@@ -342,20 +383,22 @@ def _labels(dataset: Dataset, what: str) -> tuple[Tensor, tuple[str, ...]]:
     return y, labels
 
 
-def _decode(dataset: Dataset, rows: Tensor, shape: tuple[int, int] | None, what: str) -> Tensor:
-    """The images of `rows`, (len(rows), C, H, W)."""
+def _decode(dataset: Dataset, rows: Tensor, shape: tuple[int, int] | None, grey: bool, what: str) -> Tensor:
+    """The images of `rows`, (len(rows), C, H, W); with `grey`, C is 1."""
     from datasets import Image
 
     column = _image_column(dataset, what)
     dataset = dataset.select_columns(column).cast_column(column, Image(decode=False))
     # Asked of the whole split: what is loaded of it must not change the number of channels.
-    grey = all(map(_is_grey, dataset[column]))
+    colourless = all(map(_is_grey, dataset[column]))
     x = np.empty(0, np.float32)
     for i, cell in enumerate(dataset.select(rows.tolist())[column]):
         try:
-            pixels = _pixels(_open(cell), grey, shape)
+            pixels = _pixels(_open(cell), colourless, shape)
         except (OSError, SyntaxError, ValueError) as error:
             raise ValueError(f"image {int(rows[i])} of {what} cannot be decoded: {error}.") from error
+        if grey:
+            pixels = pixels.mean(0, keepdims=True)
         if i == 0:
             x = np.empty((len(rows), *pixels.shape), np.float32)
         if pixels.shape != x.shape[1:]:
@@ -411,6 +454,12 @@ def _pixels(image: Image, grey: bool, shape: tuple[int, int] | None) -> np.ndarr
         image = image.resize(shape[::-1], Image.Resampling.BILINEAR)
     values = np.asarray(image, np.float32) / 255
     return values[None] if grey else values.transpose(2, 0, 1)
+
+
+def _converted(x: Tensor, shape: tuple[int, int] | None, grey: bool) -> Tensor:
+    """Images that are already tensors, (N, C, H, W), as `_decode` gives them."""
+    x = _resize(x, shape)
+    return x.mean(1, keepdim=True) if grey else x
 
 
 def _resize(x: Tensor, shape: tuple[int, int] | None) -> Tensor:

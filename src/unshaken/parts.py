@@ -30,7 +30,7 @@ from unshaken.training import (
     WAYS,
 )
 from unshaken.training.samplers import check_friction, check_window
-from unshaken.validate import check_count, check_eps, check_not_negative, check_positive, check_probability
+from unshaken.validate import check_count, check_eps, check_not_negative, check_positive, check_probability, check_share
 
 Table = dict[str, Any]
 
@@ -117,6 +117,7 @@ RANGES: dict[str, Callable[[str, Any], None]] = {
     ),
     "friction": lambda word, value: check_friction(value),
     "window": lambda word, value: check_window(value),
+    "held_out": check_share,
     "eps": lambda word, value: check_eps(value, 1),
 }
 

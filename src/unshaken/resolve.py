@@ -36,15 +36,24 @@ def data_section(
     test_limit: int | None = None,
     seed: int | None = None,
     size: int | list[int] | None = None,
+    grey: bool = False,
+    held_out: float | None = None,
     unlabelled: dict[str, Any] | None = None,
 ) -> None:
-    """[data]: the image set; how many images, the first ones or, with a seed, random ones; resized to `size`."""
+    """[data]: the image set; how many images, the first ones or, with a seed, random ones; resized to `size`.
+
+    With `grey`, the mean of the colours is the only channel. With `held_out`, models are trained on a part of the train
+    split and tested on this share of it.
+    """
 
 
 def unlabelled_section(
     name: str, *, split: str = "train", skip: int = 0, limit: int | None = None, seed: int | None = None
 ) -> None:
-    """[data.unlabelled]: images for models that have a teacher; `limit` of them, behind the first `skip`."""
+    """[data.unlabelled]: images for models that have a teacher; `limit` of them, behind the first `skip`.
+
+    Their size and colours are those of [data]; where the set is the same, `held_out` is too.
+    """
 
 
 def transfer_section(*, sources: Sequence[str] = (), sets: Sequence[str] = ()) -> None:

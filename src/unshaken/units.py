@@ -48,12 +48,17 @@ def load_unlabelled(config: Table, data_root: str | Path | None, device: torch.d
     """The images of [data.unlabelled], where a model has a teacher."""
     if not any("teacher" in needs_of(model) for model in config["models"]):
         return None
-    return load_images(**config["data"]["unlabelled"], size=config["data"]["size"], data_root=data_root).to(device)
+    data, unlabelled = config["data"], config["data"]["unlabelled"]
+    kind = {"size": data["size"], "grey": data["grey"]}
+    if unlabelled["name"] == data["name"]:  # else "train" would hold the images that models are tested on
+        kind["held_out"] = data["held_out"]
+    return load_images(**unlabelled, **kind, data_root=data_root).to(device)
 
 
 def load_split(section: Table, split: str, data_root: str | Path | None, device: torch.device) -> Data:
     """The images that [data] names, on the device."""
-    settings = {"limit": section[f"{split}_limit"], "seed": section["seed"], "size": section["size"]}
+    settings = {"limit": section[f"{split}_limit"]}
+    settings |= {word: section[word] for word in ("seed", "size", "grey", "held_out") if word in section}
     data = load(section["name"], split=split, data_root=data_root, **settings)
     return data._replace(x=data.x.to(device), y=data.y.to(device))
 

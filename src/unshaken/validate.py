@@ -91,6 +91,12 @@ def check_probability(name: str, value: float) -> None:
         raise ValueError(f"{name} must be a number from 0 to 1; got {value!r}.")
 
 
+def check_share(name: str, value: float) -> None:
+    """A part of a whole that leaves something: a number between 0 and 1, neither of them."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise ValueError(f"{name} must be a number above 0 and below 1; got {value!r}.")
+
+
 def check_not_negative(name: str, value: float) -> None:
     """A finite number, zero or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
