@@ -88,6 +88,18 @@ def test_data_may_be_kept_in_the_box() -> None:
     assert kept.max() == 1
 
 
+def test_a_flow_moves_pixels_and_makes_none_up() -> None:
+    model, settings = (
+        small_model("deterministic"),
+        {"seed": 0, "cost": 0.1, "temperature": 0.0, "way": "flow", "steps": 3},
+    )
+    seen = langevin(model, X, Y, step_size=0.01, loss="cross_entropy", **settings)
+    losses = [torch.nn.functional.cross_entropy(model.logits(x, model.mean())[0], Y) for x in (X, seen.x)]
+    assert losses[1] > losses[0]
+    assert (seen.x.flatten(1).amax(1) <= X.flatten(1).amax(1)).all()
+    assert torch.equal(langevin(model, X, Y, step_size=1e-12, **settings).x, X)
+
+
 def test_the_steps_of_wrm_are_those_of_its_authors() -> None:
     net, x, y = LinearClassifier(dimensions=4), torch.full((1, 1, 1, 4), 0.5), torch.zeros(1, dtype=torch.int64)
     g, moved = 2.0 * net.weight[0], torch.zeros(4)

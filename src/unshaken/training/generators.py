@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unshaken.attacks import LOSSES, input_gradient
+from unshaken.attacks.spatial import check_images, flow_cost, warp
 from unshaken.errors import lookup, unknown
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.models.base import mode
@@ -36,6 +37,12 @@ WAYS: dict[str, Way] = {
         still=torch.zeros_like,
         moved=lambda x, v: x + v,
         cost=lambda v: v.flatten(1).square().sum(1),
+    ),
+    "flow": Way(
+        told="where pixels are, by a smooth flow, at the cost of what is not smooth in it",
+        still=lambda x: x.new_zeros(len(x), 2, *x.shape[2:]),
+        moved=warp,
+        cost=flow_cost,
     ),
 }
 OVER = ("sum", "mean")
@@ -72,7 +79,7 @@ def langevin(
         over: "sum" or "mean" of the model's chains s. A sum moves inputs further the more chains there are.
         loss: ℓ, of LOSSES; it is asked with all chains at once, so it should be a mean over them.
         draws: of a model without chains, how many of its draws take their place.
-        way: of WAYS, what is moved: "pixels", or a "flow" of them.
+        way: of WAYS, what is moved: "pixels", or their places by a "flow", in shares of the side.
         clip: keep x̃ in [0, 1].
 
     Source: Ye & Zhu, "Bayesian adversarial learning" (2018), eq. 6 and 8, with the signs that make x̃ a draw of eq. 6.
@@ -85,6 +92,8 @@ def langevin(
     if over not in OVER:
         raise unknown("over", over, OVER)
     objective, moves = lookup("loss", loss, LOSSES), lookup("way", way, WAYS)
+    if way == "flow":
+        check_images(x)
     now = model.current(draws, seed=derive(seed, "langevin")).keep()
     times = len(now) if over == "sum" else 1
     origin, labels = x.repeat(chains, *[1] * (x.dim() - 1)), y.repeat(chains)
