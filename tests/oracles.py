@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unshaken.attacks import ATTACKS, NORMS
+from unshaken.attacks import ATTACKS, LOSSES, NORMS
+from unshaken.attacks.losses import LATENT
+from unshaken.autoencoder import VAE, vae
 from unshaken.models import MODELS, Chain, Draws, Dropout, MeanField, StochasticClassifier
 from unshaken.models.draws import generator
 from unshaken.models.matrix_estimation import matrix_estimation
@@ -154,6 +156,7 @@ PLAIN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cw": plain_cw,
     "logit_sum": plain_logit_sum,
 }
+OF_LOGITS = [name for name in LOSSES if LOSSES[name] not in LATENT]
 
 
 # One small example of every kind of model, for inputs (B, 1, 3, 4) and 3 classes.
@@ -203,6 +206,15 @@ def wrap(kind: str, net: nn.Module) -> StochasticClassifier:
 def small_model(kind: str, **net) -> StochasticClassifier:
     """A model of any kind; `net` are arguments of `small_net`."""
     return wrap(kind, small_net(**{"layer": Resampled if kind == "module" else nn.Linear, **net}))
+
+
+def small_coder(seed: int = 0, *, dtype=torch.float32) -> VAE:
+    """An auto-encoder for the same inputs, with dropout for the models that want some."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = vae(SHAPE, 3, latent=2, widths=(7,))
+    net.trunk.append(nn.Dropout(0.5))
+    return net.to(dtype).eval()
 
 
 def small_inputs(n: int = 6, *, dtype=torch.float32) -> tuple[Tensor, Tensor]:

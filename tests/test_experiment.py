@@ -540,3 +540,32 @@ def test_training_that_was_killed_costs_what_all_of_it_cost(path: Path, tmp_path
     ]
     assert counts[0] == counts[1]
     assert counts[0]["forwards"] > 0
+
+
+LATENT = '\n[[attacks]]\nkind = "pgd"\nloss = "latent_shift"\nstart = "near"\ndraws = 1\nsteps = 2\n'
+SHIFT = '\n[[analyses]]\nkind = "latent_shift"\neps = [0.1, 0.2]\ndraws = 3\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "settings", "told"),
+    [
+        (LATENT, [], r"latents are those of a network with encode\(\), such as 'vae'; Sequential has none"),
+        (SHIFT, [], r"latents are those of a network with encode\(\), such as 'vae'; Sequential has none"),
+        ("", ["training.objective.kind='vae'"], r"a network with encode\(\), such as 'vae'; Sequential has none"),
+        (LATENT.replace("near", "none"), [], r"number 3: a loss of latents has no gradient at the input itself"),
+    ],
+)
+def test_what_has_no_latent_is_told_before_any_work(path, tmp_path, more, settings, told) -> None:
+    path.write_text(RECIPE + more)
+    with pytest.raises(ValueError, match=told):
+        run(recipe(path, *settings), out=tmp_path / "runs")
+    assert not list((tmp_path / "runs").glob("*/models/*"))
+
+
+def test_an_auto_encoder_is_trained_and_attacked_at_its_latent(path: Path, tmp_path: Path) -> None:
+    text = RECIPE.replace('"mlp"', '"vae"').replace("epochs = 3", 'epochs = 1\nobjective = { kind = "vae" }')
+    path.write_text(text.replace("sweep.draws = [1, 4]", "draws = 1") + LATENT + SHIFT)
+    folder = run(recipe(path, "evaluation.repeats=1"), out=tmp_path / "runs")
+    assert not failed_units(folder)
+    rows = load_run(folder).analyses["latent_shift"]
+    assert rows.groupby(["attack", "eps"]).size().tolist() == [40] * 6

@@ -10,7 +10,7 @@ import unshaken
 SOURCE = Path(unshaken.__file__).parent
 LAYERS = [
     {"types", "errors", "validate", "store", "memory"},
-    {"data", "networks", "models"},
+    {"autoencoder", "data", "networks", "models"},
     {"predict"},
     {"attacks"},
     {"training"},

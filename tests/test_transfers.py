@@ -248,3 +248,16 @@ def test_images_without_labels_are_the_others_of_the_same_order() -> None:
     mixed = load("digits", split="train", seed=3)
     assert torch.equal(load_images("digits", skip=20, limit=5, seed=3), mixed.x[20:25])
     assert load_images("digits", limit=2, size=4).shape == (2, 1, 4, 4)
+
+
+def test_an_objective_that_needs_no_labels_has_unlabelled_images_without_a_teacher(tmp_path: Path) -> None:
+    text = RECIPE.replace('"mlp"', '"vae"').replace('"cross_entropy"', '"vae"')
+    start, end = text.index("[sweep.defence]"), text.index("[evaluation]")
+    (tmp_path / "coder.toml").write_text(text[:start] + text[end:])
+    folder = run(read_recipe(str(tmp_path / "coder.toml")), out=tmp_path / "runs")
+    (told,) = folder.glob("models/*.json")
+    # members: 100 inputs twice and 150 others; then the accuracy on the 100 that have a label, one draw for all ten
+    assert read_json(told)["history"][0]["forwards"] == 350 + 100
+    other = read_recipe(str(tmp_path / "coder.toml"), settings=["data.unlabelled.skip=200"])
+    (again,) = run(other, out=tmp_path / "runs").glob("models/*.json")
+    assert "taken_from" not in read_json(again)

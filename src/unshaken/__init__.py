@@ -23,6 +23,7 @@ _HOME = {
     "wide_resnet": "networks",
     "resnet18": "networks",
     "stn": "networks",
+    "vae": "autoencoder",
     "Draws": "models",
     "StochasticClassifier": "models",
     "Deterministic": "models",
@@ -60,6 +61,7 @@ _HOME = {
     "robustness": "analysis",
     "prediction_variance": "analysis",
     "flatness": "analysis",
+    "latent_shift": "analysis",
     "evaluate": "evaluate",
     "accuracy": "statistics",
     "difference": "statistics",
@@ -99,6 +101,7 @@ if TYPE_CHECKING:
         conditions,
         flatness,
         gradient_agreement,
+        latent_shift,
         prediction_variance,
         robustness,
     )
@@ -119,6 +122,7 @@ if TYPE_CHECKING:
         transfer,
         transfer_set,
     )
+    from unshaken.autoencoder import vae
     from unshaken.checks import check
     from unshaken.data import Data, load, load_images
     from unshaken.evaluate import evaluate

@@ -18,12 +18,14 @@ import torch
 
 import unshaken
 from unshaken.analysis.conditions import smooth_limit
-from unshaken.attacks import ATTACKS
+from unshaken.attacks import ATTACKS, LOSSES
+from unshaken.attacks.losses import LATENT
 from unshaken.attacks.pgd import SCHEMES
 from unshaken.attacks.transfer import check_made_for, load_transfer_set
 from unshaken.data import Data
 from unshaken.errors import unknown
 from unshaken.models import Cost, Draws, StochasticClassifier
+from unshaken.models.base import check_coded
 from unshaken.models.draws import read_tensors
 from unshaken.parts import Table, bound, full
 from unshaken.plan import Unit, is_clean, is_source, plan, seed_of
@@ -43,7 +45,7 @@ from unshaken.store import (
 )
 from unshaken.training.inputs import Points, shown
 from unshaken.training.loop import check_before, learning_rates
-from unshaken.training.self_training import check_unlabelled
+from unshaken.training.self_training import check_unlabelled, takes_unlabelled
 from unshaken.units import (
     analysis_unit,
     attack_unit,
@@ -101,12 +103,18 @@ def rehearse_model(spec: Table, config: Table, data: Data) -> None:
         used += draws if isinstance(draws, list) else [draws]
     for scheme in sorted(SCHEMES.keys() & set(used)):
         model.logits(x, SCHEMES[scheme](model))
+    if any(LOSSES.get(attack.get("loss")) in LATENT for attack in config["attacks"]):
+        check_coded(model.net, "encode")
     for analysis in config["analyses"]:
+        if analysis["kind"] == "latent_shift":
+            model.reconstructions(x, model.draw(1, seed=0))
         if analysis["kind"] == "conditions":
             smooth_limit(model, analysis["smoothness"], analysis["rule"])
     if spec["training"]:
         settings = bound(spec["training"])
         learning_rates(settings["schedule"], settings["epochs"])
+        if takes_unlabelled(settings["objective"]):
+            check_coded(model.net, "encode", "decode")
         change = partial(settings["augment"], seed=0)
         change(x)
         points = Points(torch.zeros_like(y), torch.zeros_like(y), 0, 0)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unshaken.autoencoder import vae
 from unshaken.validate import check_count, check_not_negative, check_positive
 
 Shape = tuple[int, int, int]  # (C, H, W)
@@ -334,4 +335,5 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "wide_resnet": wide_resnet,
     "resnet18": resnet18,
     "stn": stn,
+    "vae": vae,
 }

@@ -102,6 +102,7 @@ COUNTS = (
     "burn_in",
     "thin",
     "adapt",
+    "latent",
 )
 POSITIVE = (
     *("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness", "factor", "delta"),
@@ -112,7 +113,10 @@ RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys(POSITIVE, check_positive),
     **dict.fromkeys(("probability", "flip", "low", "high"), check_probability),
     **dict.fromkeys(
-        ("kl_scale", "kl_weight", "size", "beta", "temperature", "cost", "decay", "rho", "confidence", "flow_weight"),
+        (
+            *("kl_scale", "kl_weight", "label_weight", "size", "beta", "temperature", "cost", "decay", "rho"),
+            *("confidence", "flow_weight"),
+        ),
         check_not_negative,
     ),
     "friction": lambda word, value: check_friction(value),

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from unshaken.analysis import ANALYSES
 from unshaken.errors import lookup
-from unshaken.parts import Table
+from unshaken.parts import PARTS, Table
 from unshaken.recipe import Recipe
 from unshaken.resolve import needs_of
 from unshaken.store import digest
+from unshaken.training.self_training import takes_unlabelled
 
 AROUND = ("smoothing", "mean_network")  # models that are trained as what they are made of,
 BLIND = ("clean", "constant_noise", "variable_noise")  # on inputs that do not look at the model
@@ -113,6 +114,15 @@ def _needed_first(models: list[Table]) -> list[int]:
     return list(dict.fromkeys(itertools.chain(*map(needed, range(len(models))))))
 
 
+def unlabelled_too(model: Table, config: Table) -> bool:
+    """Whether a model is trained on the unlabelled images: with a teacher's labels, or without any label."""
+    if "teacher" in needs_of(model):
+        return True
+    if not model["training"] or config["data"]["unlabelled"] is None:
+        return False
+    return takes_unlabelled(lookup("kind", model["training"]["objective"]["kind"], PARTS["objective"]))
+
+
 def _source(config: Table, place: int, inputs: Table | None) -> Table:
     """What a model depends on: nothing of attacks, evaluation or test images, so that runs can share a trained one."""
     model = config["models"][place]
@@ -120,10 +130,10 @@ def _source(config: Table, place: int, inputs: Table | None) -> Table:
     if inputs is not None:
         found |= {"network_made": inputs["networks"][place], "unshaken": inputs["unshaken"]}
         found |= {"images": inputs["data"].get("train") if model["training"] else None}
+    if unlabelled_too(model, config):
+        found["unlabelled"] = (inputs or {}).get("unlabelled")
     labels = [other["label"] for other in config["models"]]
     found |= {word: _source(config, labels.index(name), inputs) for word, name in needs_of(model).items()}
-    if "teacher" in found:
-        found |= {"unlabelled": (inputs or {}).get("unlabelled")}
     return found
 
 

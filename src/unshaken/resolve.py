@@ -10,7 +10,7 @@ from typing import Any
 
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS
-from unshaken.attacks.pgd import check_restarts
+from unshaken.attacks.pgd import check_restarts, check_start
 from unshaken.checks import attack_name
 from unshaken.errors import lookup, nearest, unknown
 from unshaken.merge import check_table, merge, nested
@@ -50,9 +50,10 @@ def data_section(
 def unlabelled_section(
     name: str, *, split: str = "train", skip: int = 0, limit: int | None = None, seed: int | None = None
 ) -> None:
-    """[data.unlabelled]: images for models that have a teacher; `limit` of them, behind the first `skip`.
+    """[data.unlabelled]: images without labels; `limit` of them, behind the first `skip`.
 
-    Their size and colours are those of [data]; where the set is the same, `held_out` is too.
+    They are for models with a teacher, which labels them, and for objectives that need no labels. Their size and
+    colours are those of [data]; where the set is the same, `held_out` is too.
     """
 
 
@@ -273,6 +274,7 @@ def _attacks(entries: list[Table], sizes: list[float]) -> list[Table]:
                 )
             try:
                 check_restarts(attack.get("restarts", 1), attack.get("start", "none"))
+                check_start(attack.get("loss", "cw"), attack.get("start", "none"))
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
             attacks.append({**attack, "eps": eps})

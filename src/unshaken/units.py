@@ -23,9 +23,9 @@ from unshaken.models.draws import provenance_of, remember
 from unshaken.models.wrapper import of_shape
 from unshaken.networks import NETWORKS
 from unshaken.parts import Table, bound, build, full
-from unshaken.plan import Unit, is_clean, seed_of
+from unshaken.plan import Unit, is_clean, seed_of, unlabelled_too
 from unshaken.recipe import Recipe
-from unshaken.resolve import NEEDS, needs_of
+from unshaken.resolve import NEEDS
 from unshaken.store import checksum, hash_tensors
 from unshaken.training import train
 from unshaken.training.loop import Progress
@@ -45,8 +45,8 @@ def load_data(config: Table, data_root: str | Path | None, device: torch.device)
 
 
 def load_unlabelled(config: Table, data_root: str | Path | None, device: torch.device) -> Tensor | None:
-    """The images of [data.unlabelled], where a model has a teacher."""
-    if not any("teacher" in needs_of(model) for model in config["models"]):
+    """The images of [data.unlabelled], where a model is trained on them."""
+    if not any(unlabelled_too(model, config) for model in config["models"]):
         return None
     data, unlabelled = config["data"], config["data"]["unlabelled"]
     kind = {"size": data["size"], "grey": data["grey"]}
@@ -112,7 +112,7 @@ def train_unit(
         return model, []
     settings = bound(unit.config["training"]) | {"seed": unit.config["seed"], "checkpoint": checkpoint}
     settings |= {word: (needed or {}).get(word) for word in NEEDS}
-    if settings["teacher"] is not None:
+    if "unlabelled" in unit.config:
         settings["unlabelled"] = unlabelled
     history = train(model, data["train"].x, data["train"].y, **settings, progress=progress)
     return model, [asdict(epoch) for epoch in history]

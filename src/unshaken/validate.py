@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 
-def check_inputs(x: Tensor, y: Tensor, *, soft: bool = False) -> None:
+def check_inputs(x: Tensor, y: Tensor, *, soft: bool = False, unlabelled: bool = False) -> None:
     """`x` (B, ...) floating point, finite and in [0, 1]; `y` (B,) int64, not negative; B at least 1.
 
-    With `soft`, `y` may also be probabilities (B, K): floating point, each row with sum 1.
+    With `soft`, `y` may also be probabilities (B, K): floating point, each row with sum 1. A label may
+    be −1, that of no class, where `unlabelled`.
     """
     if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
         raise ValueError(f"x and y must be torch tensors; got {type(x).__name__} and {type(y).__name__}.")
@@ -35,8 +36,9 @@ def check_inputs(x: Tensor, y: Tensor, *, soft: bool = False) -> None:
         raise ValueError(f"y must be int64 class indices; got {y.dtype}: use y.long().")
     if y.shape != x.shape[:1]:
         raise ValueError(f"x and y must be of the same length; got {len(x)} inputs and labels {tuple(y.shape)}.")
-    if int(y.min()) < 0:
-        raise ValueError(f"labels must be 0 or more; got {int(y.min())}.")
+    if (lowest := int(y.min())) < -unlabelled:
+        hint = ", which only an attack on the latent takes" if lowest == -1 else ""
+        raise ValueError(f"labels must be 0 or more; got {lowest}{hint}.")
 
 
 def _is_soft(y: Tensor, allowed: bool) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from oracles import PLAIN_LOSSES, CoinClassifier, raises_sentence, small_inputs, small_model
+from oracles import OF_LOGITS, PLAIN_LOSSES, CoinClassifier, raises_sentence, small_inputs, small_model
 from unshaken.attacks import LOSSES, input_gradient
 from unshaken.attacks.losses import SOFT, STREAMING
 from unshaken.models import Deterministic, Draws, MeanField, StochasticClassifier
@@ -18,7 +18,7 @@ from unshaken.models.base import LOOP_DRAWS
 
 DRAWS = 23  # chunks of 5 are not all of one size
 X, Y = small_inputs(20, dtype=torch.float64)
-every_loss = pytest.mark.parametrize("name", LOSSES)
+every_loss = pytest.mark.parametrize("name", OF_LOGITS)
 
 
 def plain_gradient(model: StochasticClassifier, draws: Draws, name: str, x: Tensor = X, y: Tensor = Y) -> Tensor:

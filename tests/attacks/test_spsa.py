@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from oracles import CoinClassifier, LinearClassifier, raises_sentence, small_inputs, small_model, small_net
+from oracles import OF_LOGITS, CoinClassifier, LinearClassifier, raises_sentence, small_inputs, small_model, small_net
 from unshaken.attacks import ATTACKS, LOSSES, NORMS, input_gradient, pgd, spsa
 from unshaken.attacks.losses import cw
 from unshaken.models import Deterministic, SeededModule, StochasticClassifier
@@ -51,7 +51,7 @@ def test_it_is_the_mean_of_differences_along_random_signs():
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", OF_LOGITS)
 def test_with_many_directions_and_the_same_draws_it_is_the_gradient(loss):
     net = model()
     draws = net.draw(3, seed=1)

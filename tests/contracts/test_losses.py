@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from oracles import PLAIN_LOSSES
-from unshaken.attacks.losses import LOSSES, SOFT, STREAMING, cross_entropy, kl
+from oracles import OF_LOGITS, PLAIN_LOSSES
+from unshaken.attacks.losses import LATENT, LOSSES, SOFT, STREAMING, cross_entropy, kl
 
 NAME_OF = {loss: name for name, loss in LOSSES.items()}
 Y = torch.tensor([0, 2, 1, 2])
-every_loss = pytest.mark.parametrize("name", LOSSES)
+every_loss = pytest.mark.parametrize("name", OF_LOGITS)
 every_soft_loss = pytest.mark.parametrize("loss", SOFT, ids=NAME_OF.get)
 
 
@@ -104,7 +104,7 @@ def test_log_error_and_cross_entropy_ascend_in_the_same_direction():
     torch.testing.assert_close(torch.cosine_similarity(one, other), torch.ones(len(Y), dtype=z.dtype))
 
 
-@pytest.mark.parametrize("loss", STREAMING, ids=NAME_OF.get)
+@pytest.mark.parametrize("loss", STREAMING.keys() - LATENT, ids=NAME_OF.get)
 @pytest.mark.parametrize("sizes", [[2, 4], [1] * 6])
 def test_weighted_gradients_of_chunks_are_the_gradient_over_all_draws(loss, sizes):
     rng = torch.Generator().manual_seed(0)
@@ -119,6 +119,40 @@ def test_weighted_gradients_of_chunks_are_the_gradient_over_all_draws(loss, size
     gradients = torch.stack([gradient(v, x) for v in values])
     streamed = (weights[..., None] * gradients).sum(0) / weights.sum(0)[..., None]
     torch.testing.assert_close(streamed, gradient(value(networks), x))
+
+
+# Latents in the place of logits.
+
+
+def latents(seed: int, draws: int = 5) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(draws, len(Y), 2, generator=rng, dtype=torch.float64).requires_grad_()
+
+
+@pytest.mark.parametrize("loss", LATENT, ids=NAME_OF.get)
+@pytest.mark.parametrize("draws", [1, 5])
+def test_a_loss_of_latents_has_one_value_per_input_and_is_least_and_flat_at_the_clean_ones(loss, draws):
+    z, clean = latents(0, draws), latents(1, draws).detach()
+    assert loss(z, clean).shape == (len(Y),)
+    assert torch.autograd.gradcheck(lambda z: loss(z, clean), z)
+    torch.testing.assert_close(loss(z, clean)[2:3], loss(z[:, 2:3], clean[:, 2:3]))
+    assert (loss(z, clean) > loss(clean, clean)).all()
+    assert not gradient(loss(z, z.detach()), z).any()
+
+
+def test_the_shift_of_the_latent_is_the_mean_over_draws_of_its_square():
+    z, clean = latents(0).detach(), latents(1).detach()
+    each = [sum((one - other) ** 2) for one, other in zip(z[:, 1], clean[:, 1], strict=True)]
+    assert LOSSES["latent_shift"](z, clean)[1].item() == pytest.approx(float(sum(each)) / 5)
+
+
+@pytest.mark.parametrize("loss", LATENT, ids=NAME_OF.get)
+def test_a_loss_of_latents_streams_over_draws(loss):
+    """`input_gradient` compares a draw with itself only, so it could not put together what needs all of them."""
+    z, clean = latents(0, 6), latents(1, 6).detach()
+    parts = torch.stack([loss(a, b) for a, b in zip(z.split(2), clean.split(2), strict=True)])
+    assert STREAMING[loss] == 0
+    torch.testing.assert_close(parts.mean(0), loss(z, clean))
 
 
 # Probabilities in the place of labels.

@@ -61,7 +61,7 @@ def test_a_run_with_nothing_measured_has_no_sections():
     assert sections(source(), []) == []
     assert list(SECTIONS) == [
         *("survival", "models", "seeds", "settings", "losses", "frontier"),
-        *("time", "agreement", "spread", "flatness", "conditions", "angles"),
+        *("time", "agreement", "spread", "flatness", "latents", "conditions", "angles"),
         *("slopes", "inference", "lengths", "transfer", "strongest"),
     ]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from unshaken.analysis.conditions import SMOOTHNESS, Robustness, conditions, robustness, smoothness_of
 from unshaken.analysis.directions import ZEROS, gradient_agreement
 from unshaken.analysis.flatness import flatness
+from unshaken.analysis.latents import latent_shift
 from unshaken.analysis.spread import prediction_variance
 from unshaken.analysis.timing import attack_time
 
@@ -20,6 +21,7 @@ ANALYSES: dict[str, Callable[..., DataFrame]] = {
     "conditions": conditions,
     "prediction_variance": prediction_variance,
     "flatness": flatness,
+    "latent_shift": latent_shift,
 }
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "conditions",
     "flatness",
     "gradient_agreement",
+    "latent_shift",
     "prediction_variance",
     "robustness",
     "smoothness_of",

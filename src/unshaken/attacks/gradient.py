@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from unshaken.attacks.losses import FLOOR, SOFT, STREAMING, gradient_at_logits
+from unshaken.attacks.losses import FLOOR, LATENT, SOFT, STREAMING, gradient_at_logits
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.types import Inputs, Labels, Logits, Loss
 from unshaken.validate import check_labels
@@ -28,7 +28,8 @@ def input_gradient(
 ) -> Tensor:
     """∇_x loss(logits(x, draws), y), shape of x; each input's gradient is of its own loss (a sum over the batch).
 
-    y are labels (B,), or probabilities (B, K) for a loss of `SOFT`.
+    y are labels (B,), or probabilities (B, K) for a loss of `SOFT`, or the clean inputs for a loss of `LATENT`: what
+    `goal` gives.
 
     `chunk` draws are in one graph: by default as many as `model.graph_draws` says. Losses in `STREAMING` take one pass
     over the draws: their gradient is the mean of the gradients of the chunks with weights that depend on the
@@ -62,7 +63,7 @@ def _gradient(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(loss (B,), g, r (B,)) with one graph for all draws; the gradient is g · exp(r), and r is 0 but for tiny ones."""
     x = x.detach().requires_grad_()
-    logits = model.logits(x, draws)
+    logits, y = compared(model, x, y, draws, loss)
     value, upstream, below = _at_logits(loss, logits, y)
     if not logits.requires_grad:  # a classifier that ignores its input
         return value, torch.zeros_like(x), below
@@ -71,10 +72,31 @@ def _gradient(
 
 
 def _at_logits(loss: Loss, logits: Logits, y: Labels) -> tuple[Tensor, Tensor, Tensor]:
-    """`gradient_at_logits` after a look at the labels and at the loss."""
-    check_labels(y, logits.shape[-1], soft=loss in SOFT)
+    """`gradient_at_logits` and a look at the loss."""
     value, upstream, below = gradient_at_logits(loss, logits, y)
     return check_value(value), upstream, below
+
+
+def goal(loss: Loss, x: Inputs, y: Labels) -> Tensor:
+    """What an attack with this loss compares with: y, or for a loss of LATENT the clean inputs x, whatever y is."""
+    return x.detach() if loss in LATENT else y
+
+
+def compared(model: StochasticClassifier, x: Inputs, y: Tensor, draws: Draws, loss: Loss) -> tuple[Tensor, Tensor]:
+    """What a loss is a function of: (logits of x, y), or (latents of x, latents of the clean inputs y) if of LATENT."""
+    if loss not in LATENT:
+        logits = model.logits(x, draws)
+        check_labels(y, logits.shape[-1], soft=loss in SOFT)
+        return logits, y
+    if y.shape != x.shape:
+        raise ValueError(
+            f"a loss of latents needs the clean inputs in the place of the labels, {tuple(x.shape)}; "
+            f"got {tuple(y.shape)}."
+        )
+    draws = draws.keep()
+    with torch.no_grad():
+        clean = model.latents(y, draws)
+    return model.latents(x, draws), clean
 
 
 def check_value(value: Tensor) -> Tensor:
@@ -122,6 +144,7 @@ def _two_passes(
     for at in rows:
         with torch.no_grad():
             logits = torch.cat([model.logits(x[at], part) for part in draws.chunks(size)])
+        check_labels(y[at], logits.shape[-1], soft=loss in SOFT)
         _, upstream, _ = _at_logits(loss, logits, y[at])
         for part, weights in zip(draws.chunks(size), upstream.split(size), strict=True):
             inputs = x[at].detach().requires_grad_()

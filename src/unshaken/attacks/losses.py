@@ -1,6 +1,7 @@
 """What an attack climbs: losses of the logits of all draws, (S, B, K) and labels (B,) to (B,).
 
-Losses of SOFT also take probabilities (B, K) in the place of the labels.
+Losses of SOFT also take probabilities (B, K) in the place of the labels. Losses of LATENT are of the latents of an
+auto-encoder: (S, B, L) of the attacked inputs and of the clean ones, under the same draws.
 
 With z_s the logits of draw s, p_s = softmax(z_s) and u_s = logsumexp over c≠y of z_sc, minus z_sy:
 −log p_sy = softplus(u_s) and log(1 − p_sy) = logsigmoid(u_s), exact where p_sy rounds to 1 in float32.
@@ -115,6 +116,17 @@ def kl(logits: Logits, y: Tensor) -> Tensor:
     return kl_div(_log_mean_exp(logits.log_softmax(-1)), y.to(logits.dtype), reduction="none").sum(-1)
 
 
+def latent_shift(latents: Tensor, clean: Tensor) -> Tensor:
+    """How far the latent is moved: mean over draws of ‖μ_s(x) − μ_s(x0)‖², for latents (S, B, L) of both.
+
+    Each draw is compared with itself, as two draws may code the same input at different places. There is no gradient
+    at x0 itself, so an attack needs a start such as "near".
+    Source: Kos, Fischer & Song, "Adversarial examples for generative models" (2017), section 4.3, away from x0 instead
+    of towards a target; the loss of the data generator of Ye & Zhu, "Bayesian adversarial learning" (2018), eq. 11.
+    """
+    return (latents - clean).square().sum(-1).mean(0)
+
+
 LOSSES: dict[str, Callable[[Logits, Labels], Tensor]] = {
     "cross_entropy": cross_entropy,
     "mean_cross_entropy": mean_cross_entropy,
@@ -124,8 +136,10 @@ LOSSES: dict[str, Callable[[Logits, Labels], Tensor]] = {
     "logit_sum": logit_sum,
     "naive_cross_entropy": naive_cross_entropy,
     "kl": kl,
+    "latent_shift": latent_shift,
 }
 SOFT = {kl}  # losses whose y may be probabilities (B, K)
+LATENT = {latent_shift}  # losses of latents, which need no labels
 
 # Losses that are sign · log mean exp(sign · t_s), or a plain mean (sign 0), of one term t_s per draw. Their gradient is
 # the mean of the gradients of chunks, weighted by exp(sign · loss of the chunk): one pass over draws, one live graph.
@@ -134,6 +148,7 @@ STREAMING: dict[Callable[[Logits, Labels], Tensor], int] = {
     naive_cross_entropy: -1,
     mean_cross_entropy: 0,
     log_error: 1,
+    latent_shift: 0,
 }
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unshaken.attacks.gradient import input_gradient
-from unshaken.attacks.losses import LOSSES, SOFT
+from unshaken.attacks.gradient import compared, goal, input_gradient
+from unshaken.attacks.losses import LATENT, LOSSES, SOFT
 from unshaken.attacks.norms import NORMS, STARTS, Norm
 from unshaken.errors import lookup, nearest, unknown
 from unshaken.models import Draws, StochasticClassifier, derive
@@ -55,7 +55,8 @@ def pgd(
     """PGD-k: x ← clip(x0 + project(x − x0 + ν·direction(∇_x loss))), `steps` times, with k draws per gradient.
 
     Args:
-        model, x, y: the classifier; inputs (B, ...) in [0, 1]; labels (B,), or with loss "kl" probabilities (B, K).
+        model, x, y: the classifier; inputs (B, ...) in [0, 1]; labels (B,), or with loss "kl" probabilities (B, K). A
+            loss of LATENT does not look at the labels, which may be -1 where there is none.
         eps: size of the ball: a number, a tensor (B,) with one for each input, or a list of E of these. All sizes of a
             list share their draws, and the gradient at x.
         norm, loss: keys of NORMS and LOSSES, or functions of the same form; the loss is ascended.
@@ -82,7 +83,7 @@ def pgd(
         Däubener et al. (2020), section 2.
     """
     objective, ball = lookup("loss", loss, LOSSES), lookup("norm", norm, NORMS)
-    check_inputs(x, y, soft=objective in SOFT)
+    check_inputs(x, y, soft=objective in SOFT, unlabelled=objective in LATENT)
     check_eps(eps, len(x))
     check_count("steps", steps)
     check_count("batch_size", batch_size)
@@ -91,6 +92,8 @@ def pgd(
     if start not in STARTS:
         raise unknown("start", start, STARTS)
     check_restarts(restarts, start)
+    check_start(loss, start)
+    y = goal(objective, x, y)
     sizes = sizes_of(eps, x)  # (E, B)
     radius = sizes.flatten()
     nu = radius * min(1.0, 2 / steps) if step_size is None else torch.full_like(radius, step_size)
@@ -191,7 +194,7 @@ def _strongest(
 
     def height(x: Inputs) -> Tensor:
         parts = [slice(i, i + batch_size) for i in rows]
-        return torch.cat([loss(model.logits(x[part], kept), y[part]) for part in parts])
+        return torch.cat([loss(*compared(model, x[part], y[part], kept, loss)) for part in parts])
 
     best = height(x_adv)
     used = [*used, judges.provenance]
@@ -208,6 +211,14 @@ def check_restarts(restarts: int, start: str) -> None:
     check_count("restarts", restarts)
     if restarts > 1 and start == "none":
         raise ValueError(f"restarts start anew: {restarts} of them need a random start, such as 'uniform', not 'none'.")
+
+
+def check_start(loss: str | Loss, start: str) -> None:
+    """A loss of latents needs a start: it is smallest, and flat, at the input itself."""
+    if start == "none" and lookup("loss", loss, LOSSES) in LATENT:
+        raise ValueError(
+            "a loss of latents has no gradient at the input itself: use pgd with a start such as 'near', not 'none'."
+        )
 
 
 def sizes_of(eps: Eps, x: Inputs) -> Tensor:

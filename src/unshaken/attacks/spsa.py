@@ -8,14 +8,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from unshaken.attacks.gradient import check_value
-from unshaken.attacks.losses import SOFT
+from unshaken.attacks.gradient import check_value, compared
+from unshaken.attacks.losses import LATENT
 from unshaken.attacks.norms import Norm
 from unshaken.attacks.pgd import Watch, pgd
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.models.draws import generator
 from unshaken.types import Eps, Inputs, Labels, Loss
-from unshaken.validate import check_count, check_labels, check_positive
+from unshaken.validate import check_count, check_positive
 
 
 def spsa(
@@ -121,6 +121,6 @@ def _signs(count: int, shape: Sequence[int], rng: torch.Generator) -> Tensor:
 
 def _value(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss) -> Tensor:
     """The loss (B,)."""
-    logits = torch.cat([model.logits(x, part) for part in draws.chunks(model.graph_draws(x))])
-    check_labels(y, logits.shape[-1], soft=loss in SOFT)
-    return check_value(loss(logits, y))
+    parts = [compared(model, x, y, part, loss) for part in draws.chunks(model.graph_draws(x))]
+    of_x, clean = (torch.cat(each) for each in zip(*parts, strict=True))
+    return check_value(loss(of_x, clean if loss in LATENT else y))

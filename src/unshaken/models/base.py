@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,25 @@ def mode(net: nn.Module, *, training: bool) -> Iterator[None]:
     finally:
         for module, before in modes:
             module.training = before
+
+
+def _latent(net: Any, x: Inputs) -> Tensor:
+    mean: Tensor = net.encode(x)[0]
+    return mean
+
+
+def _reconstruction(net: Any, x: Inputs) -> Tensor:
+    pixels: Tensor = net.decode(_latent(net, x))
+    return pixels.sigmoid()
+
+
+def check_coded(net: nn.Module, *methods: str) -> None:
+    """A network with `encode`, and perhaps `decode`."""
+    for method in methods:
+        if not callable(getattr(net, method, None)):
+            raise ValueError(
+                f"latents are those of a network with {method}(), such as 'vae'; {type(net).__name__} has none."
+            )
 
 
 class StochasticClassifier(ABC):
@@ -246,8 +266,40 @@ class StochasticClassifier(ABC):
         self.cost.forwards += (len(draws) - 1) * len(x)
         stacked = draws.stack()
         if not stacked:  # nothing is random: every draw is the same network
-            return self.forward(x, {}).expand(len(draws), -1, -1)
+            found = self.forward(x, {})
+            return found.expand(len(draws), *found.shape)
         return vmap(lambda state: self.forward(x, state))(stacked)
+
+    def latents(self, x: Inputs, draws: Draws) -> Tensor:
+        """Mean of the latent (S, B, L) of `x` under each draw, differentiable in x: what the attack on it moves.
+
+        For a network with `encode(x)` -> (mean, log-variance), (B, L) each.
+        """
+        self._check_coded(draws, "encode")
+        return self.instead(_latent).logits(x, draws)
+
+    def reconstructions(self, x: Inputs, draws: Draws) -> Tensor:
+        """What the decoder makes of the mean of the latent under each draw: (S, B, C, H, W) in [0, 1].
+
+        For a network with `encode`, and `decode(z)` -> logits of the pixels.
+        """
+        self._check_coded(draws, "encode", "decode")
+        return self.instead(_reconstruction).logits(x, draws)
+
+    def _check_coded(self, draws: Draws, *methods: str) -> None:
+        check_coded(self.net, *methods)
+        if draws.expected:
+            raise ValueError("moments are those of the logits: latents need a number of draws, or the mean network.")
+
+    def instead(self, function: Callable[[Any, Inputs], Tensor]) -> Self:
+        """The same model with `function(net, x)` in the place of the network's forward pass, sharing everything.
+
+        What it calls logits is then what the function gives, (B, ...) for each draw.
+        """
+        found = copy.copy(self)
+        found.net = copy.copy(self.net)  # shares layers and tensors, so a draw reaches the network given to `function`
+        vars(found.net).update(forward=partial(function, self.net))
+        return found
 
     def laid_out(self, x: Inputs) -> Inputs:
         """The same inputs in the memory order in which a CPU convolves and pools fastest (measured: 1.3 to 2.4 times).

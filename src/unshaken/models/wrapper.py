@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -44,6 +45,11 @@ class Wrapper(StochasticClassifier):
 
     def start_at(self, state: State) -> None:
         self.model.start_at(state)
+
+    def instead(self, function: Callable[[Any, Inputs], Tensor]) -> Self:
+        found = super().instead(function)
+        found.model = self.model.instead(function)
+        return found
 
     def divergence(self) -> Tensor:
         return self.model.divergence()

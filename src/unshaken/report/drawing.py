@@ -63,6 +63,10 @@ STYLE = {
 }
 
 
+FORMATS = ("svg", "png", "pdf")
+"""Of the files of a figure."""
+
+
 class Inline(NamedTuple):
     """A figure as SVG text for the page: for a desktop and for a phone."""
 
@@ -84,7 +88,7 @@ def write_figure(folder: Path, name: str, make: Callable[[bool], Figure]) -> Inl
     """<name>.svg, .png, .pdf of `make(False)`; returns it and `make(True)` for the page."""
     with styled():
         wide, narrow = _settled(make(False)), _settled(make(True))
-        for kind in ("svg", "png", "pdf"):
+        for kind in FORMATS:
             write(folder / f"{name}.{kind}", _rendered(wide, kind))
     with styled(**{"svg.fonttype": "none"}):
         return Inline(_for_page(wide, f"{name}-wide-"), _for_page(narrow, f"{name}-narrow-"))

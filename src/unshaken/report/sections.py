@@ -10,6 +10,7 @@ from unshaken.report.conditions import conditions_section
 from unshaken.report.flatness import flatness_section
 from unshaken.report.frontier import frontier_section
 from unshaken.report.inference import inference_section
+from unshaken.report.latents import latents_section
 from unshaken.report.lengths import lengths_section
 from unshaken.report.losses import losses_section
 from unshaken.report.models import models_section
@@ -36,6 +37,7 @@ SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
     "agreement": agreement_section,
     "spread": spread_section,
     "flatness": flatness_section,
+    "latents": latents_section,
     "conditions": conditions_section,
     "angles": angles_section,
     "slopes": slopes_section,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unshaken.attacks import LOSSES, input_gradient
+from unshaken.attacks.gradient import goal
 from unshaken.attacks.spatial import check_images, flow_cost, warp
 from unshaken.errors import lookup, unknown
 from unshaken.models import Draws, StochasticClassifier, derive
@@ -77,7 +78,8 @@ def langevin(
         decay: η_j = η · decay^(j−1).
         chains: x̃ of every input, S_x̃; the learner sees all of them.
         over: "sum" or "mean" of the model's chains s. A sum moves inputs further the more chains there are.
-        loss: ℓ, of LOSSES; it is asked with all chains at once, so it should be a mean over them.
+        loss: ℓ, of LOSSES; it is asked with all chains at once, so it should be a mean over them: "mean_cross_entropy",
+            or "latent_shift" for the data generator of a robust auto-encoder (eq. 11).
         draws: of a model without chains, how many of its draws take their place.
         way: of WAYS, what is moved: "pixels", or their places by a "flow", in shares of the side.
         clip: keep x̃ in [0, 1].
@@ -97,12 +99,13 @@ def langevin(
     now = model.current(draws, seed=derive(seed, "langevin")).keep()
     times = len(now) if over == "sum" else 1
     origin, labels = x.repeat(chains, *[1] * (x.dim() - 1)), y.repeat(chains)
+    target = goal(objective, origin, labels)
     rng = generator(derive(seed, "langevin noise"), 0, x.device)
     v = moves.still(origin)
     with mode(model.net, training=False):
         for step in range(steps):
             size = step_size * decay**step
-            v = v + size * times * _ascent(model, origin, labels, v, now, objective, moves, cost, clip)
+            v = v + size * times * _ascent(model, origin, target, v, now, objective, moves, cost, clip)
             if temperature > 0:
                 v += torch.empty_like(v).normal_(generator=rng).mul_((2 * size * temperature) ** 0.5)
     return Seen(_within(moves.moved(origin, v), clip), labels, origin)

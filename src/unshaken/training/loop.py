@@ -105,7 +105,7 @@ def train(
     check_count("batch_size", batch_size)
     check_count("updates", updates)
     shares = learning_rates(schedule, epochs)
-    x, y, members = with_unlabelled(x, y, unlabelled, teacher, seed)
+    x, y, members = with_unlabelled(x, y, unlabelled, teacher, seed, objective)
     passes, see = points_per_input(inputs), shown(inputs)
     steps = passes * math.ceil(len(members) / batch_size)
     stores = _when_to_store(model, burn_in, thin, epochs * steps)
@@ -137,8 +137,10 @@ def train(
                     model.keep_state()
                 if progress is not None:
                     progress(done, epochs * steps, _note(value, history))
+        labelled = y >= 0
         with model.moving():
-            right = predict(model, x[:1000], model.draw(10, seed=derive(seed, "accuracy"))).argmax(-1) == y[:1000]
+            answered = predict(model, x[labelled][:1000], model.draw(10, seed=derive(seed, "accuracy"))).argmax(-1)
+        right = answered == y[labelled][:1000]
         cost = (model.cost.forwards - before.forwards, model.cost.gradients - before.gradients)
         seconds, points_seen = time.perf_counter() - started, passes * len(members)
         score = float(right.float().mean())

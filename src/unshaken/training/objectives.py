@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unshaken.models import StochasticClassifier
+from unshaken.models import StochasticClassifier, derive
+from unshaken.models.base import check_coded
+from unshaken.models.draws import generator
 from unshaken.types import Inputs, Labels
 from unshaken.validate import check_count, check_not_negative
 
@@ -114,10 +118,75 @@ def with_clean(
     return total / 2 if halved else total
 
 
+def vae(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    examples: int,
+    seed: int,
+    draws: int = 1,
+    label_weight: float = 10.0,
+) -> Tensor:
+    """Variational auto-encoder: the mean of −log p_s(x|z) + KL(q_s(z|x) ‖ N(0, I)) + label_weight · −log p_s(y|x).
+
+    p(x|z) is Bernoulli for each pixel, z = μ + σ·n is one draw of q(z|x) with n from the seed, and p(y|x) is that of
+    the head at μ. Labels may be −1: such an input has no last term. Where the model has a posterior, KL(q ‖ p) /
+    `examples` of its weights is added, as in the ELBO. The network has `encode` and `decode`, see `autoencoder.py`.
+
+    Source: Kingma & Welling, "Auto-encoding variational Bayes" (2014), eq. 10 and appendix B; the weighted label is
+    that of Kingma et al., "Semi-supervised learning with deep generative models" (2014), eq. 9.
+    """
+    return _coded(model, x, x, y, examples, seed, draws, label_weight)
+
+
+def denoising_vae(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    before: Inputs,
+    examples: int,
+    seed: int,
+    draws: int = 1,
+    label_weight: float = 10.0,
+) -> Tensor:
+    """`vae` with −log p_s(x0|z) of x0, what the input was before the attack: the decoder is to undo the attack.
+
+    Source: Vincent et al., "Extracting and composing robust features with denoising autoencoders" (2008), with an
+    attack in the place of noise.
+    """
+    return _coded(model, x, before, y, examples, seed, draws, label_weight)
+
+
+def _coded(
+    model: StochasticClassifier, x: Inputs, x0: Inputs, y: Labels, examples: int, seed: int, draws: int, weight: float
+) -> Tensor:
+    """The objective of an auto-encoder that codes x and is to give x0."""
+    check_count("draws", draws)
+    check_not_negative("label_weight", weight)
+    check_coded(model.net, "encode", "decode")
+    rng = generator(derive(seed, "latent"), 0, x.device)
+
+    def terms(net: Any, x: Inputs) -> Tensor:
+        """Each input's sum of the terms, (B,), with noise of its own in every draw."""
+        mean, log_variance = net.encode(x)
+        noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
+        pixels = net.decode(mean + (log_variance / 2).exp() * noise)
+        fit = F.binary_cross_entropy_with_logits(pixels, x0, reduction="none").flatten(1).sum(1)
+        code = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+        return fit + code + weight * F.cross_entropy(net(x), y, ignore_index=-1, reduction="none")
+
+    return model.instead(terms).training_logits(x, draws, seed).mean() + model.divergence() / examples
+
+
 OBJECTIVES: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": cross_entropy,
     "elbo": elbo,
     "mixture": mixture,
     "trades": trades,
     "with_clean": with_clean,
+    "vae": vae,
+    "denoising_vae": denoising_vae,
 }
+UNLABELLED = {vae, denoising_vae}  # objectives that take inputs without a label, which is then −1

@@ -1,0 +1,121 @@
+"""Latents: how far an attack moves what an auto-encoder makes of an input, and what is left of its reconstruction."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from unshaken.attacks.pgd import accepted
+from unshaken.models import Draws, StochasticClassifier, derive
+from unshaken.types import Inputs, Labels
+from unshaken.validate import check_count, check_eps, check_inputs, check_labels
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+PICTURES = 8  # inputs whose images are kept
+
+
+class Coded(NamedTuple):
+    """What a model makes of N inputs: latents of each draw (S, N, L) on the CPU, reconstruction and probabilities, both
+    the mean over draws, (N, C, H, W) and (N, K)."""
+
+    latents: Tensor
+    reconstruction: Tensor
+    probability: Tensor
+
+
+def latent_shift(
+    model: StochasticClassifier,
+    x: Inputs,
+    y: Labels,
+    *,
+    seed: int,
+    attacks: Mapping[str, Callable[..., Inputs]],
+    eps: Sequence[float],
+    draws: int = 20,
+    batch_size: int = 256,
+) -> DataFrame:
+    """How far each attack moves the latent, ‖μ_s(x~) − μ_s(x)‖ on average over draws, and the error it leaves.
+
+    Args:
+        model: of a network with `encode` and `decode`, such as `vae`.
+        attacks: label -> attack(model, x, y, *, eps, seed); in a recipe, its [[attacks]], of the latent or not.
+        eps: sizes of the perturbations.
+        draws: inference draws, which no attack has seen.
+        batch_size: inputs that are attacked and coded together; memory does not grow with the number of inputs but for
+            their latents.
+
+    Returns one row per input, attack and size: `index`, `attack`, `eps`, `draws`, `label`, `apart` (the distance of the
+    latents of this input and the next one, which a shift is to be compared with), `shift`, `clean_error` and `error`
+    (mean over pixels of the squared difference to x of the reconstruction of x and of x~, which is the mean over draws
+    of that at μ_s), `before` and `after` (classes of the head for x and x~), and `picture`: for the first 8 inputs the
+    bytes of a NumPy file with x, its reconstruction, x~ and that of x~, (4, H, W, C) in uint8; empty for others.
+    Source: Kos, Fischer & Song, "Adversarial examples for generative models" (2017), who measure reconstructions.
+    """
+    import pandas as pd
+
+    check_inputs(x, y)
+    check_eps(list(eps), len(x))
+    check_count("batch_size", batch_size)
+    if not attacks:
+        raise ValueError("there are no attacks whose perturbations could be coded.")
+    inference = model.draw(draws, seed=derive(seed, "inference", 0))
+    inference = (inference if inference.seed is not None else inference[:1]).keep()  # draws that are all the same
+    rows = [slice(first, first + batch_size) for first in range(0, len(x), batch_size)]
+    clean = [_coded(model, x[at], inference) for at in rows]
+    latents = torch.cat([part.latents for part in clean], 1)
+    apart = (latents - latents.roll(-1, 1)).norm(dim=-1).mean(0)
+    check_labels(y, clean[0].probability.shape[-1])
+    found: dict[tuple[str, float], list[DataFrame]] = {(name, size): [] for name in attacks for size in map(float, eps)}
+    for name, attack in attacks.items():
+        for at, before in zip(rows, clean, strict=True):
+            more = accepted(attack, places=range(at.start, at.start + len(x[at])))
+            x_adv = attack(model, x[at], y[at], eps=list(eps), seed=derive(seed, "attack"), **more)
+            for size, moved in zip(map(float, eps), x_adv, strict=True):
+                told = {"index": range(at.start, at.start + len(moved)), "attack": name, "eps": size, "draws": draws}
+                told |= {"label": y[at].tolist(), "apart": apart[at].tolist()}
+                told |= _columns(x[at], moved, before, _coded(model, moved, inference), max(0, PICTURES - at.start))
+                found[name, size].append(pd.DataFrame(told))
+    return pd.concat([part for parts in found.values() for part in parts], ignore_index=True)
+
+
+@torch.no_grad()
+def _coded(model: StochasticClassifier, x: Inputs, draws: Draws) -> Coded:
+    """Latents, reconstruction and probabilities, one chunk of draws after the other."""
+    latents, reconstruction, probability = [], torch.zeros_like(x), torch.zeros((), device=x.device)
+    for part in draws.chunks(model.graph_draws(x)):
+        latents.append(model.latents(x, part).cpu())
+        reconstruction += model.reconstructions(x, part).sum(0)
+        probability = probability + model.logits(x, part).softmax(-1).sum(0)
+    return Coded(torch.cat(latents), reconstruction / len(draws), probability / len(draws))
+
+
+def _columns(x: Inputs, x_adv: Inputs, before: Coded, after: Coded, pictures: int) -> dict[str, Any]:
+    """What an attack did to some inputs; the first of them with their pictures."""
+
+    def error(found: Coded) -> list[float]:
+        return (found.reconstruction - x).square().flatten(1).mean(1).tolist()
+
+    images = torch.stack([x, before.reconstruction, x_adv, after.reconstruction], 1)[:pictures]
+    return {
+        "shift": (after.latents - before.latents).norm(dim=-1).mean(0).tolist(),
+        "clean_error": error(before),
+        "error": error(after),
+        "before": before.probability.argmax(-1).tolist(),
+        "after": after.probability.argmax(-1).tolist(),
+        "picture": [_stored(image) for image in images] + [b""] * (len(x) - len(images)),
+    }
+
+
+def _stored(images: Tensor) -> bytes:
+    """Images (4, C, H, W) in [0, 1] as a NumPy file of bytes (4, H, W, C)."""
+    import numpy as np
+
+    stream = io.BytesIO()
+    np.save(stream, (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+    return stream.getvalue()

@@ -1,0 +1,66 @@
+"""Networks that code an input and give it back: encoder, decoder, and a head that classifies by the code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from unshaken.validate import check_count
+
+Shape = tuple[int, int, int]  # (C, H, W)
+
+
+class VAE(nn.Module):
+    """A variational auto-encoder as a classifier: `forward` is a linear head at the mean of the latent.
+
+    trunk and then `mean` and `log_variance` (B, L) are the encoder, whose q(z|x) is N(mean, exp(log_variance)); the
+    decoder gives the Bernoulli logits of the pixels. `encode` and `decode` are all that `StochasticClassifier.latents`
+    and `reconstructions` ask of a network, so another one with these two methods will do as well.
+    """
+
+    def __init__(self, trunk: nn.Module, mean: nn.Module, log_variance: nn.Module, decoder: nn.Module, head: nn.Module):
+        super().__init__()
+        self.trunk, self.mean, self.log_variance = trunk, mean, log_variance
+        self.decoder, self.head = decoder, head
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latent, (B, L) each."""
+        hidden = self.trunk(x)
+        return self.mean(hidden), self.log_variance(hidden)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits (B, C, H, W) of the pixels for latents (B, L)."""
+        logits: Tensor = self.decoder(z)
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.mean(self.trunk(x)))
+        return logits
+
+
+def vae(shape: Shape, classes: int, *, latent: int = 16, widths: Sequence[int] = (400,)) -> VAE:
+    """Variational auto-encoder: dense ReLU layers to a Gaussian latent and back, and a linear head on its mean.
+
+    C·H·W → widths → mean and log-variance of `latent` numbers; latent → widths in reverse → C·H·W logits of pixels.
+    Source: Kingma & Welling, "Auto-encoding variational Bayes" (2014), appendix C, with one hidden layer; they have
+    tanh in it, 500 units for MNIST and no head. The head on the mean is that of their semi-supervised model M1
+    (Kingma et al., 2014), but learnt together with the rest.
+    """
+    check_count("latent", latent)
+    for width in widths:
+        check_count("every width", width)
+    pixels = shape[0] * shape[1] * shape[2]
+    down, up = [pixels, *widths], [latent, *reversed(widths)]
+    return VAE(
+        nn.Sequential(nn.Flatten(), *_hidden(down)),
+        nn.Linear(down[-1], latent),
+        nn.Linear(down[-1], latent),
+        nn.Sequential(*_hidden(up), nn.Linear(up[-1], pixels), nn.Unflatten(1, shape)),
+        nn.Linear(latent, classes),
+    )
+
+
+def _hidden(sizes: Sequence[int]) -> list[nn.Module]:
+    return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
