@@ -30,6 +30,7 @@ _HOME = {
     "MeanField": "models",
     "MatrixGaussian": "models",
     "Dropout": "models",
+    "Chain": "models",
     "Smoothing": "models",
     "MatrixEstimation": "models",
     "MeanNetwork": "models",
@@ -55,6 +56,10 @@ _HOME = {
     "adversarial": "training",
     "constant_noise": "training",
     "variable_noise": "training",
+    "langevin": "training",
+    "wasserstein": "training",
+    "SGLD": "training",
+    "SGAdaLD": "training",
     "gradient_agreement": "analysis",
     "attack_time": "analysis",
     "conditions": "analysis",
@@ -129,6 +134,7 @@ if TYPE_CHECKING:
     from unshaken.experiment import run
     from unshaken.explain import explain
     from unshaken.models import (
+        Chain,
         Deterministic,
         Draws,
         Dropout,
@@ -145,4 +151,13 @@ if TYPE_CHECKING:
     from unshaken.predict import predict
     from unshaken.report import report
     from unshaken.statistics import Interval, accuracy, difference
-    from unshaken.training import adversarial, constant_noise, train, variable_noise
+    from unshaken.training import (
+        SGLD,
+        SGAdaLD,
+        adversarial,
+        constant_noise,
+        langevin,
+        train,
+        variable_noise,
+        wasserstein,
+    )
