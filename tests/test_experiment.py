@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from oracles import truncate
+from oracles import raises_sentence, truncate
 from unshaken.checks import CHECKS
 from unshaken.experiment import Work, choose_device, failed_units, run
 from unshaken.models.draws import read_tensors
@@ -569,3 +569,50 @@ def test_an_auto_encoder_is_trained_and_attacked_at_its_latent(path: Path, tmp_p
     assert not failed_units(folder)
     rows = load_run(folder).analyses["latent_shift"]
     assert rows.groupby(["attack", "eps"]).size().tolist() == [40] * 6
+
+
+def test_chains_continue_another_model_and_store_their_states(tmp_path: Path) -> None:
+    text = """
+title = "chains"
+data = { name = "digits", train_limit = 60, test_limit = 20 }
+network = { kind = "mlp", widths = [8] }
+model = { kind = "deterministic" }
+evaluation = { eps = [0.1], draws = 4, repeats = 1 }
+
+[training]
+epochs = 2
+batch_size = 30
+objective = { kind = "cross_entropy" }
+
+[sweep.method]
+first = {}
+
+[sweep.method.second]
+model = { kind = "chain", chains = 2 }
+training = { continues = "first", burn_in = 2, thin = 1, epochs = 2, optimizer = { kind = "sgld", lr = 1e-5 } }
+
+[[attacks]]
+kind = "fgsm"
+draws = 4
+"""
+    (tmp_path / "chains.toml").write_text(text, encoding="utf-8")
+
+    def read(*settings: str):
+        return read_recipe(str(tmp_path / "chains.toml"), settings=settings)
+
+    folder = run(read(), out=tmp_path / "runs", say=lambda told: None)
+    weights = {path.stem.split("-")[0]: read_tensors(path)[1] for path in (folder / "models").glob("*.safetensors")}
+    assert sum(name.startswith("stored") and name.endswith("1.weight") for name in weights["second"]) == 6
+    moved = weights["second"]["chain0.1.weight"] - weights["first"]["1.weight"]
+    assert 0 < moved.abs().max() < 0.1
+    bad = {
+        "sweep.method.second.training.continues='frst'": "unknown model 'frst': did you mean 'first'",
+        "sweep.method.first.training.continues='second'": "which continues it: one of them must start by itself",
+        "sweep.method.second.training.burn_in=9": "burn_in must be at most the 4 minibatches of this training; got 9",
+        "training.burn_in=1": "a 'deterministic' model stores no states: burn_in is for a 'chain'",
+        "sweep.method.second.network.widths=[9]": "second continues 'first': a network of another architecture",
+    }
+    for setting, message in bad.items():
+        with raises_sentence(message):
+            run(read(setting), out=tmp_path / "bad", say=lambda told: None)
+    assert not list(tmp_path.glob("bad/*/models"))

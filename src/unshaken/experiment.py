@@ -43,8 +43,8 @@ from unshaken.store import (
     write_tensors,
     write_whole,
 )
-from unshaken.training.inputs import Points, shown
-from unshaken.training.loop import check_before, learning_rates
+from unshaken.training.inputs import Points, points_per_input, shown
+from unshaken.training.loop import check_before, learning_rates, when_to_store
 from unshaken.training.self_training import check_unlabelled, takes_unlabelled
 from unshaken.units import (
     analysis_unit,
@@ -92,8 +92,11 @@ def run(
     return work.folder
 
 
-def rehearse_model(spec: Table, config: Table, data: Data) -> None:
-    """One model on one input: a draw, what its attacks have in the place of draws, what its training would see."""
+def rehearse_model(spec: Table, config: Table, data: Data, examples: int) -> None:
+    """One model on one input: a draw, what its attacks have in the place of draws, what its training would see.
+
+    `examples` is the number of training inputs.
+    """
     model, x, y = new_model(spec, seed_of(spec, config), data), data.x[:1], data.y[:1]
     model.logits(x, model.draw(1, seed=0))
     inputs = (spec["training"] or {}).get("inputs", {})
@@ -113,6 +116,9 @@ def rehearse_model(spec: Table, config: Table, data: Data) -> None:
     if spec["training"]:
         settings = bound(spec["training"])
         learning_rates(settings["schedule"], settings["epochs"])
+        if config["data"]["unlabelled"] is None:
+            minibatches = points_per_input(settings["inputs"]) * -(-examples // settings["batch_size"])
+            when_to_store(model, settings["burn_in"], settings["thin"], minibatches * settings["epochs"])
         if takes_unlabelled(settings["objective"]):
             check_coded(model.net, "encode", "decode")
         change = partial(settings["augment"], seed=0)
@@ -169,7 +175,7 @@ class Work:
         """Build every model, make a draw, look at every attack: what cannot work is said before any work."""
         config = self.recipe.config
         for spec in config["models"]:
-            rehearse_model(spec, config, self.data["test"])
+            rehearse_model(spec, config, self.data["test"], len(self.data.get("train", self.data["test"]).y))
         if self.unlabelled is not None:
             check_unlabelled(self.unlabelled, self.data["test"].x.shape[1:])
         for path in config["transfer"]["sets"]:

@@ -59,7 +59,9 @@ def test_logits_have_one_row_per_input_and_reach_every_pixel(name, shape):
     torch.testing.assert_close(net.eval()(x)[:2], net(x[:2]))
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "vae"])  # half of which is not on the way to the logits
+@pytest.mark.parametrize(
+    "name", [name for name in NETWORKS if name != "vae"]
+)  # half of which is not on the way to the logits
 def test_layers_can_be_walked(name):
     """Moments go through every layer, and are the network's own logits where nothing is random."""
     model, x = Deterministic(small(name, (3, 16, 16), 4)), torch.rand(3, 3, 16, 16)

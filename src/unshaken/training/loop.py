@@ -108,7 +108,7 @@ def train(
     x, y, members = with_unlabelled(x, y, unlabelled, teacher, seed, objective)
     passes, see = points_per_input(inputs), shown(inputs)
     steps = passes * math.ceil(len(members) / batch_size)
-    stores = _when_to_store(model, burn_in, thin, epochs * steps)
+    stores = when_to_store(model, burn_in, thin, epochs * steps)
     if continues is not None:
         model.start_at(continues.network())
     told = {"examples": len(x), "seed": derive(seed, "sampler")}
@@ -137,13 +137,9 @@ def train(
                     model.keep_state()
                 if progress is not None:
                     progress(done, epochs * steps, _note(value, history))
-        labelled = y >= 0
-        with model.moving():
-            answered = predict(model, x[labelled][:1000], model.draw(10, seed=derive(seed, "accuracy"))).argmax(-1)
-        right = answered == y[labelled][:1000]
+        score = _score(model, x, y, derive(seed, "accuracy"))
         cost = (model.cost.forwards - before.forwards, model.cost.gradients - before.gradients)
         seconds, points_seen = time.perf_counter() - started, passes * len(members)
-        score = float(right.float().mean())
         history.append(Epoch(total / points_seen, score, seconds, *cost, clamped_share(rule), diverged))
         if checkpoint is not None:
             _save(model, rule, history, Path(checkpoint))
@@ -180,7 +176,14 @@ def _learn(
     return sum(values) / len(values), lost
 
 
-def _when_to_store(model: StochasticClassifier, burn_in: int | None, thin: int, steps: int) -> range:
+def _score(model: StochasticClassifier, x: Inputs, y: Labels, seed: int) -> float:
+    """Accuracy on the first 1,000 inputs that have a label, with 10 draws of what the model is now."""
+    x, y = x[y >= 0][:1000], y[y >= 0][:1000]
+    with model.moving():
+        return float((predict(model, x, model.draw(10, seed=seed)).argmax(-1) == y).float().mean())
+
+
+def when_to_store(model: StochasticClassifier, burn_in: int | None, thin: int, steps: int) -> range:
     """The numbers of minibatches after which the state of a chain is stored."""
     if burn_in is None:
         return range(0)
