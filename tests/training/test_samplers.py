@@ -150,6 +150,23 @@ def test_a_saved_state_goes_on_as_if_nothing_was(kind: type[Sampler]) -> None:
     assert torch.equal(weights, other)
 
 
+@pytest.mark.parametrize("stops", [0, 2])
+def test_weights_that_no_longer_move_leave_the_others_as_they_would_be(stops: int) -> None:
+    def walked(moving: set[int]) -> list[Tensor]:
+        weights = [torch.zeros(20, requires_grad=True) for _ in range(3)]
+        rule = SGAdaLD(weights, lr=0.1, friction="matched", seed=4)
+        for step in range(6):
+            for number, p in enumerate(weights):
+                p.grad = p.detach() - 1 if step < 3 or number in moving else None
+            rule.step()
+        return [p.detach() for p in weights]
+
+    all_three, two = walked({0, 1, 2}), walked({0, 1, 2} - {stops})
+    for number in {0, 1, 2} - {stops}:
+        torch.testing.assert_close(two[number], all_three[number])
+    assert not torch.allclose(two[stops], all_three[stops])
+
+
 BAD = {
     "cold": ({"temperature": -1.0}, "temperature must be a finite number, 0 or more; got -1.0"),
     "no step": ({"lr": 0.0}, "lr must be a number above 0; got 0.0"),

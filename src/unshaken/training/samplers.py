@@ -42,29 +42,60 @@ class Sampler(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step of every weight that has a gradient."""
+        """One step of every weight that has a gradient.
+
+        What it computes is computed for all weights end to end: for many small tensors, calls cost more than sums.
+        """
         for group in self.param_groups:
-            for p in group["params"]:
-                self.state[p]["step"] = self.state[p].get("step", torch.zeros(())) + 1
-            for p, noise in zip(group["params"], self._noise(group["params"]), strict=True):
-                if p.grad is not None:
-                    self.move(p, p.grad, noise, group)
+            weights = group["params"]
+            step = int(self._kept("step", weights, [torch.zeros(())] * len(weights)).add_(1)[0])
+            noise = self._noise(weights, step) if self.temperature > 0 else None
+            moving = [p for p in weights if p.grad is not None]
+            if not moving:
+                continue
+            if noise is not None and len(moving) < len(weights):
+                parts = zip(weights, noise.split([p.numel() for p in weights]), strict=True)
+                noise = torch.cat([part for p, part in parts if p.grad is not None])
+            change = self.change(moving, _end_to_end([p.grad for p in moving]), noise, group["lr"], step)
+            torch._foreach_add_(moving, _apart(change, moving))
 
-    def _noise(self, weights: list[Tensor]) -> list[Tensor]:
+    def _noise(self, weights: list[Tensor], step: int) -> Tensor:
         """N(0, 1) for every weight, also for those that do not move: so others stay as they are when a chain is left
-        out. None is made where the temperature is zero."""
-        if self.temperature == 0:
-            return [torch.zeros((), device=p.device) for p in weights]
-        like, step = weights[0], int(self.state[weights[0]]["step"])
+        out."""
+        like, size = weights[0], sum(p.numel() for p in weights)
         rng = torch.Generator(like.device).manual_seed(derive(self.seed, "sampler", step))
-        sizes = [p.numel() for p in weights]
-        whole = -(-sum(sizes) // 16) * 16  # torch fills blocks of 16: so more weights behind them change nothing
-        flat = torch.empty(whole, dtype=like.dtype, device=like.device).normal_(generator=rng)[: sum(sizes)]
-        return [part.view_as(p) for part, p in zip(flat.split(sizes), weights, strict=True)]
+        whole = -(-size // 16) * 16  # torch fills blocks of 16: so more weights behind them change nothing
+        return torch.empty(whole, dtype=like.dtype, device=like.device).normal_(generator=rng)[:size]
 
-    def move(self, p: Tensor, slope: Tensor, noise: Tensor, group: dict[str, Any]) -> None:
-        """Change `p` in place, given `slope`, of which `scale` times is an estimate of ∂U/∂p, and N(0, 1)."""
+    def _kept(self, word: str, weights: list[Tensor], like: list[Tensor], first: float = 0.0) -> Tensor:
+        """What is kept under `word` in the state of these weights, in the shapes of `like`, end to end.
+
+        The state holds views of it. Where that is not so, after loading or for other weights, it is put together anew.
+        """
+        parts = [self.state[p].get(word) for p in weights]
+        whole: Tensor | None = None if parts[0] is None else parts[0]._base
+        shared = whole is not None and all(part is not None and part._base is whole for part in parts)
+        if whole is not None and shared and whole.numel() == sum(t.numel() for t in like):
+            return whole
+        found = [torch.full_like(t, first) if part is None else part for part, t in zip(parts, like, strict=True)]
+        whole = _end_to_end(found)
+        for p, part in zip(weights, _apart(whole, like), strict=True):
+            self.state[p][word] = part
+        return whole
+
+    def change(self, weights: list[Tensor], slope: Tensor, noise: Tensor | None, lr: float, step: int) -> Tensor:
+        """What to add to the weights, end to end, given `slope`, of which `scale` times is an estimate of ∂U/∂θ, and
+        N(0, 1), or None where the temperature is zero. Both may be written to."""
         raise NotImplementedError
+
+
+def _end_to_end(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def _apart(whole: Tensor, like: list[Tensor]) -> list[Tensor]:
+    """Views of `whole` in the shapes of these tensors."""
+    return [part.view(p.shape) for part, p in zip(whole.split([p.numel() for p in like]), like, strict=True)]
 
 
 class SGLD(Sampler):
@@ -90,9 +121,9 @@ class SGLD(Sampler):
     ) -> None:
         super().__init__(params, {}, lr=lr, temperature=temperature, scale=scale, examples=examples, seed=seed)
 
-    def move(self, p: Tensor, slope: Tensor, noise: Tensor, group: dict[str, Any]) -> None:
-        lr = group["lr"]
-        p.add_(slope, alpha=-lr * self.scale).add_(noise, alpha=(2 * lr * self.temperature) ** 0.5)
+    def change(self, weights: list[Tensor], slope: Tensor, noise: Tensor | None, lr: float, step: int) -> Tensor:
+        drift = slope.mul_(-lr * self.scale)
+        return drift if noise is None else drift.add_(noise, alpha=(2 * lr * self.temperature) ** 0.5)
 
 
 class SGAdaLD(Sampler):
@@ -148,43 +179,45 @@ class SGAdaLD(Sampler):
         self.friction, self.window, self.first = friction, window, first
         self.reset, self.adapt, self.form = reset, adapt, form
 
-    def move(self, p: Tensor, slope: Tensor, noise: Tensor, group: dict[str, Any]) -> None:
-        lr = group["lr"]
-        root = self._squares(p, slope).rsqrt()  # V^-½
-        p.addcmul_(slope, root, value=-(lr**2) * self.scale)
-        if self.temperature > 0:
-            p.addcmul_(noise, self._deviation(p, root, lr))
+    def change(self, weights: list[Tensor], slope: Tensor, noise: Tensor | None, lr: float, step: int) -> Tensor:
+        root = self._squares(weights, slope, step).rsqrt()  # V^-½
+        drift = slope.mul_(root).mul_(-(lr**2) * self.scale)
+        return drift if noise is None else drift.addcmul_(noise, self._deviation(weights, root, lr, step))
 
-    def _squares(self, p: Tensor, slope: Tensor) -> Tensor:
+    def _squares(self, weights: list[Tensor], slope: Tensor, step: int) -> Tensor:
         """V of every weight, after this gradient."""
-        state = self.state[p]
-        if "v" not in state or self.reset:
-            state["v"] = torch.full_like(p, self.first)
-        v: Tensor = state["v"]
-        if self.adapt is not None and int(state["step"]) > self.adapt:
-            return v
+        v = self._kept("v", weights, weights, self.first)
+        if self.adapt is not None and step > self.adapt:
+            return v.fill_(self.first) if self.reset else v
         if self.window is not None:
-            return v.mul_(1 - 1 / self.window).addcmul_(slope, slope, value=self.scale**2 / self.window)
-        window, mean = (state.setdefault(word, torch.ones_like(p)) for word in ("window", "mean"))
-        share = 1 / (window + 1)
-        window.mul_(1 - mean.square() / v).clamp_min_(0).add_(1)
-        mean.lerp_(slope * self.scale, share)
-        v.lerp_((slope * self.scale).square_(), share)
-        return v
+            rest = 1 - 1 / self.window
+            kept = v.fill_(self.first * rest) if self.reset else v.mul_(rest)
+            return kept.addcmul_(slope, slope, value=self.scale**2 / self.window)
+        window, mean = (self._kept(word, weights, weights, 1.0) for word in ("window", "mean"))
+        if self.reset:
+            v.fill_(self.first)
+        share, slope = (window + 1).reciprocal_(), slope * self.scale
+        window.mul_(mean.square().div_(v).neg_().add_(1)).clamp_min_(0).add_(1)
+        mean.lerp_(slope, share)
+        return v.lerp_(slope.square_(), share)
 
-    def _deviation(self, p: Tensor, root: Tensor, lr: float) -> Tensor:
-        """What N(0, 1) is multiplied by, given V^-½."""
+    def _deviation(self, weights: list[Tensor], root: Tensor, lr: float, step: int) -> Tensor:
+        """What N(0, 1) is multiplied by, given V^-½, in whose place it is written."""
         if self.friction == "matched":
-            found = root.mul(2 * lr**2).sub_(lr**4)
+            found = root.mul_(2 * lr**2).sub_(lr**4)
         else:
-            found = root.square().mul_(2 * float(self.friction) * lr**3).sub_(lr**4)
+            found = root.square_().mul_(2 * float(self.friction) * lr**3).sub_(lr**4)
         if self.form == "deviation":
             return found.mul_(self.temperature)
-        state = self.state[p]
+        clamped = self._kept("clamped", weights, [root.new_zeros(())] * len(weights))
         # to look at the lowest first is quick on a CPU, and would wait for a GPU
-        share = (found < 0).float().mean() if p.is_cuda or found.amin() < 0 else torch.zeros(())
-        state["clamped"] = state.get("clamped", share).lerp(share, 1 / float(state["step"]))
-        return found.clamp_min_(0).mul_(self.temperature).sqrt_()
+        if found.is_cuda or found.amin() < 0:
+            below = torch.stack([part.mean() for part in (found < 0).float().split([p.numel() for p in weights])])
+            clamped.lerp_(below, 1 / step)
+            found.clamp_min_(0)
+        else:
+            clamped.mul_(1 - 1 / step)
+        return found.mul_(self.temperature).sqrt_()
 
 
 def clamped_share(rule: Optimizer) -> float:
