@@ -104,3 +104,14 @@ def test_noise_cost_writes_its_table_and_its_numbers(tmp_path):
     found = json.loads((tmp_path / "noise_cost-cpu.json").read_text())
     assert set(found["ms"]["784-128-128-10"]) == {"ours", "uniform", "gaussian", "stored"}
     assert (tmp_path / "noise_cost-cpu.md").read_text().strip() in printed
+
+
+def test_chain_cost_writes_its_tables_and_its_numbers(tmp_path):
+    printed = run("chain_cost.py", "--quick", "--repeats", "1", "--no-memory", "--batches", "2", "--out", tmp_path)
+    found = json.loads((tmp_path / "chain_cost-cpu.json").read_text())["ms"]
+    assert set(found["chains"]["784-128-128-10, batch 2"]) == {"ours", "5 chains, a loop", "5 chains, vmap"}
+    assert {"ours", "SGAdaLD as coded"} <= set(found["updates"]["784-128-128-10, 5 chains"])
+    text = (tmp_path / "chain_cost-cpu.md").read_text()
+    assert text.strip() in printed
+    assert "to reach 3.5" in text
+    assert "to reach 1.3" in text
