@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from unshaken.attacks import ATTACKS, LOSSES
+from unshaken.attacks.losses import LATENT
 from unshaken.checks import CHECKS, attack_name, check
+from unshaken.checks.finding import NEAREST, OWN_STEP, UNAIMED
 
 N, REPEATS = 200, 3
 
@@ -265,6 +268,73 @@ def test_steps_with_another_loss_are_not_the_same_attack() -> None:
     assert CHECKS["one step"](rows).passed is None
     rows = pd.concat([attacked(0.4, eps=0.1), attacked(0.6, eps=0.1, attack="spsa", steps=20)])
     assert CHECKS["one step"](rows).passed is None, "the steps of SPSA have no gradient"
+
+
+def test_the_names_of_attacks_apart_are_those_of_the_attacks() -> None:
+    fixed = {name: getattr(function, "keywords", {}) for name, function in ATTACKS.items()}
+    assert set(OWN_STEP) == {name for name, words in fixed.items() if words.get("update") == "gradient"}
+    assert set(UNAIMED) == {name for name, loss in LOSSES.items() if loss in LATENT}
+    assert NEAREST[0] in ATTACKS
+
+
+APART: dict[str, dict[str, object]] = {
+    "own step": {"attack": "one_step_cw", "loss": "logit_sum"},
+    "own step, of several": {"attack": "one_step_cw (redraw False)", "loss": "logit_sum"},
+    "latent": {"attack": "pgd (start near)", "loss": "latent_shift", "steps": 20},
+}
+
+
+@pytest.mark.parametrize("apart", APART)
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("huge eps", [attacked(0.9, eps=28.0, role="check")]),
+        ("more draws", [attacked(0.5, eps=28.0, draws="1"), attacked(0.8, eps=28.0)]),
+        (
+            "black box",
+            [attacked(0.5, eps=28.0), attacked(0.2, eps=28.0, role="transfer", source="n")],
+        ),
+    ],
+)
+def test_an_attack_with_a_step_or_an_aim_of_its_own_raises_no_doubt(
+    name: str, rows: list[pd.DataFrame], apart: str
+) -> None:
+    assert CHECKS[name](pd.concat([clean(), *rows])).passed is False, "of any other attack"
+    finding = CHECKS[name](pd.concat([clean(), *(part.assign(**APART[apart]) for part in rows)]))
+    assert finding.passed is None, finding.sentence
+
+
+def test_an_attack_on_the_latent_need_not_converge_in_accuracy_nor_fall_with_eps() -> None:
+    latent = {"attack": "pgd", "loss": "latent_shift"}
+    steps = [attacked(a, eps=0.1, steps=n, **latent) for a, n in ((0.5, 20), (0.3, 100))]  # type: ignore[arg-type]
+    assert CHECKS["more steps"](pd.concat(steps)).passed is None
+    sizes = [attacked(a, eps=e, steps=20, **latent) for a, e in ((0.5, 0.1), (0.8, 0.2))]  # type: ignore[arg-type]
+    assert CHECKS["larger eps"](pd.concat(sizes)).passed is None
+    guessed = attacked(0.3, eps=0.1, attack="spsa", steps=20)
+    assert CHECKS["gradient free"](pd.concat([steps[0], guessed])).passed is None, "beside no attack on the label"
+
+
+def test_an_attack_that_goes_no_further_than_it_takes_is_no_measure_of_others() -> None:
+    near = {"attack": "carlini_wagner", "norm": "l2", "steps": 100}
+    nearest = attacked(0.5, eps=1.0, **near)  # type: ignore[arg-type]
+    single = attacked(0.3, eps=1.0, attack="fgm", norm="l2")
+    assert CHECKS["one step"](pd.concat([single, nearest])).passed is None
+    assert CHECKS["one step"](pd.concat([single, nearest.assign(attack="pgd")])).passed is False
+    given = attacked(0.2, eps=1.0, role="transfer", source="n", **near)  # type: ignore[arg-type]
+    assert CHECKS["black box"](pd.concat([nearest, given])).passed is None
+    few = nearest.assign(steps=10, correct=True)
+    assert CHECKS["more steps"](pd.concat([few, nearest])).passed is False, "its own convergence is one"
+    guessed = attacked(0.55, eps=1.0, attack="spsa", norm="l2", steps=20)
+    assert CHECKS["gradient free"](pd.concat([nearest, guessed])).passed, "what it finds is found with a gradient"
+
+
+def test_norms_are_not_compared() -> None:
+    """A single step in one norm beside many in another; the flow of pixels is a norm too."""
+    single, many = attacked(0.2, eps=0.1), attacked(0.5, eps=0.1, attack="spatial", norm="flow", steps=20)
+    guessed = attacked(0.2, eps=0.1, attack="spsa", steps=20)
+    rows = pd.concat([single, many])
+    assert CHECKS["one step"](rows).passed is None
+    assert CHECKS["gradient free"](pd.concat([many, guessed])).passed is None
 
 
 def test_names_people_use() -> None:

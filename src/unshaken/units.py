@@ -13,7 +13,8 @@ from torch import Tensor
 
 import unshaken
 from unshaken.analysis import ANALYSES
-from unshaken.attacks import ATTACKS, NORMS
+from unshaken.attacks import ATTACKS, LOSSES, NORMS
+from unshaken.attacks.losses import LATENT
 from unshaken.attacks.pgd import accepted
 from unshaken.attacks.transfer import TransferSet, of_perturbed, transfer
 from unshaken.data import Data, load, load_images
@@ -139,8 +140,8 @@ def attack_unit(
 ) -> Attacked:
     """Perturb, then predict with draws the attack never saw, some inputs at a time: memory is bounded in their number.
 
-    The first repeat has rows for the checks too: some inputs at size zero and with the whole box to move in. With
-    `keep` the perturbations are given back, at the sizes of the recipe.
+    The first repeat has rows for the checks too: some inputs at size zero and, where that means something, with the
+    whole box to move in. With `keep` the perturbations are given back, at the sizes of the recipe.
     """
     import pandas as pd
 
@@ -171,7 +172,9 @@ def attack_unit(
     }
     rows = _scored(unit, model, data, inference, attacked, sizes, "sweep", norm)
     if norm in NORMS and unit.config["repeat"] == 0:
-        extremes = [0.0, float(NORMS[norm].size(torch.ones_like(data.x[:1])))]
+        extremes = [0.0]
+        if fills_the_box(settings):
+            extremes.append(float(NORMS[norm].size(torch.ones_like(data.x[:1]))))
         count = max(LEAST, len(data.y) * len(sizes) // 4)  # they cost half of what the sizes of the recipe cost
         few = data._replace(x=data.x[:count], y=data.y[:count])
         rows = pd.concat(
@@ -185,6 +188,14 @@ def attack_unit(
     source["weights"] = hash_tensors(model.tensors().values())
     x_adv = remember(torch.cat(kept, 1), provenance_of(kept[0]))
     return Attacked(rows, examples, seconds, of_perturbed(data.x, x_adv, sizes, source))
+
+
+def fills_the_box(attack: Table) -> bool:
+    """Whether an attack with the whole box to move in should leave no accuracy.
+
+    Not one whose steps are as long as the gradient, whatever eps is, nor one that does not aim at the label.
+    """
+    return attack.get("update") != "gradient" and LOSSES.get(attack.get("loss", "")) not in LATENT
 
 
 def transfer_unit(

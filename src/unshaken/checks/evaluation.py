@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from unshaken.checks.finding import ATTACK, Finding, attacks, clean_rows, kinds, name_of
+from unshaken.checks.finding import ATTACK, Finding, aimed, attacks, clean_rows, kinds, name_of, sized
 from unshaken.statistics import accuracy, difference
 
 if TYPE_CHECKING:
@@ -35,19 +35,22 @@ def zero_size(rows: DataFrame) -> Finding:
 
 
 def larger_eps(rows: DataFrame) -> Finding:
-    """A larger ball contains the smaller one: accuracy must not rise with eps."""
+    """A larger ball contains the smaller one: accuracy must not rise with eps under an attack that aims at it."""
     pairs = [
         (f"{name} from eps {a:g} to {b:g}", attacked[attacked.eps == b], attacked[attacked.eps == a])
-        for name, attacked, _ in attacks(rows[rows.role == "sweep"])
+        for name, attacked, _ in attacks(aimed(rows[rows.role == "sweep"]))
         for a, b in pairwise(sorted(attacked.eps.unique()))
     ]
-    nothing = "No attack was run at two eps."
+    nothing = "No attack on the label was run at two eps."
     return _no_rise("larger eps", nothing, "Accuracy does not rise with eps", "Accuracy rises with eps", pairs)
 
 
 def more_draws(rows: DataFrame) -> Finding:
-    """More draws give a better gradient: accuracy must not rise with the number of attack draws."""
-    sampled = rows[(rows.role == "sweep") & rows.attack_draws.str.isdigit()]
+    """More draws give a better gradient: accuracy must not rise with the number of attack draws.
+
+    A step that is as long as the gradient is shorter with more draws, which differ: such an attack is left out.
+    """
+    sampled = sized(rows[(rows.role == "sweep") & rows.attack_draws.str.isdigit()])
     pairs, known = [], kinds(rows)
     for _, family in sampled.groupby([c for c in ATTACK if c != "attack_draws"] + ["eps"], sort=False):
         counts = sorted(family.attack_draws.unique(), key=int)
@@ -55,21 +58,24 @@ def more_draws(rows: DataFrame) -> Finding:
             few, many = family[family.attack_draws == a], family[family.attack_draws == b]
             name, eps = name_of(family.iloc[0], known, draws=""), family.eps.iloc[0]
             pairs.append((f"{name} from {a} to {b} draws at eps {eps:g}", many, few))
-    nothing = "No attack was run with two numbers of attack draws."
+    nothing = "No attack on the label was run with two numbers of attack draws."
     holds, fails = "Accuracy does not rise with attack draws", "Accuracy rises with attack draws"
     return _no_rise("more draws", nothing, holds, fails, pairs)
 
 
 def huge_eps(rows: DataFrame) -> Finding:
-    """With the whole box to move in, an attack that works leaves no accuracy that is surely above chance."""
+    """With the whole box to move in, an attack that works leaves no accuracy that is surely above chance.
+
+    One that does not use the box, since its step is one of its own, or that aims at something else, is left out.
+    """
     found = []
-    for name, attacked, _ in attacks(rows[rows.role == "check"]):
+    for name, attacked, _ in attacks(sized(rows[rows.role == "check"])):
         huge = attacked[attacked.eps == attacked.eps.max()]
         if attacked.eps.max() > 0:
             chance = float(huge.drop_duplicates("index").label.value_counts(normalize=True).max())
             found.append((accuracy(huge), chance, name))
     if not found:
-        return Finding("huge eps", None, "No attack was run with a perturbation as large as the whole input box.")
+        return Finding("huge eps", None, "No attack on the label was given the whole input box.")
     doubtful = [told for told in found if told[0].low > told[1]]
     worst, chance, name = max(doubtful or found)
     told = (

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 ATTACK = ["model", "attack", "norm", "loss", "attack_draws", "steps", "restarts"]
 """The columns that name one attack on one model."""
 
+OWN_STEP = ("one_step_cw",)
+"""Attacks whose step is as long as the gradient: neither eps nor the number of draws says how strong they are."""
+
+NEAREST = ("carlini_wagner",)
+"""Attacks that go no further than it takes, so that on new draws one that goes as far as it may can win more."""
+
+UNAIMED = ("latent_shift",)
+"""Losses that do not ask for the label: accuracy under them is no measure of what they do."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -21,6 +30,22 @@ class Finding:
     passed: bool | None
     sentence: str
     value: float | None = None
+
+
+def is_one_of(rows: DataFrame, attacks: tuple[str, ...]) -> Series:
+    """Which rows are of these attacks, whatever else their name tells: "pgd (start uniform)" is of pgd."""
+    found: Series = rows.attack.str.split(" (", regex=False).str[0].isin(attacks)
+    return found
+
+
+def aimed(rows: DataFrame) -> DataFrame:
+    """Rows without those of attacks that do not aim at the label."""
+    return rows[~rows.loss.isin(UNAIMED)]
+
+
+def sized(rows: DataFrame) -> DataFrame:
+    """Rows without those of attacks that do not aim at the label, or whose step is one of their own."""
+    return aimed(rows[~is_one_of(rows, OWN_STEP)])
 
 
 def attack_name(attack: str, draws: str) -> str:

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from unshaken.checks.finding import ATTACK, Finding, attack_name, counted, kinds, named
+from unshaken.checks.finding import (
+    ATTACK,
+    NEAREST,
+    Finding,
+    aimed,
+    attack_name,
+    counted,
+    is_one_of,
+    kinds,
+    named,
+    sized,
+)
 from unshaken.statistics import difference
 
 if TYPE_CHECKING:
@@ -40,9 +51,12 @@ class Pair(NamedTuple):
 
 
 def black_box(rows: DataFrame) -> Finding:
-    """A model's own gradient tells more than another model's: transferred perturbations must not be stronger."""
-    own, known, pairs = dict(iter(_attacked(rows).groupby(POINT, sort=False))), kinds(rows), []
-    for (*key, source), given in rows[rows.role == "transfer"].groupby([*POINT, "source"], sort=False):
+    """A model's own gradient tells more than another model's: transferred perturbations must not be stronger.
+
+    Of attacks that use eps as far as it goes: others move inputs further on a model that is harder to deceive.
+    """
+    own, known, pairs = dict(iter(_far(_attacked(rows)).groupby(POINT, sort=False))), kinds(rows), []
+    for (*key, source), given in _far(rows[rows.role == "transfer"]).groupby([*POINT, "source"], sort=False):
         if tuple(key) in own:
             name = f"{_name(given, known)} made against {source}"
             pairs += _paired(name, "made against the model itself", given, own[tuple(key)])
@@ -59,7 +73,7 @@ def black_box(rows: DataFrame) -> Finding:
 def gradient_free(rows: DataFrame) -> Finding:
     """A gradient tells more than values of the loss: SPSA must not be stronger than every attack with a gradient."""
     known, pairs = kinds(rows), []
-    for _, group in _attacked(rows).groupby(["model", "norm", "inference_draws", "eps"], sort=False):
+    for _, group in sized(_attacked(rows)).groupby(["model", "norm", "inference_draws", "eps"], sort=False):
         blind = group.attack.str.startswith("spsa")
         strongest = _strongest(group[~blind])
         for _, guessed in group[blind].groupby(POINT, sort=False):
@@ -74,9 +88,12 @@ def gradient_free(rows: DataFrame) -> Finding:
 
 
 def one_step(rows: DataFrame) -> Finding:
-    """Many steps can do what one does: a single step must not be stronger than the strongest of many."""
+    """Many steps can do what one does: a single step must not be stronger than the strongest of many.
+
+    Of attacks that use eps as far as it goes.
+    """
     alike = [column for column in POINT if column not in ("attack", "steps", "restarts")]
-    made, known, pairs = _attacked(rows), kinds(rows), []
+    made, known, pairs = _far(_attacked(rows)), kinds(rows), []
     for _, group in made[~made.attack.str.startswith("spsa")].groupby(alike, sort=False):
         many = _strongest(group[group.steps > 1])
         for _, single in group[group.steps == 1].groupby(POINT, sort=False):
@@ -95,7 +112,7 @@ def more_steps(rows: DataFrame) -> Finding:
     known, words = kinds(rows), dict[str, None]()
     pairs: list[Pair] = []
     for word in ("steps", "restarts"):
-        for _, family in _attacked(rows).groupby([c for c in POINT if c != word], sort=False):
+        for _, family in aimed(_attacked(rows)).groupby([c for c in POINT if c != word], sort=False):
             counts = sorted(family[word].unique())[-2:]
             if len(counts) == 2:
                 few, many = (family[family[word] == count] for count in counts)
@@ -141,6 +158,11 @@ def _paired(first: str, second: str, less: DataFrame, more: DataFrame | None) ->
 def _attacked(rows: DataFrame) -> DataFrame:
     """Rows of attacks on the model itself, at the sizes of the recipe."""
     return rows.loc[(rows.role == "sweep") & (rows.attack != "none"), [*POINT, *ANSWER]]
+
+
+def _far(rows: DataFrame) -> DataFrame:
+    """Rows of attacks that aim at the label and go as far as eps allows."""
+    return sized(rows[~is_one_of(rows, NEAREST)])
 
 
 def _strongest(rows: DataFrame) -> DataFrame | None:
