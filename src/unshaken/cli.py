@@ -71,7 +71,7 @@ def run(
         failed = experiment.failed_units(folder)
         page = report(folder)
         told = load_run(folder)
-        typer.echo("\n".join(verdict(told.about, told.rows, told.analyses)))
+        typer.echo("\n".join(verdict(told.about, told.rows, told.analyses, told.histories)))
         typer.echo(f"\nThe page: {page}")
         for unit in failed:
             typer.echo(f"{unit['label']}: {unit['status']}: {unit['error']}", err=True)

@@ -99,7 +99,7 @@ def _with_mean_networks(found: Sequence[Panel], alone: Mapping[str, str]) -> lis
 
 
 @styled()
-def training_figure(histories: dict[str, list[dict[str, float]]], *, narrow: bool = False) -> Figure:
+def training_figure(histories: dict[str, list[dict[str, Any]]], *, narrow: bool = False) -> Figure:
     """Loss and training accuracy after every epoch, one line for each model."""
     from matplotlib.ticker import MaxNLocator
 

@@ -47,7 +47,7 @@ STATUS = {True: "pass", False: "doubt", None: "not tested"}
 def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline], sections: Sequence[Section] = ()) -> str:
     """report.html of one run."""
     run, found = source.about, findings(source.rows)
-    cautions = doubts(run, source.rows)
+    cautions = doubts(run, source.rows, source.histories)
     many = any(section.place == "first" for section in sections)
     folded = many or guessing(source, curves)
     return render(

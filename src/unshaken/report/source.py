@@ -59,7 +59,7 @@ class Source:
     folder: Path
     about: dict[str, Any]
     rows: DataFrame
-    histories: dict[str, list[dict[str, float]]]
+    histories: dict[str, list[dict[str, Any]]]
     examples: dict[str, Examples]
     analyses: dict[str, DataFrame]  # by kind; `model` and `analysis` (a label) say whose rows they are
 

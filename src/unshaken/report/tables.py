@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.checks import attack_name, counted, named
+from unshaken.checks.finding import OWN_STEP, UNAIMED, is_one_of
 from unshaken.report.section import Section, latex, markdown, write_table
 from unshaken.report.source import Source, write
 from unshaken.report.wording import eps_text
 from unshaken.statistics import accuracy, crossed
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 SERIES = ["model", "attack", "norm", "loss", "attack_draws", "steps", "restarts", "inference_draws"]
 """The columns that name one curve: one attack on one model, predicted in one way."""
@@ -39,7 +40,7 @@ class Point(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """The curves that can be compared: one model, one norm, one number of inference draws.
+    """The curves that can be compared: one model, one norm, one number of inference draws, one aim.
 
     `title` says what tells the panel from the others ("" where it is the only one); `clean` is None where the clean
     inputs were not evaluated; `curves` maps a label (FGSM-10, MEAN) to rows of `accuracy_table`, by eps.
@@ -132,14 +133,24 @@ def above_chance(panel: Panel, rows: DataFrame) -> bool:
     return panel.clean is None or panel.clean.low > chance(clean)
 
 
+def apart(rows: DataFrame) -> Series:
+    """What sets the attack of a row apart from others of its norm, in words; "" where nothing does."""
+    import pandas as pd
+
+    found = pd.Series("", index=rows.index, dtype=object)
+    found[is_one_of(rows, OWN_STEP)] = "a step of its own"
+    found[rows.loss.isin(UNAIMED)] = "aimed at the latent"
+    return found
+
+
 def panels(table: DataFrame) -> list[Panel]:
     """`accuracy_table` in groups that can be compared."""
     keys = ["model", "norm", "inference_draws"]
     attacked = table[table.attack != "none"]
     found = []
-    for (model, norm, draws), part in attacked.groupby(keys, sort=False):
+    for (model, norm, draws, aside), part in attacked.groupby([*keys, apart(attacked).rename("apart")], sort=False):
         named = {"model": model, "norm": f"{NORMS.get(norm, norm)} norm", "inference_draws": f"{draws} inference draws"}
-        title = ", ".join(named[key] for key in keys if attacked[key].nunique() > 1)
+        title = ", ".join([named[key] for key in keys if attacked[key].nunique() > 1] + [aside] * bool(aside))
         clean = table[(table.attack == "none") & (table.model == model) & (table.inference_draws == draws)]
         found.append(Panel(title, model, norm, at(clean, 0.0) if len(clean) else None, _curves(part)))
     return found

@@ -10,6 +10,7 @@ from unshaken.checks import Finding, check
 from unshaken.report.section import Section
 from unshaken.report.source import Source
 from unshaken.report.tables import Panel, above_chance, accuracy_table, at, chance, panels, part_label, rows_of
+from unshaken.report.training import Histories, of_training
 from unshaken.report.wording import eps_text, listed, word
 from unshaken.statistics import Interval, accuracy, difference
 
@@ -21,10 +22,15 @@ FEW = 3
 """More parts than this that wait to be run are told of together."""
 
 
-def verdict(run: dict[str, Any], rows: DataFrame, analyses: Mapping[str, DataFrame] | None = None) -> list[str]:
+def verdict(
+    run: dict[str, Any],
+    rows: DataFrame,
+    analyses: Mapping[str, DataFrame] | None = None,
+    histories: Histories | None = None,
+) -> list[str]:
     """How far to believe a run, then what it found, as sentences for a terminal.
 
-    `run` is run.json, `analyses` the rows of its analyses by kind.
+    `run` is run.json, `analyses` the rows of its analyses by kind, `histories` the epochs of its trained models.
     """
     from unshaken.report.sections import sections
 
@@ -34,7 +40,7 @@ def verdict(run: dict[str, Any], rows: DataFrame, analyses: Mapping[str, DataFra
     return [
         *(["Nothing was attacked, so there is nothing to check."] if only_analyses(run, rows) else believe(found)),
         *(f.sentence for f in found if f.passed is False),
-        *doubts(run, rows),
+        *doubts(run, rows, histories),
         *(f"{panel}: {text}" if panel else text for panel, text in told),
     ]
 
@@ -100,9 +106,10 @@ def believe(found: list[Finding]) -> list[str]:
     return [f"All {word(made)} checks that could be made pass; not made: {left}."]
 
 
-def doubts(run: dict[str, Any], rows: DataFrame) -> list[str]:
-    """Reasons for doubt that lie in the run, not in its rows: few inputs, one repeat, units without a result."""
-    said = []
+def doubts(run: dict[str, Any], rows: DataFrame, histories: Histories | None = None) -> list[str]:
+    """Reasons for doubt that lie in the run, not in its rows: what training met, few inputs, one repeat, units without
+    a result."""
+    said = of_training(run, histories or {})
     attacked = bool((rows.attack != "none").any())
     if attacked and rows.repeat.nunique() == 1:
         said.append(
