@@ -48,6 +48,11 @@ def sized(rows: DataFrame) -> DataFrame:
     return aimed(rows[~is_one_of(rows, OWN_STEP)])
 
 
+def far(rows: DataFrame) -> DataFrame:
+    """Rows of attacks that aim at the label and go as far as eps allows."""
+    return sized(rows[~is_one_of(rows, NEAREST)])
+
+
 def attack_name(attack: str, draws: str) -> str:
     """FGSM-10, PGD-5, MEAN: the name people use. "pgd (start uniform)" is PGD-5 (start uniform)."""
     kind, _, rest = attack.partition(" (")

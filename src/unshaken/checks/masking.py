@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unshaken.checks.finding import (
     ATTACK,
-    NEAREST,
     Finding,
     aimed,
     attack_name,
     counted,
-    is_one_of,
+    far,
     kinds,
     named,
     sized,
@@ -55,8 +54,8 @@ def black_box(rows: DataFrame) -> Finding:
 
     Of attacks that use eps as far as it goes: others move inputs further on a model that is harder to deceive.
     """
-    own, known, pairs = dict(iter(_far(_attacked(rows)).groupby(POINT, sort=False))), kinds(rows), []
-    for (*key, source), given in _far(rows[rows.role == "transfer"]).groupby([*POINT, "source"], sort=False):
+    own, known, pairs = dict(iter(far(_attacked(rows)).groupby(POINT, sort=False))), kinds(rows), []
+    for (*key, source), given in far(rows[rows.role == "transfer"]).groupby([*POINT, "source"], sort=False):
         if tuple(key) in own:
             name = f"{_name(given, known)} made against {source}"
             pairs += _paired(name, "made against the model itself", given, own[tuple(key)])
@@ -93,7 +92,7 @@ def one_step(rows: DataFrame) -> Finding:
     Of attacks that use eps as far as it goes.
     """
     alike = [column for column in POINT if column not in ("attack", "steps", "restarts")]
-    made, known, pairs = _far(_attacked(rows)), kinds(rows), []
+    made, known, pairs = far(_attacked(rows)), kinds(rows), []
     for _, group in made[~made.attack.str.startswith("spsa")].groupby(alike, sort=False):
         many = _strongest(group[group.steps > 1])
         for _, single in group[group.steps == 1].groupby(POINT, sort=False):
@@ -158,11 +157,6 @@ def _paired(first: str, second: str, less: DataFrame, more: DataFrame | None) ->
 def _attacked(rows: DataFrame) -> DataFrame:
     """Rows of attacks on the model itself, at the sizes of the recipe."""
     return rows.loc[(rows.role == "sweep") & (rows.attack != "none"), [*POINT, *ANSWER]]
-
-
-def _far(rows: DataFrame) -> DataFrame:
-    """Rows of attacks that aim at the label and go as far as eps allows."""
-    return sized(rows[~is_one_of(rows, NEAREST)])
 
 
 def _strongest(rows: DataFrame) -> DataFrame | None:

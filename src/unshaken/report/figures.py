@@ -38,9 +38,9 @@ OFF = "mean network alone"
 def write_figures(source: Source, found: Sequence[Panel], sections: Sequence[Section] = ()) -> dict[str, Inline]:
     """figures/<name>.svg, .png, .pdf of every figure there is something for; returns them for the page."""
     makers: dict[str, Callable[[bool], Figure]] = {}
-    if any(len(panel.eps()) > 1 for panel in found):  # at one size there is nothing to draw a line through
+    if drawn := lines(found):
         alone = mean_networks(source.about)
-        makers["accuracy"] = lambda narrow: accuracy_figure(found, alone, narrow=narrow)
+        makers["accuracy"] = lambda narrow: accuracy_figure(drawn, alone, narrow=narrow)
     if source.histories:
         makers["training"] = lambda narrow: training_figure(source.histories, narrow=narrow)
     if (pictures := choose(source, found)) is not None:
@@ -48,6 +48,12 @@ def write_figures(source: Source, found: Sequence[Panel], sections: Sequence[Sec
         makers["pictures"] = lambda narrow: picture_figure(pictures, names, narrow=narrow)
     makers |= {drawing.name: drawing.make for section in sections for drawing in section.drawings}
     return {name: write_figure(source.folder / "figures", name, make) for name, make in makers.items()}
+
+
+def lines(found: Sequence[Panel]) -> list[Panel]:
+    """The panels to draw where one has two sizes: at one there is no line, least of all for a step of its own."""
+    several = any(len(panel.eps()) > 1 for panel in found)
+    return [panel for panel in found if several and (len(panel.eps()) > 1 or not panel.apart)]
 
 
 def mean_networks(about: dict[str, Any]) -> dict[str, str]:
@@ -92,7 +98,7 @@ def _with_mean_networks(found: Sequence[Panel], alone: Mapping[str, str]) -> lis
     for panel in found:
         if panel.model in alone.values():
             continue
-        own = [p for p in found if p.model == alone.get(panel.model) and p.norm == panel.norm]
+        own = [p for p in found if p.model == alone.get(panel.model) and (p.norm, p.apart) == (panel.norm, panel.apart)]
         kinds = {f"{c.attack.iloc[0].upper()}, {OFF}": c for p in own for c in reversed(p.curves.values())}
         kept.append(panel._replace(curves=panel.curves | kinds))
     return kept

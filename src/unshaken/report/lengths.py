@@ -48,7 +48,8 @@ def length_rows(source: Source, panels: Sequence[Panel]) -> DataFrame | None:
 
 
 def lengths_table(rows: DataFrame, source: Source) -> Table:
-    """Mean L2 length and share of zero lengths of every attack; the .csv at every eps, the text at the usual one.
+    """Mean L2 length and share of zero lengths of every attack; the .csv at every eps, the text at the usual one, or at
+    the largest of an attack that was not run there.
 
     Published lengths are under [paper.length.MODEL] as {label of the attack: length}, and their `eps` beside them; by
     default it is that of [paper].
@@ -66,7 +67,9 @@ def lengths_table(rows: DataFrame, source: Source) -> Table:
         values.append((model, attack, eps, n, *mean_interval(by_input(once, "length")), *zero, published))
     names = ["model", "attack", "eps", "n", "length", "low", "high", "zero", "zero_low", "zero_high", "published"]
     data = pd.DataFrame(values, columns=names)
-    shown = data[data.eps == usual]
+    largest = data.groupby(["model", "attack"]).eps.transform("max")
+    there = (data.eps == usual).groupby([data.model, data.attack]).transform("any")
+    shown = data[data.eps == largest.mask(there, usual)]
     published, titled, body = bool(shown.published.notna().any()), rows.model.nunique() > 1, []
     for row in shown.itertuples():
         length = spanned(Interval(row.length, row.low, row.high))

@@ -10,7 +10,7 @@ from unshaken.report.drawing import SCHEMES, blank, draw_lines, eps_axis, legend
 from unshaken.report.groups import groups
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.source import Source
-from unshaken.report.tables import NORMS, SERIES, Panel, Point, at
+from unshaken.report.tables import NORMS, SERIES, Panel, Point, apart, at
 from unshaken.report.wording import eps_text, increase, listed, percent, significant, times
 from unshaken.statistics import difference
 
@@ -35,6 +35,11 @@ class Shared(NamedTuple):
     norm: str
     curves: dict[str, DataFrame]
     clean: dict[str, Point]
+
+    @property
+    def apart(self) -> str:
+        """As of a `Panel`."""
+        return str(apart(next(iter(self.curves.values()))).iloc[0])
 
     def eps(self) -> list[float]:
         """The sizes that the attack was run with on every model."""
@@ -145,14 +150,19 @@ def models_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     caption = "Higher is a more robust network. Accuracy at eps 0 is that without an attack; bars are 95 % intervals."
     if BASE in models.labels or "MOMENTS" in models.labels:
         caption += " A network that was trained against an attack is drawn like that attack."
+    drawn = [attack for attack in attacks if len(attack.eps()) > 1 or not attack.apart]
+    if len(drawn) < len(attacks):
+        caption += " An attack with a step of its own is in the table alone."
     drawing = Drawing(
         "models",
-        lambda narrow: models_figure(attacks, narrow=narrow),
+        lambda narrow: models_figure(drawn, narrow=narrow),
         "Accuracy of every model against eps, for each attack; the numbers are in the table below",
         caption,
     )
     place = place_of(models.labels)
-    return Section("models", "The models compared", _sentences(models), [drawing], [models_table(models)], place)
+    return Section(
+        "models", "The models compared", _sentences(models), [drawing] * bool(drawn), [models_table(models)], place
+    )
 
 
 def place_of(models: Sequence[str]) -> str:
@@ -188,7 +198,7 @@ def shown(attacks: Sequence[Shared], panels: Sequence[Panel]) -> list[Shared]:
     """All attacks if they are few; otherwise the one that is strongest on most models, MEAN and MOMENTS."""
     if len(attacks) <= SHOWN:
         return list(attacks)
-    strongest = [panel.strongest() for panel in panels]
+    strongest = [panel.strongest() for panel in [p for p in panels if not p.apart] or panels]
     cheap: dict[str, Shared] = {}
     for attack in sorted(attacks, key=Shared.mean, reverse=True):
         cheap[next(iter(attack.curves.values())).attack.iloc[0]] = attack  # the strongest loss is the last

@@ -169,7 +169,7 @@ def _sentences(found: Sequence[Panel], rows: DataFrame) -> list[str]:
     attacks = shared(found)
     if not attacks:
         return [_alone(panel, rows) for panel in found]
-    strongest = min(attacks, key=lambda attack: attack.mean())
+    strongest = min(attacks, key=lambda attack: (attack.apart, attack.mean()))
     eps = strongest.informative()
     by_group = {
         group: rows_of(curve, eps, rows).groupby("repeat").correct.mean() for group, curve in strongest.curves.items()

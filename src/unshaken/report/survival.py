@@ -11,6 +11,7 @@ from itertools import pairwise
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unshaken.checks.finding import aimed
 from unshaken.report.drawing import CLEAN, INK, MUTED, facets, legend, legend_height, shade, styled
 from unshaken.report.groups import group_of
 from unshaken.report.networks import SETTING, label_of, labels, point, together
@@ -116,8 +117,8 @@ def survival_section(source: Source, panels: Sequence[Panel]) -> Section | None:
 
 
 def survivals(source: Source, panels: Sequence[Panel]) -> list[Survival]:
-    """Every model or group, norm and eps where the first attack has a stronger one beside it."""
-    rows, known, found = source.rows, labels(panels), []
+    """Every model or group, norm and eps where the first attack has a stronger one on the label beside it."""
+    rows, known, found = aimed(source.rows), labels(panels), []
     attacked = (rows.attack != "none") & (rows.eps > 0) & rows.role.isin(["sweep", "transfer"])
     made = rows.loc[attacked, ["model", *SETTING, "eps", "role", "index", "repeat", "correct"]]
     group = group_of(source.about, rows.model.unique())

@@ -152,10 +152,12 @@ def measured(setting: Setting, source: Source, panels: Sequence[Panel]) -> Swept
 
 
 def _at_one_size(attacks: Sequence[Shared]) -> dict[str, float]:
-    """The informative eps of the strongest attack in a norm, for all of that norm that were run there."""
+    """The informative eps of the strongest attack in a norm, for all of that norm and aim that were run there."""
     found = {}
     for attack in attacks:
-        strongest = min((other for other in attacks if other.norm == attack.norm), key=Shared.mean)
+        strongest = min(
+            (other for other in attacks if (other.norm, other.apart) == (attack.norm, attack.apart)), key=Shared.mean
+        )
         eps = strongest.informative()
         found[attack.label] = eps if eps in attack.eps() else attack.informative()
     return found

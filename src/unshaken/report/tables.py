@@ -52,6 +52,11 @@ class Panel(NamedTuple):
     clean: Point | None
     curves: dict[str, DataFrame]
 
+    @property
+    def apart(self) -> str:
+        """What sets its attacks apart from others of the norm, in words; "" where nothing does."""
+        return str(apart(next(iter(self.curves.values()))).iloc[0])
+
     def eps(self) -> list[float]:
         """Every size that an attack of the panel was run with."""
         return sorted({float(eps) for curve in self.curves.values() for eps in curve.eps})

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unshaken.checks.finding import far
 from unshaken.report.drawing import MEAN_COLOUR, facets, styled
 from unshaken.report.groups import group_of
 from unshaken.report.networks import SETTING, label_of, labels, point, together
@@ -102,7 +103,8 @@ def transfer_section(source: Source, panels: Sequence[Panel]) -> Section | None:
 def matrices(rows: DataFrame, group: dict[str, str], panels: Sequence[Panel]) -> list[Matrix]:
     """Every attack that has transferred rows at every eps, by groups: those of a group are its other networks'.
 
-    The level of the differences is shared out over all cells (Bonferroni), as the check of black-box attacks does.
+    The level of the differences is shared out over all cells (Bonferroni), as the check of black-box attacks does; as
+    there, attacks that do not go as far as eps allows, or aim at something else, have no difference.
     """
     known, found = labels(panels), []
     clean = rows[rows.attack == "none"].groupby("model").correct.mean()
@@ -113,6 +115,8 @@ def matrices(rows: DataFrame, group: dict[str, str], panels: Sequence[Panel]) ->
     norms = given.norm.nunique() > 1
     for key, part in given.groupby([*SETTING, "eps"], sort=False):
         first, cells = part.iloc[0], _paired(part, own.get(key), group)
+        if len(far(part)) == 0:  # what moves an input further need not be the better attack
+            cells = {where: (given, None) for where, (given, _) in cells.items()}
         label = label_of(first, known) + (f", {NORMS.get(first.norm, first.norm)} norm" if norms else "")
         right = clean.reindex(part.model.unique()).mean()
         found.append((label, first.norm, float(first.eps), float(right) if right == right else 1.0, cells))
@@ -322,7 +326,8 @@ def _sentence(matrix: Matrix, target: str, source: str, cell: Cell) -> str:
     against = f"other networks of {source}" if source == target else source
     said = f"Accuracy of {target} {where} is {cell.point.in_full()} on perturbations made against {against}"
     own = matrix.cells.get((ITSELF, target))
-    if own is None or cell.change is None:
+    if own is None:
         return f"{said}."
     masked = ", a sign of masked gradients" if cell.stronger() else ""
-    return f"{said}, and {own.point.in_full()} on those made against itself: {judged(cell.change)}{masked}."
+    judgement = "" if cell.change is None else f": {judged(cell.change)}{masked}"
+    return f"{said}, and {own.point.in_full()} on those made against itself{judgement}."

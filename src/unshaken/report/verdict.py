@@ -78,7 +78,8 @@ def of_panels(source: Source, curves: Sequence[Panel]) -> list[tuple[str, str]]:
     """(panel, paragraph) for each model and norm: clean accuracy, the strongest attack, MEAN beside draws."""
     run, rows = source.about, source.rows
     if curves:
-        return [(panel.title, _panel(panel, run, rows)) for panel in curves]
+        told = [(panel if above_chance(panel, rows) else panel._replace(title=_model(panel, curves))) for panel in curves]
+        return list(dict.fromkeys((panel.title, _panel(panel, run, rows)) for panel in told))
     if not only_analyses(run, rows):
         return [("", "No attack has finished yet, so there is nothing to say about robustness.")]
     clean = [(str(model), accuracy(part)) for model, part in rows.groupby("model", sort=False)]
@@ -173,6 +174,11 @@ def _panel(panel: Panel, run: dict[str, Any], rows: DataFrame) -> str:
     data = _inputs(run, int(curve.n.iloc[0]))
     clean = "" if panel.clean is None else f"Without an attack, accuracy on {data} is {panel.clean}. "
     return f"{clean}Under {strongest}, {among}, it is {under}.{_mean_sentence(panel, rows)}"
+
+
+def _model(panel: Panel, curves: Sequence[Panel]) -> str:
+    """The model alone, where there are several: one that guesses does so under every attack."""
+    return panel.model if len({other.model for other in curves}) > 1 else ""
 
 
 def _inputs(run: dict[str, Any], n: int) -> str:
