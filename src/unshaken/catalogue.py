@@ -20,7 +20,7 @@ from unshaken.networks import NETWORKS
 from unshaken.plan import plan
 from unshaken.predict import RULES
 from unshaken.recipe import Recipe, recipe_folders
-from unshaken.training import AUGMENTS, INPUTS, NOISES, OBJECTIVES, OPTIMIZERS, SCHEDULES
+from unshaken.training import AUGMENTS, INPUTS, NOISES, OBJECTIVES, OPTIMIZERS, SCHEDULES, WAYS
 
 
 def catalogue() -> dict[str, dict[str, str]]:
@@ -48,6 +48,7 @@ def catalogue() -> dict[str, dict[str, str]]:
     found |= {kind: {name: first_line(entry) for name, entry in table.items()} for kind, table in tables.items()}
     found["datasets"] = {name: _source(entry) for name, entry in DATASETS.items()}
     found["norms"] = {name: norm.told for name, norm in NORMS.items()}
+    found["ways"] = {name: way.told for name, way in WAYS.items()}
     found["starts"] = dict(STARTS)
     found["initials"] = dict(INITIALS)
     return found

@@ -64,8 +64,11 @@ def explain(
 
 
 def _choice(source: Source, model: str | None, attack: str | None) -> tuple[Panel, str]:
-    """The panel and the curve that are meant: by default the first model, and the strongest attack on it."""
-    found = panels(accuracy_table(source.rows))
+    """The panel and the curve that are meant: by default the first model, and the strongest attack on it.
+
+    One with a step of its own, or that aims at the latent, is not meant by default where there is another.
+    """
+    found = sorted(panels(accuracy_table(source.rows)), key=lambda panel: bool(panel.apart))
     if not found:
         raise ValueError(f"{source.folder} has no attacks to explain.")
     if model is not None:

@@ -98,7 +98,9 @@ def zero_gradient(rows: DataFrame) -> Finding:
         if flags.zero_gradient.notna().any():
             shares.append((float(flags.zero_gradient.mean()), name))
     if not shares:
-        return Finding("zero gradient", None, "No attack told its gradients.")
+        known = rows[(rows.attack != "none") & (rows.role != "transfer")].zero_gradient.notna().any()
+        nothing = "No input that is classified rightly was attacked." if known else "No attack told its gradients."
+        return Finding("zero gradient", None, nothing)
     share, name = max(shares)
     passed = share <= 0.01
     told = f"{share:.1%} of the inputs that are classified rightly had an exactly zero gradient ({name}, the highest)"

@@ -10,7 +10,7 @@ from unshaken.report.drawing import SCHEMES, blank, draw_lines, eps_axis, legend
 from unshaken.report.groups import groups
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.source import Source
-from unshaken.report.tables import NORMS, SERIES, Panel, Point, apart, at
+from unshaken.report.tables import LATENT, NORMS, SERIES, STEP, Panel, Point, apart, at, rows_of
 from unshaken.report.wording import eps_text, increase, listed, percent, significant, times
 from unshaken.statistics import difference
 
@@ -188,6 +188,7 @@ def shared(panels: Sequence[Panel]) -> list[Shared]:
                 [part.label]
                 + [f"{NORMS.get(part.norm, part.norm)} norm"] * (len(norms) > 1)
                 + [f"{key[-1]} inference draws"] * (len(draws) > 1)
+                + [part.apart] * (part.apart == LATENT)
             )
         )
         for key, part in several.items()
@@ -305,6 +306,7 @@ def _note(models: Models) -> str:
 def _sentences(models: Models) -> list[str]:
     """Who is more robust than the network trained against MEAN, at what cost; the range where there are many."""
     said = [_beside_mean(models)] if models.scores else []
+    said = [_own_step(models, attack) for attack in models.attacks if attack.apart == STEP] + said
     if len(models.labels) <= MANY:
         return said
     clean = {m: p for attack in models.attacks for m, p in attack.clean.items()}
@@ -314,6 +316,16 @@ def _sentences(models: Models) -> list[str]:
         told = _range({model: at(curve, eps).value for model, curve in attack.curves.items()})
         ranges.append(f"{told} under {attack.label} at eps {eps_text(attack.eps())[eps]}")
     return [f"The accuracy of the {len(models.labels)} models goes {listed(ranges)}.", *said]
+
+
+def _own_step(models: Models, attack: Shared) -> str:
+    """How far an attack that is as long as the gradient moves the inputs of each model."""
+    eps, rows = attack.informative(), models.source.rows
+    moved = {model: float(rows_of(curve, eps, rows)["size"].mean()) for model, curve in attack.curves.items()}
+    return (
+        f"Models are not attacked alike by {attack.label}: the mean length of its step, which follows that of the "
+        f"gradient, goes {_range(moved)}."
+    )
 
 
 def _range(values: dict[str, float]) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from unshaken.checks import Finding
 from unshaken.report.drawing import CLEAN, Inline
+from unshaken.report.figures import lines
+from unshaken.report.glossary import words
 from unshaken.report.pictures import choose
 from unshaken.report.section import Section, parts, textual
 from unshaken.report.seeds import grouped
@@ -62,6 +64,8 @@ def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline], se
         doubtful=any(f.passed is False for f in found),
         reasons=_reasons(found, cautions),
         cautions=len(cautions),
+        aside=len(lines(curves)) < len(curves),
+        words=words(run, source.rows),
         figures=figures,
         sections={place: [s for s in sections if s.place == place] for place in ("first", "figures", "tables")},
         long=LONG,

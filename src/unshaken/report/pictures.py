@@ -39,8 +39,8 @@ class Pictures(NamedTuple):
 
 
 def choose(source: Source, panels: Sequence[Panel]) -> Pictures | None:
-    """Images of the strongest attack that has some, in the first panel that has any."""
-    for panel in panels:
+    """Images of the strongest attack that has some, in the first panel that has any, those of attacks apart last."""
+    for panel in sorted(panels, key=lambda panel: bool(panel.apart)):
         stored = {_label(panel, part.rows): part for part in source.examples.values()}
         shown = panel._replace(curves={label: c for label, c in panel.curves.items() if label in stored})
         if shown.curves:

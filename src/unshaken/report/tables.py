@@ -23,6 +23,11 @@ COSTS = ["seconds", "forwards", "gradients"]
 NORMS = {"linf": "L∞", "l2": "L2"}
 
 
+STEP = "a step of its own"
+LATENT = "aimed at the latent"
+"""What sets attacks apart from others of their norm."""
+
+
 class Point(NamedTuple):
     """An accuracy, its 95 % interval, and its standard deviation over repeats (NaN where there is one repeat)."""
 
@@ -143,8 +148,8 @@ def apart(rows: DataFrame) -> Series:
     import pandas as pd
 
     found = pd.Series("", index=rows.index, dtype=object)
-    found[is_one_of(rows, OWN_STEP)] = "a step of its own"
-    found[rows.loss.isin(UNAIMED)] = "aimed at the latent"
+    found[is_one_of(rows, OWN_STEP)] = STEP
+    found[rows.loss.isin(UNAIMED)] = LATENT
     return found
 
 

@@ -78,8 +78,10 @@ def of_panels(source: Source, curves: Sequence[Panel]) -> list[tuple[str, str]]:
     """(panel, paragraph) for each model and norm: clean accuracy, the strongest attack, MEAN beside draws."""
     run, rows = source.about, source.rows
     if curves:
-        told = [(panel if above_chance(panel, rows) else panel._replace(title=_model(panel, curves))) for panel in curves]
-        return list(dict.fromkeys((panel.title, _panel(panel, run, rows)) for panel in told))
+        known = [
+            panel if above_chance(panel, rows) else panel._replace(title=_model(panel, curves)) for panel in curves
+        ]
+        return list(dict.fromkeys((panel.title, _panel(panel, run, rows)) for panel in known))
     if not only_analyses(run, rows):
         return [("", "No attack has finished yet, so there is nothing to say about robustness.")]
     clean = [(str(model), accuracy(part)) for model, part in rows.groupby("model", sort=False)]
