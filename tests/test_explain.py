@@ -114,3 +114,50 @@ def test_a_run_that_is_none_or_has_no_model_or_other_images_is_refused(folder, t
     next((folder / "models").glob("*.safetensors")).unlink()
     with pytest.raises(FileNotFoundError, match="does not exist"):
         explain(folder)
+
+
+CHAINS = """
+[data]
+name = "digits"
+train_limit = 200
+test_limit = 20
+[network]
+kind = "vae"
+latent = 4
+widths = [32]
+[model]
+kind = "chain"
+chains = 3
+[training]
+epochs = 20
+objective = { kind = "vae", label_weight = 10.0 }
+optimizer = { kind = "sgadald", lr = 0.05, friction = "matched", temperature = 1e-5 }
+[evaluation]
+eps = [0.1]
+draws = 3
+repeats = 1
+[[attacks]]
+kind = "pgd"
+loss = "latent_shift"
+start = "near"
+steps = 2
+draws = 3
+[[attacks]]
+kind = "fgsm"
+draws = 3
+"""
+
+
+def test_chains_of_an_auto_encoder_are_explained_by_the_attack_on_their_label(tmp_path):
+    (tmp_path / "chains.toml").write_text(CHAINS)
+    folder = run(read_recipe(str(tmp_path / "chains.toml")), out=tmp_path / "runs", say=lambda line: None)
+    said: list[str] = []
+    page = explain(folder, inputs=range(3), say=said.append)
+    assert "FGSM-3 on chain" in page.read_text(), "not the attack on the latent, which comes first"
+    rows = load_run(folder).rows
+    attacked = rows[(rows.attack == "fgsm") & (rows.role == "sweep")].set_index("index")
+    clean = rows[rows.attack == "none"].set_index("index")
+    for place, line in enumerate(said):
+        stood, right = bool(attacked.correct[place]), bool(clean.correct[place])
+        assert line.startswith(f"input {place} {'wrong before' if not right else 'stood' if stood else 'fell'}")
+    assert clean.correct[:3].any(), "some are right at first"

@@ -25,7 +25,7 @@ from unshaken.report.drawing import (
 from unshaken.report.pictures import Pictures, choose
 from unshaken.report.section import Section
 from unshaken.report.source import Source
-from unshaken.report.tables import NORMS, Panel
+from unshaken.report.tables import NORMS, STEP, Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def write_figures(source: Source, found: Sequence[Panel], sections: Sequence[Sec
 def lines(found: Sequence[Panel]) -> list[Panel]:
     """The panels to draw where one has two sizes: at one there is no line, least of all for a step of its own."""
     several = any(len(panel.eps()) > 1 for panel in found)
-    return [panel for panel in found if several and (len(panel.eps()) > 1 or not panel.apart)]
+    return [panel for panel in found if several and (len(panel.eps()) > 1 or panel.apart != STEP)]
 
 
 def mean_networks(about: dict[str, Any]) -> dict[str, str]:

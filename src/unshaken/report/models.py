@@ -150,7 +150,7 @@ def models_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     caption = "Higher is a more robust network. Accuracy at eps 0 is that without an attack; bars are 95 % intervals."
     if BASE in models.labels or "MOMENTS" in models.labels:
         caption += " A network that was trained against an attack is drawn like that attack."
-    drawn = [attack for attack in attacks if len(attack.eps()) > 1 or not attack.apart]
+    drawn = [attack for attack in attacks if len(attack.eps()) > 1 or attack.apart != STEP]
     if len(drawn) < len(attacks):
         caption += " An attack with a step of its own is in the table alone."
     drawing = Drawing(
