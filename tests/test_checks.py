@@ -133,6 +133,8 @@ def test_inputs_that_are_wrong_anyway_need_no_gradient() -> None:
     finding = CHECKS["zero gradient"](run(many_small=attacked(0.7, eps=0.1, zero_gradient=flags)))
     assert finding.passed
     assert finding.value == 0
+    none = pd.concat([clean().assign(correct=False), attacked(0.0, eps=0.1)])
+    assert "No input that is classified rightly" in CHECKS["zero gradient"](none).sentence
 
 
 def test_sizes_of_the_recipe_may_include_zero() -> None:

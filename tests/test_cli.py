@@ -78,7 +78,18 @@ def test_help_imports_nothing_heavy() -> None:
 def test_list_tells_every_part_in_a_line() -> None:
     code, out, _ = unshaken("list")
     assert code == 0
-    for word in ("recipes", "demo", "datasets", "gtsrb", "tanganke/gtsrb", "mean_field", "log_error", "linf", "PGD-k"):
+    for word in (
+        "recipes",
+        "demo",
+        "datasets",
+        "gtsrb",
+        "tanganke/gtsrb",
+        "mean_field",
+        "log_error",
+        "linf",
+        "PGD-k",
+        "ways",
+    ):
         assert word in out
     code, out, _ = unshaken("list", "attacks")
     assert code == 0

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from made_rows import attacked, clean, curves, source
 
 from unshaken.report.drawing import Inline
-from unshaken.report.figures import lines
+from unshaken.report.figures import accuracy_figure, lines
 from unshaken.report.glossary import WORDS, words
 from unshaken.report.lengths import lengths_section
 from unshaken.report.losses import losses_section
-from unshaken.report.models import models_section
+from unshaken.report.models import models_section, shared, shown
 from unshaken.report.page import page
+from unshaken.report.pictures import choose
+from unshaken.report.seeds import seeds_section
+from unshaken.report.source import Examples
 from unshaken.report.survival import survival_section
 from unshaken.report.swept import Family, Setting, measured
 from unshaken.report.transfer import matrices, transfer_section
@@ -145,3 +150,39 @@ def test_words_are_explained_where_they_occur() -> None:
     text = page(every, curves(every), {})
     assert all(f"<dt>{word}</dt><dd>{meaning}</dd>" in text for word, meaning in WORDS.values())
     assert "<dt>chains</dt>" not in page(plain, curves(plain), {})
+
+
+def test_pictures_are_of_an_attack_on_the_label_where_there_is_one() -> None:
+    parts = clean("m"), latent("m", {0.1: 10}), attacked("m", "FGSM-1", {0.1: 60})
+    image = np.zeros((2, 1, 4, 4), np.float32)
+    examples = {str(i): Examples(image, image[None], [0.1], rows) for i, rows in enumerate(parts[1:])}
+    run = dataclasses.replace(source(*parts), examples=examples)
+    found = curves(run)
+    assert found[0].apart
+    chosen = choose(run, found)
+    assert chosen is not None
+    assert chosen.attack == "FGSM-1"
+
+
+def test_networks_of_seeds_are_told_of_under_an_attack_that_nothing_sets_apart() -> None:
+    models = [{"label": f"{g}{s}", "group": g, "seed": s} for g in "ab" for s in (0, 1)]
+    parts = [part for m in models for part in (clean(m["label"]), own_step(m["label"], 0), nearest(m["label"]))]
+    run = source(*parts, recipe={"models": models})
+    section = seeds_section(run, curves(run))
+    assert section is not None
+    assert section.sentences[0].startswith("Under CARLINI-WAGNER-5")
+
+
+def test_of_many_attacks_the_one_that_is_shown_is_strongest_on_the_label() -> None:
+    kinds = [attacked("a", f"PGD-{k}", {0.1: 90 - k, 0.2: 80 - k}) for k in (1, 2, 4, 8)]
+    apart = [latent("a", {0.1: 5, 0.2: 2})]
+    run = source(*(part.assign(model=m) for m in "ab" for part in (clean("a"), *apart, *kinds)))
+    found = curves(run)
+    assert [attack.label for attack in shown(shared(found), found)] == ["PGD-8"]
+
+
+def test_the_mean_network_alone_joins_attacks_of_the_same_aim() -> None:
+    run = source(*(part.assign(model=m) for m in "mn" for part in (clean("m"), own_step("m", 0), nearest("m"))))
+    figure = accuracy_figure(curves(run), {"m": "n"})
+    drawn = [len(axis.lines) for axis in figure.axes if axis.get_visible()]
+    assert drawn == [3, 3], "no attack, the attack, and the same on the mean network"

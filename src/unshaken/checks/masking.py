@@ -55,7 +55,7 @@ def black_box(rows: DataFrame) -> Finding:
     Of attacks that use eps as far as it goes: others move inputs further on a model that is harder to deceive.
     """
     own, known, pairs = dict(iter(far(_attacked(rows)).groupby(POINT, sort=False))), kinds(rows), []
-    for (*key, source), given in far(rows[rows.role == "transfer"]).groupby([*POINT, "source"], sort=False):
+    for (*key, source), given in rows[rows.role == "transfer"].groupby([*POINT, "source"], sort=False):
         if tuple(key) in own:
             name = f"{_name(given, known)} made against {source}"
             pairs += _paired(name, "made against the model itself", given, own[tuple(key)])
