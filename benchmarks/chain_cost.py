@@ -44,6 +44,7 @@ from unshaken.training.loop import _learn
 from unshaken.training.objectives import cross_entropy, with_clean
 
 CHAINS, UPDATES, EXAMPLES = 5, 15, 60_000
+LOOP, VMAP = f"{CHAINS} chains, a loop", f"{CHAINS} chains, vmap"
 SHAPE = (1, 28, 28)
 TARGETS = {"chains": 3.5, "update": 1.3}
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"784-128-128-10": mlp, "dropout_cnn": dropout_cnn}
@@ -89,7 +90,7 @@ def minibatch(network: str, batch: int, device: str, chains: int, vectorised: bo
 
 def chains_of(network: str, batch: int, device: str) -> dict[str, Callable[[], None]]:
     make = partial(minibatch, network, batch, device)
-    return {OURS: make(1, False), "5 chains, a loop": make(CHAINS, False), "5 chains, vmap": make(CHAINS, True)}
+    return {OURS: make(1, False), LOOP: make(CHAINS, False), VMAP: make(CHAINS, True)}
 
 
 def step_of(network: str, batch: int, device: str, rule: Callable[..., Optimizer]) -> Callable[[], None]:
@@ -133,12 +134,9 @@ def table(rows: dict[str, Times], first: str) -> str:
     return markdown(header, [[row, *(cell(times, name) for name in names)] for row, times in rows.items()])
 
 
-def targets(chains: dict[str, Times], steps: dict[str, Times], updates: dict[str, Times]) -> list[str]:
-    """Each number to reach, and where it was."""
-    told = []
-    for row, times in chains.items():
-        best = min((name for name in times if name != OURS), key=lambda name: ratio(times, name))
-        told.append((f"{row}: {best} / 1 chain", ratio(times, best), TARGETS["chains"]))
+def targets(chains: dict[str, Times], steps: dict[str, Times], updates: dict[str, Times], default: str) -> list[str]:
+    """Each number to reach, and where it was: of chains as they are trained by default, whichever way was faster."""
+    told = [(f"{row}: {default} / 1 chain", ratio(times, default), TARGETS["chains"]) for row, times in chains.items()]
     for what, rows in (("training step", steps), ("update alone", updates)):
         for row, times in rows.items():
             for name in JUDGED:
@@ -166,7 +164,7 @@ def report(found: dict[str, object], parts: dict[str, dict[str, Times]], kept: d
         "",
         table(parts["updates"], "Adam"),
         "",
-        *targets(parts["chains"], parts["steps"], parts["updates"]),
+        *targets(parts["chains"], parts["steps"], parts["updates"], VMAP if found["gpu"] else LOOP),
     ]
     for row, (with_it, without) in kept.items():
         lines += ["", f"{row}, {CHAINS} chains, memory given back to the system: ×{without / with_it:.2f} the time."]
