@@ -170,3 +170,15 @@ def test_published_values_of_a_setting_stand_beside_the_mean_over_its_networks()
     told = page(both, curves(both), {})
     right = np.mean([[left, left + 3, left] for left in SURVIVE["im"]]) / 100
     assert f"0.700</td><td>{right:.3f} [" in told
+
+
+def test_many_groups_are_lines_under_each_attack():
+    told = run({"a": [60, 64, 62, 66], "b": [50, 51, 50, 52], "c": [40, 44, 42, 41]})
+    (drawing,) = seeds_section(told, []).drawings
+    figure = drawing.make(False)
+    assert [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes] == ["under FGM-1", "under MEAN"]
+    for axis in figure.axes:
+        lines = [line for line in axis.lines if len(line.get_xdata()) == 3]
+        assert len(lines) == 3
+        assert len({to_hex(line.get_color()) for line in lines}) == 3
+    assert [text.get_text() for text in figure.legends[0].texts] == ["a", "b", "c"]

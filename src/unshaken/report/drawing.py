@@ -28,6 +28,9 @@ COLOURS = {"fgsm": "#0072b2", "fgm": "#0072b2", "pgd": "#009e73", "ifgsm": "#a67
 OTHERS = ("#6a51a3", "#5b7fd4", "#8c8c8c")
 """One hue for each kind of attack, told apart by every kind of colour vision (after Okabe and Ito, 2008)."""
 
+BESIDE = ("#cc79a7", INK)
+"""Hues for models among some that are named for attacks."""
+
 INFERENCE = "#6a51a3"
 """The hue of numbers of inference draws."""
 
@@ -159,7 +162,7 @@ def named_styles(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
             styles[label] = {"color": colour, "lw": 1.3, "marker": MARKERS[kind], "ms": 3.6, "ls": "-"}
         else:
             place = others.index(label)
-            hues, dashes = ([MUTED, *OTHERS] if named else palette), ("-", "--", ":")
+            hues, dashes = ([MUTED, *OTHERS[:2], *BESIDE] if named else palette), ("-", "--", ":")
             ls = dashes[place // len(hues) % len(dashes)]
             styles[label] = {"color": hues[place % len(hues)], "lw": 1.6, "marker": "o", "ms": 3.6, "ls": ls}
     return styles

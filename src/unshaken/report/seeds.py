@@ -107,33 +107,44 @@ def seeds_table(found: Sequence[Panel], rows: DataFrame) -> Table:
 def seeds_figure(found: Sequence[Panel], rows: DataFrame, *, narrow: bool = False) -> Figure:
     """Accuracy against eps, means as lines and networks as marks.
 
-    One set of axes for each group and a colour for each attack; where there is one attack, one for all groups, which
-    then have the colours.
+    One set of axes for each attack and a colour for each group, where there are more groups than attacks; otherwise one
+    for each group and a colour for each attack.
     """
-    together = len({label for panel in found for label in panel.curves}) == 1 and len({p.norm for p in found}) == 1
-    if together:
-        (attack,) = found[0].curves
-        names = {panel.title or panel.model: panel for panel in found}
-        styles = named_styles(list(names))
-        parts = [{name: (panel, attack) for name, panel in names.items()}]
+    parts, groups = _by_attack(found), {panel.model: panel for panel in found}
+    of_attacks = len(groups) > len(parts)
+    if of_attacks:
+        styles = named_styles(list(groups))
     else:
         styles = line_styles(found)
-        parts = [{label: (panel, label) for label in panel.curves} for panel in found]
-    labels = list(dict.fromkeys(label for part in parts for label in part))
+        parts = {panel.title: {label: (panel, label) for label in panel.curves} for panel in found}
+    labels = list(dict.fromkeys(label for part in parts.values() for label in part))
     below = narrow or len(labels) > 18 or len(parts) > 1
     more = legend_height(3.7 if narrow else 7.6, labels) if below and len(labels) > 1 else 0.0
     height = 2.4 if narrow else 3.1 if len(parts) > 1 else 3.7
     figure, axes = facets(len(parts), narrow=narrow, height=height, more=more, sharey=True)
     handles: dict[str, Any] = {}
-    for place, (axis, part) in enumerate(zip(axes, parts, strict=True)):
+    for place, (axis, (title, part)) in enumerate(zip(axes, parts.items(), strict=True)):
         handles |= _draw(axis, part, styles, rows)
-        panel, attack = next(iter(part.values()))
-        axis.set(title=f"under {attack}" if together else panel.title)
+        panel, _ = next(iter(part.values()))
+        axis.set(title=f"under {title}" if of_attacks else title)
         axis.set(xlabel=f"eps ({NORMS.get(panel.norm, panel.norm)} norm)")
         axis.set_ylabel("" if place % 2 and not narrow else "accuracy")
     if len(labels) > 1:
         legend(figure, {label: handles[label] for label in labels}, below=below)
     return figure
+
+
+def _by_attack(found: Sequence[Panel]) -> dict[str, dict[str, tuple[Panel, str]]]:
+    """Every attack with the groups that it was run on; without those whose only size says nothing of them."""
+    several = len({(panel.norm, label) for panel in found for label in panel.curves}) > len(
+        {label for panel in found for label in panel.curves}
+    )
+    parts: dict[str, dict[str, tuple[Panel, str]]] = {}
+    for panel in found:
+        for label in panel.curves if not panel.apart else ():
+            title = f"{label}, {NORMS.get(panel.norm, panel.norm)}" if several else label
+            parts.setdefault(title, {})[panel.model] = (panel, label)
+    return parts
 
 
 def _draw(
