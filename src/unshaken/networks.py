@@ -53,21 +53,7 @@ def lenet(shape: Shape, classes: int, *, widths: Sequence[int] = (32, 64), dense
     accuracy" (2021), appendix A.1. It tells neither the padding nor the width of the first dense layer: both are those
     of the MNIST network of Madry et al. (2018), which is otherwise the same.
     """
-    _check_convolutions("lenet", shape, widths, smallest=4)
-    check_count("dense", dense)
-    first, second = widths
-    return nn.Sequential(
-        nn.Conv2d(shape[0], first, 5, padding=2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(first, second, 5, padding=2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(second * (shape[1] // 4) * (shape[2] // 4), dense),
-        nn.ReLU(),
-        nn.Linear(dense, classes),
-    )
+    return _two_convolutions("lenet", shape, classes, widths, dense, size=5)
 
 
 def dropout_cnn(
@@ -81,14 +67,21 @@ def dropout_cnn(
     first dense layer and the probability are those of the authors' code
     (github.com/PKUAI26/Bayesian-Adversarial-Learning).
     """
-    _check_convolutions("dropout_cnn", shape, widths, smallest=4)
+    return _two_convolutions("dropout_cnn", shape, classes, widths, dense, size=3, dropout=dropout)
+
+
+def _two_convolutions(
+    name: str, shape: Shape, classes: int, widths: Sequence[int], dense: int, *, size: int, dropout: float = 0.0
+) -> nn.Sequential:
+    """Twice convolution of this size, which keeps that of the image → ReLU → max-pool 2; dropout, two dense layers."""
+    _check_convolutions(name, shape, widths, smallest=4)
     check_count("dense", dense)
     first, second = widths
     return nn.Sequential(
-        nn.Conv2d(shape[0], first, 3, padding=1),
+        nn.Conv2d(shape[0], first, size, padding=size // 2),
         nn.ReLU(),
         nn.MaxPool2d(2),
-        nn.Conv2d(first, second, 3, padding=1),
+        nn.Conv2d(first, second, size, padding=size // 2),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),

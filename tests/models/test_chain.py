@@ -37,6 +37,11 @@ def test_chains_start_alike_and_part(tmp_path: Path) -> None:
     assert not torch.equal(weights(model, 1), weights(model, 2))
 
 
+def test_dropout_masks_alone_lead_chains_apart() -> None:
+    model = trained(2, optimizer=partial(torch.optim.SGD, lr=0.1))
+    assert not torch.equal(weights(model, 0), weights(model, 1))
+
+
 def test_the_network_that_chains_are_made_of_stays_as_it_is() -> None:
     net = small_net()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}

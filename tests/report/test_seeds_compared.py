@@ -182,3 +182,10 @@ def test_many_groups_are_lines_under_each_attack():
         assert len(lines) == 3
         assert len({to_hex(line.get_color()) for line in lines}) == 3
     assert [text.get_text() for text in figure.legends[0].texts] == ["a", "b", "c"]
+
+
+def test_attacks_that_stand_apart_alone_are_drawn_by_group():
+    told = run({"a": [60, 64, 62, 66], "b": [50, 51, 50, 52]}, labels=("FGM-1",))
+    told.rows.loc[told.rows.attack != "none", "attack"] = "one_step_cw"
+    (drawing,) = seeds_section(told, []).drawings
+    assert len(drawing.make(False).axes) == 2

@@ -102,11 +102,16 @@ def test_a_flow_moves_pixels_and_makes_none_up() -> None:
 
 def test_the_steps_of_wrm_are_those_of_its_authors() -> None:
     net, x, y = LinearClassifier(dimensions=4), torch.full((1, 1, 1, 4), 0.5), torch.zeros(1, dtype=torch.int64)
-    g, moved = 2.0 * net.weight[0], torch.zeros(4)
-    moved = g.clone()
+    w = net.weight[0]
+
+    def bent(logits: Tensor, y: Tensor) -> Tensor:
+        """½ (1 + z)² with z = w·(x − ½): its gradient, (1 + z) w, is another one at every place."""
+        return (1 + logits[..., 0]).square().mean(0) / 2
+
+    moved = 0.1 * w
     for step in range(3):
-        moved = moved + (g - moved) / (step + 2) ** 0.5
-    seen = wasserstein(net, x, y, seed=0, weight=2.0, steps=3, loss=flat_loss)
+        moved = moved + (0.1 * (1 + w @ moved) * w - moved) / (step + 2) ** 0.5
+    seen = wasserstein(net, x, y, seed=0, weight=0.1, steps=3, loss=bent)
     torch.testing.assert_close((seen.x - x).flatten(), moved)
     assert torch.equal(seen.before, x)
 

@@ -20,10 +20,11 @@ class Chain(StochasticClassifier):
     """A classifier whose draws are stored states of Markov chains; every chain is a network of its own.
 
     All chains start at the network's own weights, so it is their samplers (and dropout masks) that lead them apart. In
-    training they see the same inputs, none sees another's gradient, and a chain is the same however many others there
-    are. Draws are the states that `keep_state` stored (training with `burn_in`), or else where the chains are now: of M
-    states, draws 0 to M − 1 are each of them once, in an order of the seed's, and so on in turns. The mean network is
-    at their mean. Weights and buffers (BatchNorm statistics) belong to the chain; the user's network is copied.
+    training they see the same inputs, none sees another's gradient, and as a loop a chain is the same however many
+    others there are (vectorised, its dropout masks are not). Draws are the states that `keep_state` stored (training
+    with `burn_in`), or else where the chains are now: of M states, draws 0 to M − 1 are each of them once, in an order
+    of the seed's, and so on in turns. The mean network is at their mean. Weights and buffers (BatchNorm statistics)
+    belong to the chain; the user's network is copied.
 
     A chain whose weights are no longer finite is left out from then on (`drop_diverged`).
 
@@ -61,7 +62,7 @@ class Chain(StochasticClassifier):
 
     def living(self) -> list[State]:
         """Where each chain is that has not diverged."""
-        return list(itertools.compress(self.positions, self.alive.tolist()))
+        return [state for _, state in self.numbered()]
 
     def states(self) -> list[State]:
         """What the draws are: the stored states, or where the chains are now, in training or where none is stored."""

@@ -111,7 +111,7 @@ def seeds_figure(found: Sequence[Panel], rows: DataFrame, *, narrow: bool = Fals
     for each group and a colour for each attack.
     """
     parts, groups = _by_attack(found), {panel.model: panel for panel in found}
-    of_attacks = len(groups) > len(parts)
+    of_attacks = 0 < len(parts) < len(groups)
     if of_attacks:
         styles = named_styles(list(groups))
     else:
