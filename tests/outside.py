@@ -14,10 +14,14 @@ def failing_attack(model, x, y, *, eps, seed, draws: int = 1):
 
 
 def logging_attack(model, x, y, *, eps, seed):
-    """Leaves the inputs alone and a line in the file that $ATTACK_LOG names."""
-    with open(os.environ["ATTACK_LOG"], "a") as log:
-        log.write(f"{seed}\n")
-    time.sleep(1)  # long enough for another process to come along
+    """Leaves inputs alone and a line in the file that $ATTACK_LOG names; waits for another process to do so too."""
+    log = Path(os.environ["ATTACK_LOG"])
+    with log.open("a") as file:
+        file.write(f"{os.getpid()} {seed}\n")
+    for _ in range(600):
+        if len({line.split()[0] for line in log.read_text().splitlines()}) > 1:
+            break
+        time.sleep(0.1)
     return torch.stack([x] * len(eps))
 
 

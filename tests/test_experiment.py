@@ -263,23 +263,28 @@ def test_a_run_killed_while_it_trains_goes_on_to_the_same_weights(path: Path, tm
     same(run(recipe(path), out=tmp_path / "whole"), run(recipe(path), out=folder))
 
 
-def test_two_processes_at_once_share_the_work_and_end_with_one_whole_result(
+def test_processes_at_once_share_the_work_and_end_with_one_whole_result(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ATTACK_LOG", str(tmp_path / "log"))
-    path.write_text(RECIPE + '[[attacks]]\nkind = "outside:logging_attack"\n')
+    log = tmp_path / "log"
+    path.write_text(
+        RECIPE + '[[attacks]]\nkind = "outside:logging_attack"\n[[attacks]]\nkind = "outside:failing_attack"\n'
+    )
     paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    env = {**ENV, "PYTHONPATH": os.pathsep.join(paths), "ATTACK_LOG": str(tmp_path / "log")}
-    words = command(path, tmp_path / "runs")
-    both = [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env) for _ in range(2)]
-    errors = [process.communicate()[1].decode() for process in both]
-    assert [process.returncode for process in both] == [0, 0], errors
-    assert len((tmp_path / "log").read_text().split()) == 2, "one call for each repeat, whoever made it"
-    whole = run(recipe(path), out=tmp_path / "whole")
+    env = {**ENV, "PYTHONPATH": os.pathsep.join(paths), "ATTACK_LOG": str(log)}
+    both = subprocess.run([*command(path, tmp_path / "runs"), "--jobs", "2"], capture_output=True, env=env, text=True)
+    assert both.returncode == 1, both.stderr
+    calls = [line.split() for line in log.read_text().splitlines()]
+    assert len(calls) == len({seed for _, seed in calls}) == 2, "one call for each repeat, whoever made it"
+    assert len({process for process, _ in calls}) == 2, "both had something to do"
+    assert both.stderr.count(" failed: no such luck") == 2, "a unit that failed is not tried by the other process"
+    monkeypatch.setenv("ATTACK_LOG", str(log))
+    whole = run(recipe(path), out=tmp_path / "whole", say=lambda text: None)
     same(whole, tmp_path / "runs" / whole.name)
     assert not list((tmp_path / "runs").rglob("*.part"))
-    units = read_json(tmp_path / "runs" / whole.name / "run.json")["units"]
-    assert {unit["status"] for unit in units} == {"done"}
+    assert not list((tmp_path / "runs").rglob(".failed*"))
+    statuses = [unit["status"] for unit in read_json(tmp_path / "runs" / whole.name / "run.json")["units"]]
+    assert (statuses.count("failed"), statuses.count("done")) == (2, len(statuses) - 2)
 
 
 def test_a_unit_that_fails_is_recorded_and_the_rest_goes_on(path: Path, tmp_path: Path) -> None:

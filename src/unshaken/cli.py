@@ -55,6 +55,9 @@ def run(
     data_root: DataRoot = None,
     out: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
     device: Device = "auto",
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes that share the work; one for each thread of a CPU if left out.")
+    ] = None,
 ) -> None:
     """Train, attack, evaluate and report as a recipe says; continues a run that was cut off."""
     with sentences():
@@ -67,7 +70,9 @@ def run(
         plan = read_recipe(recipe, preset=preset, settings=set_ or ())
         keep_freed_memory()
         with bar() as (progress, say):
-            folder = experiment.run(plan, out=out, data_root=data_root, device=device, progress=progress, say=say)
+            folder = experiment.run(
+                plan, out=out, data_root=data_root, device=device, jobs=jobs, progress=progress, say=say
+            )
         failed = experiment.failed_units(folder)
         page = report(folder)
         told = load_run(folder)

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from unshaken.attacks.pgd import SCHEMES
 from unshaken.attacks.transfer import check_made_for, load_transfer_set
 from unshaken.data import Data
 from unshaken.errors import unknown
+from unshaken.jobs import alongside, choose_jobs
+from unshaken.memory import keep_freed_memory
 from unshaken.models import Cost, Draws, StochasticClassifier
 from unshaken.models.base import check_coded
 from unshaken.models.draws import read_tensors
@@ -33,6 +36,7 @@ from unshaken.recipe import Recipe, read_recipe
 from unshaken.resolve import needs_of
 from unshaken.store import (
     Damaged,
+    Held,
     checksum,
     claimed,
     digest,
@@ -58,6 +62,8 @@ from unshaken.units import (
     transfer_unit,
 )
 
+PAUSE = 0.1  # seconds, before a process that has to wait for others looks again
+
 # what a unit may fail with, so that the other units go on; anything else is a defect of the program and stops it
 FAILURES = (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError, OSError, MemoryError)
 
@@ -71,25 +77,35 @@ def run(
     out: str | Path = "runs",
     data_root: str | Path | None = None,
     device: str = "auto",
+    jobs: int | None = 1,
     progress: Progress = lambda done, total, note: None,
     say: Say = print,
 ) -> Path:
     """Compute what is missing of a recipe (read, or its name or path) and return the folder of the run.
 
     A run that was cut off is continued by the same call and repeats nothing finished; a damaged file is named and
-    computed again; two processes at once share the work. A unit that fails is recorded and the others go on:
-    `failed_units` tells. What is wrong with the recipe, the data or the model is found before any work.
+    computed again; processes at once share the work: `jobs` of them (None: one for each thread of a CPU), or several
+    that a user starts. A unit that fails is recorded and the others go on: `failed_units` tells. What is wrong with the
+    recipe, the data or the model is found before any work.
     """
     recipe = read_recipe(recipe) if isinstance(recipe, str) else recipe
     work = Work(recipe, Path(out), data_root, choose_device(device), say)
     work.rehearse()
-    units = plan(recipe, work.inputs)
-    for done, unit in enumerate(units):
-        progress(done, len(units), f"{unit.label}, {work.last}" if work.last else unit.label)
-        work.do(unit, lambda step, steps, told, at=done: progress(at + step / steps, len(units), f"training: {told}"))
-        work.record(units)
-    progress(len(units), len(units), work.last)
+    jobs = choose_jobs(jobs, work.device, len(work.units))
+    with alongside(jobs - 1, work_along, recipe, Path(out), data_root, work.device, work.token) as heard:
+        work.go(progress, heard)
+    for told in heard():
+        say(told)
+    shutil.rmtree(work.failures, ignore_errors=True)
     return work.folder
+
+
+def work_along(
+    recipe: Recipe, out: Path, data_root: str | Path | None, device: torch.device, token: str, say: Say
+) -> None:
+    """What another process does for the same run: the units that are free."""
+    keep_freed_memory()
+    Work(recipe, out, data_root, device, say, token).go()
 
 
 def rehearse_model(spec: Table, config: Table, data: Data, examples: int) -> None:
@@ -160,12 +176,23 @@ def failed_units(folder: Path) -> list[Table]:
 class Work:
     """One process at work on a run: what it has loaded, where it writes, how each unit went."""
 
-    def __init__(self, recipe: Recipe, out: Path, data_root: str | Path | None, device: torch.device, say: Say) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        data_root: str | Path | None,
+        device: torch.device,
+        say: Say,
+        token: str | None = None,
+    ) -> None:
         self.recipe, self.device, self.say = recipe, device, say
         self.data = load_data(recipe.config, data_root, device)
         self.unlabelled = load_unlabelled(recipe.config, data_root, device)
         self.inputs = fingerprint(recipe, self.data, self.unlabelled)
         self.folder = out / f"{recipe.name}-{digest([recipe.config, self.inputs])}"
+        self.units = plan(recipe, self.inputs)
+        self.token = token or f"{os.getpid()}-{time.time_ns()}"
+        self.failures = self.folder / f".failed-{self.token}"  # of units that failed, for processes of this run
         self.models: dict[str, StochasticClassifier] = {}
         self.inference: tuple[tuple[str, int], Draws] | None = None
         self.status: dict[str, Table] = {}
@@ -188,20 +215,61 @@ class Work:
         except OSError as error:
             raise ValueError(f"cannot write to {self.folder}: {error.strerror}.") from error
 
-    def do(self, unit: Unit, progress: Callable[..., None]) -> None:
-        """Compute one unit unless it is there, while no other process does; note how it went."""
+    def go(self, progress: Progress = lambda done, total, note: None, heard: Callable[[], list[str]] = list) -> None:
+        """Compute every unit that is not there, and as soon as they are there, look at those that others compute."""
+        waiting, of = self.units, len(self.units)
+
+        def training(step: int, steps: int, told: str) -> None:
+            progress(self.done() + step / steps, of, f"training: {told}")
+
+        while waiting:
+            put_off = list[Unit]()
+            for unit in waiting:
+                progress(self.done(), of, f"{unit.label}, {self.last}" if self.last else unit.label)
+                if self.do(unit, training):
+                    self.record(self.units)
+                else:
+                    put_off.append(unit)
+                for told in heard():
+                    self.say(told)
+            if len(put_off) == len(waiting):
+                time.sleep(PAUSE)
+            waiting = put_off
+        progress(of, of, self.last)
+
+    def done(self) -> int:
+        """How many units have come to an end, in whatever process."""
+        return max(len(self.status), sum(self.path(unit).exists() for unit in self.units))
+
+    def do(self, unit: Unit, progress: Callable[..., None]) -> bool:
+        """Compute one unit unless it is there and note how it went; False where it has to wait for another process."""
+        if any(self.status.get(name) is None for name in self.before(unit)):
+            return False
         if unit.kind != "train" and unit.model not in self.models:
             self.status[unit.name] = {"status": "skipped", "error": f"the model {unit.model!r} failed"}
-            return
-        path = self.path(unit)
+            return True
+        failure = self.failures / f"{unit.name}.json"
         try:
-            with claimed(path):
+            with claimed(self.path(unit), wait=False):
+                if failure.exists():
+                    self.status[unit.name] = read_json(failure)
+                    return True
                 told = self.known(unit) or self.compute(unit, progress)
             self.status[unit.name] = {**told, "status": "done"}
             self.last = f"last accuracy {told['accuracy']:.3f}" if "accuracy" in told else ""
+        except Held:
+            return False
         except FAILURES as error:
             self.say(f"{unit.label} failed: {error}")
             self.status[unit.name] = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+            write_json(failure, self.status[unit.name])
+        return True
+
+    def before(self, unit: Unit) -> list[str]:
+        """The units whose end this one waits for: those that train the models it needs, and make what it is given."""
+        models = [unit.model] if unit.kind != "train" else needs_of(unit.config).values()
+        made = [unit.config["made"]] if "made" in unit.config else []
+        return [other.name for other in self.units if other.kind == "train" and other.model in models] + made
 
     def path(self, unit: Unit) -> Path:
         """The file whose presence means that the unit is finished."""

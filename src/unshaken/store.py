@@ -47,15 +47,26 @@ def read_json(path: Path) -> Any:
         raise Damaged(f"{path} cannot be read as JSON ({error}).") from error
 
 
+class Held(Exception):
+    """Another process holds what was to be claimed."""
+
+
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """Hold `path` for this process; another one waits. A killed process lets go by itself."""
-    from filelock import FileLock
+def claimed(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold `path` for this process; another one waits, or is told by `Held`. A killed process lets go by itself."""
+    from filelock import FileLock, Timeout
 
     lock = path.parent / ".locks" / f"{path.name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    holding = FileLock(lock)
+    try:
+        holding.acquire(timeout=-1 if wait else 0)
+    except Timeout as error:
+        raise Held(str(path)) from error
+    try:
         yield
+    finally:
+        holding.release()
 
 
 def write_rows(path: Path, rows: DataFrame, told: dict[str, Any]) -> None:

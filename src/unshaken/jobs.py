@@ -1,0 +1,62 @@
+"""Several processes at work on one run: on a CPU they use its cores better than the threads of one process."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+
+MOST = 8
+"""Processes, at most, that are started unasked: each holds the data and the models."""
+
+
+def choose_jobs(jobs: int | None, device: torch.device, units: int) -> int:
+    """How many processes: as asked, or one for each thread of a CPU, but no more than there are units."""
+    if jobs is None:
+        return min(torch.get_num_threads(), units, MOST) if device.type == "cpu" else 1
+    if jobs < 1:
+        raise ValueError(f"jobs must be 1 or more processes; got {jobs}.")
+    return jobs
+
+
+@contextmanager
+def alongside(count: int, target: Callable[..., None], *args: Any) -> Iterator[Callable[[], list[str]]]:
+    """`count` processes that call target(*args, say) meanwhile; gives a function that returns what they said since.
+
+    They share the threads that torch has with this process, and end with it.
+    """
+    if count < 1:
+        yield list
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may hang
+    said = context.SimpleQueue()
+    threads = torch.get_num_threads()
+    share = max(1, threads // (count + 1))
+    fellows = [context.Process(target=_work, args=(target, args, said, share), daemon=True) for _ in range(count)]
+    torch.set_num_threads(share)
+    try:
+        for fellow in fellows:
+            fellow.start()
+        yield lambda: _heard(said)
+        for fellow in fellows:
+            fellow.join()
+    finally:
+        torch.set_num_threads(threads)
+        for fellow in fellows:
+            fellow.kill() if fellow.is_alive() else None
+
+
+def _work(target: Callable[..., None], args: tuple[Any, ...], said: Any, threads: int) -> None:
+    torch.set_num_threads(threads)
+    with suppress(KeyboardInterrupt):  # the process that started this one says so
+        target(*args, said.put)
+
+
+def _heard(said: Any) -> list[str]:
+    found = list[str]()
+    while not said.empty():
+        found.append(said.get())
+    return found
