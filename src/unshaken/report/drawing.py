@@ -297,7 +297,7 @@ def _settled(figure: Figure) -> Figure:
     The solver's last digits depend on the order in which it meets the axes, which is not always the same.
     """
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)  # "none" would be an engine too, for which every file is drawn twice
     for axis in figure.axes:
         left, bottom, width, height = (round(part, 6) for part in axis.get_position(original=True).bounds)
         axis.set_position((left, bottom, width, height))
