@@ -9,7 +9,7 @@ import unshaken
 
 SOURCE = Path(unshaken.__file__).parent
 LAYERS = [
-    {"types", "errors", "validate", "store", "memory"},
+    {"types", "errors", "validate", "store", "memory", "jobs"},
     {"autoencoder", "data", "networks", "models"},
     {"predict"},
     {"attacks"},
