@@ -354,3 +354,9 @@ def test_a_doubt_names_the_model_and_the_loss_where_there_are_several() -> None:
     other = [run().assign(model="n"), attacked(0.5, eps=0.1, draws="2", loss="margin").assign(model="m")]
     told = {finding.check: finding.sentence for finding in check(pd.concat([run(many_small=worse), *other]))}
     assert "(m, FGSM (cw) from 1 to 10 draws at eps 0.1)" in told["more draws"]
+
+
+def test_draws_of_which_there_are_a_few_cannot_be_disjoint() -> None:
+    found = next(finding for finding in check(run().assign(shared_draws=-1.0)) if finding.check == "disjoint draws")
+    assert found.passed is None
+    assert "a few networks, all of which an attack may know" in found.sentence

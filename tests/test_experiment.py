@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -232,16 +233,27 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 QUIET = {"stdout": subprocess.DEVNULL, "env": ENV}
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
 def test_kill_minus_nine_and_the_same_command(path: Path, tmp_path: Path) -> None:
     path.write_text(RECIPE.replace("repeats = 2", "repeats = 12"))
     whole, folder = run(recipe(path), out=tmp_path / "whole"), None
-    process = subprocess.Popen(command(path, tmp_path / "runs"), **QUIET)
+    process = subprocess.Popen([*command(path, tmp_path / "runs"), "--jobs", "2"], **QUIET)
     folder = tmp_path / "runs" / whole.name
     while len(list(folder.glob("rows/*.parquet"))) < 3:
         assert process.poll() is None, "finished before it could be killed"
         time.sleep(0.005)
+    fellows = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    assert fellows
+    wait_for(lambda: not any(Path(f"/proc/{fellow}").exists() for fellow in fellows))
     left = {name: at for name, at in written(folder).items() if not name.endswith(".checkpoint")}
     assert 3 <= len(list(folder.glob("rows/*.parquet"))) < len(frames(whole))
     again = subprocess.run(command(path, tmp_path / "runs"), capture_output=True, text=True, env=ENV, check=False)
@@ -282,7 +294,7 @@ def test_processes_at_once_share_the_work_and_end_with_one_whole_result(
     whole = run(recipe(path), out=tmp_path / "whole", say=lambda text: None)
     same(whole, tmp_path / "runs" / whole.name)
     assert not list((tmp_path / "runs").rglob("*.part"))
-    assert not list((tmp_path / "runs").rglob(".failed*"))
+    assert not list((tmp_path / "runs").rglob("failed-*"))
     statuses = [unit["status"] for unit in read_json(tmp_path / "runs" / whole.name / "run.json")["units"]]
     assert (statuses.count("failed"), statuses.count("done")) == (2, len(statuses) - 2)
 
@@ -336,6 +348,8 @@ TRAINING = {
         ),
         ('training.schedule={kind="steps", at=[0]}', "every epoch of at must be a whole number, 1 or more; got 0"),
         ('training.augment={kind="crop_flip", padding=-1}', "padding must be a whole number, 0 or more; got -1"),
+        ('training.optimizer={kind="sgadald", lr=0.1, friction="mached"}', "optimizer of mean_field: friction must be"),
+        ('training.optimizer={kind="adam", betas=[2.0, 3.0]}', "optimizer of mean_field: Invalid beta"),
         ('model={kind="dropout"}', "dropout needs a network with nn.Dropout layers whose p is above 0"),
     ],
 )

@@ -13,6 +13,8 @@ Part = TypeVar("Part")
 def nearest(word: object, choices: Iterable[str]) -> str:
     """The end of an error sentence: the nearest valid choice, or all of them when none is near."""
     choices = sorted(choices)
+    if not choices:
+        return "there is none here."
     close = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"choose one of: {', '.join(choices)}."
 

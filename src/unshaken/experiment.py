@@ -48,7 +48,7 @@ from unshaken.store import (
     write_whole,
 )
 from unshaken.training.inputs import Points, points_per_input, shown
-from unshaken.training.loop import check_before, learning_rates, when_to_store
+from unshaken.training.loop import check_before, learning_rates, update_rule, when_to_store
 from unshaken.training.self_training import check_unlabelled, takes_unlabelled
 from unshaken.units import (
     analysis_unit,
@@ -84,19 +84,21 @@ def run(
     """Compute what is missing of a recipe (read, or its name or path) and return the folder of the run.
 
     A run that was cut off is continued by the same call and repeats nothing finished; a damaged file is named and
-    computed again; processes at once share the work: `jobs` of them (None: one for each thread of a CPU), or several
-    that a user starts. A unit that fails is recorded and the others go on: `failed_units` tells. What is wrong with the
-    recipe, the data or the model is found before any work.
+    computed again; processes at once share the work: `jobs` of them (None: one for each thread of a CPU; a script needs
+    `if __name__ == "__main__":` then), or several that a user starts. A unit that fails is recorded and the others go
+    on: `failed_units` tells. What is wrong with the recipe, the data or the model is found before any work.
     """
     recipe = read_recipe(recipe) if isinstance(recipe, str) else recipe
     work = Work(recipe, Path(out), data_root, choose_device(device), say)
     work.rehearse()
     jobs = choose_jobs(jobs, work.device, len(work.units))
-    with alongside(jobs - 1, work_along, recipe, Path(out), data_root, work.device, work.token) as heard:
-        work.go(progress, heard)
+    try:
+        with alongside(jobs - 1, work_along, recipe, Path(out), data_root, work.device, work.token) as heard:
+            work.go(progress, heard)
+    finally:
+        shutil.rmtree(work.failures, ignore_errors=True)
     for told in heard():
         say(told)
-    shutil.rmtree(work.failures, ignore_errors=True)
     return work.folder
 
 
@@ -137,6 +139,10 @@ def rehearse_model(spec: Table, config: Table, data: Data, examples: int) -> Non
             when_to_store(model, settings["burn_in"], settings["thin"], minibatches * settings["epochs"])
         if takes_unlabelled(settings["objective"]):
             check_coded(model.net, "encode", "decode")
+        try:
+            update_rule(model, settings["optimizer"], examples, 0)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"[training]: optimizer of {spec['label']}: {error}") from error
         change = partial(settings["augment"], seed=0)
         change(x)
         points = Points(torch.zeros_like(y), torch.zeros_like(y), 0, 0)
@@ -192,7 +198,7 @@ class Work:
         self.folder = out / f"{recipe.name}-{digest([recipe.config, self.inputs])}"
         self.units = plan(recipe, self.inputs)
         self.token = token or f"{os.getpid()}-{time.time_ns()}"
-        self.failures = self.folder / f".failed-{self.token}"  # of units that failed, for processes of this run
+        self.failures = self.folder / ".locks" / f"failed-{self.token}"  # units, told to other processes
         self.models: dict[str, StochasticClassifier] = {}
         self.inference: tuple[tuple[str, int], Draws] | None = None
         self.status: dict[str, Table] = {}

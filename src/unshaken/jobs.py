@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,7 +29,8 @@ def choose_jobs(jobs: int | None, device: torch.device, units: int) -> int:
 def alongside(count: int, target: Callable[..., None], *args: Any) -> Iterator[Callable[[], list[str]]]:
     """`count` processes that call target(*args, say) meanwhile; gives a function that returns what they said since.
 
-    They share the threads that torch has with this process, and end with it.
+    They share the threads that torch has with this process, and end with it, however it ends. A script that starts
+    processes needs `if __name__ == "__main__":` around what it does.
     """
     if count < 1:
         yield list
@@ -38,8 +42,9 @@ def alongside(count: int, target: Callable[..., None], *args: Any) -> Iterator[C
     fellows = [context.Process(target=_work, args=(target, args, said, share), daemon=True) for _ in range(count)]
     torch.set_num_threads(share)
     try:
-        for fellow in fellows:
-            fellow.start()
+        with _uninterrupted():
+            for fellow in fellows:
+                fellow.start()
         yield lambda: _heard(said)
         for fellow in fellows:
             fellow.join()
@@ -50,9 +55,30 @@ def alongside(count: int, target: Callable[..., None], *args: Any) -> Iterator[C
 
 
 def _work(target: Callable[..., None], args: tuple[Any, ...], said: Any, threads: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    with suppress(KeyboardInterrupt):  # the process that started this one says so
-        target(*args, said.put)
+    target(*args, said.put)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has ended, even by a signal that it could not catch."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Processes started meanwhile are not interrupted by Ctrl-C, but ended by the process that starts them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _heard(said: Any) -> list[str]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 8  # inputs whose images are kept for the report
 LEAST = 25  # inputs, at least, that are attacked at the two extreme sizes for the checks
+FEW = -1.0  # shared draws of a model whose draws are some networks that anybody may know
 SLICE = 2**24  # numbers in one perturbed slice of the inputs: 64 MiB, and a few copies of it while it is made
 
 
@@ -278,7 +279,7 @@ def _rows(
     known = made_with or unit.kind == "transfer" or is_clean(unit) or inference.seed is None
     return rows.assign(
         size=NORMS[norm].size(moved).cpu().numpy() if norm in NORMS else 0.0,
-        shared_draws=rows.shared_draws.astype(float) if known else float("nan"),
+        shared_draws=rows.shared_draws.astype(float) if known and not model.few else FEW if known else float("nan"),
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from oracles import raises_sentence, small_inputs, small_net, states_equal
 from unshaken.models import Chain, Deterministic, MeanField
 from unshaken.predict import predict
-from unshaken.training import OBJECTIVES, SGLD, adversarial, train
+from unshaken.training import OBJECTIVES, SGLD, adversarial, langevin, train
 
 X, Y = small_inputs(20)
 CE = OBJECTIVES["cross_entropy"]
@@ -164,7 +164,7 @@ def test_no_chain_left_is_an_error() -> None:
     model = Chain(small_net(), chains=2)
     explode(model, 0)
     explode(model, 1)
-    with raises_sentence("all chains have diverged: a lower learning rate is the usual cure"):
+    with raises_sentence("all chains have diverged in epoch 1, step 1: a lower learning rate is the usual cure"):
         train(model, X, Y, objective=CE, epochs=1)
 
 
@@ -214,3 +214,28 @@ def test_bad_settings_are_answered_in_one_sentence(model, settings, message) -> 
 def test_there_is_one_chain_at_least() -> None:
     with raises_sentence("chains must be a whole number, 1 or more; got 0"):
         Chain(small_net(), chains=0)
+
+
+def huge(model: Chain, number: int, size: float = 1e12) -> None:
+    with torch.no_grad():
+        for tensor in model.positions[number].values():
+            tensor.mul_(size)
+
+
+@pytest.mark.parametrize("size", [1e12, 1e30])
+def test_a_chain_that_would_spoil_the_inputs_of_all_is_named_and_left_out(size: float) -> None:
+    model = Chain(small_net(), chains=3)
+    huge(model, 1, size)
+    generator = partial(langevin, step_size=0.1, cost=0.1, steps=5)
+    history = train(model, X, Y, inputs=generator, objective=CE, optimizer=partial(torch.optim.SGD, lr=0.1), epochs=1)
+    assert history[0].diverged == ["chain 2 in epoch 1, step 1"]
+    assert model.alive.tolist() == [True, False, True]
+    assert all(tensor.isfinite().all() for state in model.states() for tensor in state.values())
+
+
+def test_another_training_forgets_the_states_of_the_first() -> None:
+    model = trained(burn_in=2, thin=1)
+    before = predict(model, X, model.draw(3, seed=0))
+    train(model, X, Y, objective=CE, optimizer=partial(torch.optim.SGD, lr=0.5), epochs=3)
+    assert model.stored == []
+    assert not torch.allclose(predict(model, X, model.draw(3, seed=0)), before, atol=0.01)

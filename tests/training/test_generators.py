@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from oracles import LinearClassifier, raises_sentence, small_inputs, small_model, small_net
+from oracles import LinearClassifier, raises_sentence, small_coder, small_inputs, small_model, small_net
 from unshaken.models import Chain, Deterministic
 from unshaken.training import langevin, wasserstein
 
@@ -142,3 +142,12 @@ BAD = {
 def test_bad_settings_are_answered_in_one_sentence(rule, message: str) -> None:
     with raises_sentence(message):
         rule(small_model("deterministic"), X, Y, seed=0)
+
+
+def test_latents_have_no_gradient_where_these_start() -> None:
+    model = Deterministic(small_coder())
+    x, y = small_inputs(4)
+    with raises_sentence("a loss of latents has no gradient at the input itself: temperature must be above 0"):
+        langevin(model, x, y, seed=0, step_size=0.1, cost=0.1, temperature=0.0, loss="latent_shift")
+    with raises_sentence("a loss of latents has no gradient at the input itself, where WRM starts: use 'langevin'"):
+        wasserstein(model, x, y, seed=0, loss="latent_shift")

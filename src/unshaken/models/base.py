@@ -99,6 +99,7 @@ class StochasticClassifier(ABC):
     """
 
     kind: str
+    few = False  # whether its draws are some networks that anybody may know
     stores = False  # whether training can make states into draws
     vectorises = True  # whether vmap over draws is possible at all
     shape: tuple[int, ...] | None = None  # of one input, where draws are made for it
@@ -145,9 +146,16 @@ class StochasticClassifier(ABC):
         """Store where the members are now as draws, of a model that `stores`."""
         raise NotImplementedError
 
-    def drop_diverged(self) -> list[str]:
-        """Leave out, and name, those of several members whose weights are no longer finite."""
+    def drop_diverged(self, fine: Callable[[], bool] | None = None) -> list[str]:
+        """Leave out, and name, those of several members whose weights are no longer finite, or that are not `fine`.
+
+        `fine` is asked once for each member, while the model consists of that one alone.
+        """
         return []
+
+    def forget_states(self) -> None:
+        """Drop the stored states, of a model that `stores`: training begins anew."""
+        raise NotImplementedError
 
     @contextmanager
     def moving(self) -> Iterator[None]:

@@ -38,6 +38,7 @@ class Chain(StochasticClassifier):
     """
 
     kind = "chain"
+    few = True
     stores = True
 
     def __init__(self, net: nn.Module, *, chains: int = 5, vectorised: bool | None = None) -> None:
@@ -121,15 +122,31 @@ class Chain(StochasticClassifier):
     def keep_state(self) -> None:
         self.stored += [_snapshot(state) for state in self.living()]
 
-    def drop_diverged(self) -> list[str]:
+    def forget_states(self) -> None:
+        self.stored.clear()
+
+    def drop_diverged(self, fine: Callable[[], bool] | None = None) -> list[str]:
         living = self.living()
         with torch.no_grad():
             sums = torch.stack([t.sum() for state in living for t in state.values() if t.requires_grad])
         finite = sums.view(len(living), -1).sum(1).isfinite().tolist()
-        lost = [number for (number, _), fine in zip(self.numbered(), finite, strict=True) if not fine]
+        lost = [number for (number, _), good in zip(self.numbered(), finite, strict=True) if not good]
         self.alive[lost] = False
+        if fine is not None:
+            lost += [number for number, _ in self.numbered() if not self._alone(number, fine)]
+            self.alive[lost] = False
         self._freeze_dead()
         return [f"chain {number + 1}" for number in lost]
+
+    def _alone(self, number: int, fine: Callable[[], bool]) -> bool:
+        """What `fine` says while this chain is the only one."""
+        before = self.alive.clone()
+        self.alive[:] = False
+        self.alive[number] = True
+        try:
+            return fine()
+        finally:
+            self.alive.copy_(before)
 
     def _freeze_dead(self) -> None:
         for state in itertools.compress(self.positions, (~self.alive).tolist()):

@@ -35,8 +35,11 @@ class Wrapper(StochasticClassifier):
     def keep_state(self) -> None:
         self.model.keep_state()
 
-    def drop_diverged(self) -> list[str]:
-        return self.model.drop_diverged()
+    def drop_diverged(self, fine: Callable[[], bool] | None = None) -> list[str]:
+        return self.model.drop_diverged(fine)
+
+    def forget_states(self) -> None:
+        self.model.forget_states()
 
     @contextmanager
     def moving(self) -> Iterator[None]:

@@ -114,12 +114,13 @@ def doubts(run: dict[str, Any], rows: DataFrame, histories: Histories | None = N
     a result."""
     said = of_training(run, histories or {})
     attacked = bool((rows.attack != "none").any())
-    if attacked and rows.repeat.nunique() == 1:
+    lucky = attacked and bool((rows.shared_draws >= 0).any())  # prediction is not by the same few networks each time
+    if lucky and rows.repeat.nunique() == 1:
         said.append(
             "Each input was predicted with one set of draws only (one repeat), so the intervals cover the choice of "
             "inputs but not the luck of the draws."
         )
-    if attacked and rows.repeat.nunique() == 2:
+    if lucky and rows.repeat.nunique() == 2:
         said.append(
             "There are two repeats only, so the variance of the draws is hardly known and intervals can be wide."
         )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unshaken.attacks import LOSSES, input_gradient
 from unshaken.attacks.gradient import goal
+from unshaken.attacks.losses import LATENT
 from unshaken.attacks.spatial import check_images, flow_cost, warp
 from unshaken.errors import lookup, unknown
 from unshaken.models import Draws, StochasticClassifier, derive
@@ -20,7 +21,7 @@ from unshaken.models.base import mode
 from unshaken.models.draws import generator
 from unshaken.training.inputs import Seen
 from unshaken.types import Inputs, Labels, Loss
-from unshaken.validate import check_count, check_not_negative, check_positive
+from unshaken.validate import check_count, check_inputs, check_not_negative, check_positive
 
 
 class Way(NamedTuple):
@@ -94,6 +95,9 @@ def langevin(
     if over not in OVER:
         raise unknown("over", over, OVER)
     objective, moves = lookup("loss", loss, LOSSES), lookup("way", way, WAYS)
+    if objective in LATENT and temperature == 0:
+        raise ValueError("a loss of latents has no gradient at the input itself: temperature must be above 0.")
+    check_inputs(x, y, unlabelled=objective in LATENT)
     if way == "flow":
         check_images(x)
     now = model.current(draws, seed=derive(seed, "langevin")).keep()
@@ -163,6 +167,9 @@ def wasserstein(
     check_positive("weight", weight)
     check_count("steps", steps)
     objective = lookup("loss", loss, LOSSES)
+    if objective in LATENT:
+        raise ValueError("a loss of latents has no gradient at the input itself, where WRM starts: use 'langevin'.")
+    check_inputs(x, y)
     now = model.current(draws, seed=derive(seed, "wasserstein")).keep()
     with mode(model.net, training=False):
         moved = x + weight * input_gradient(model, x, y, now, objective)

@@ -92,7 +92,7 @@ def train(
         schedule: a function of SCHEDULES, which says what the optimizer's own learning rates are multiplied by.
         updates: steps of the optimizer on every minibatch, with the inputs that were made for it once.
         burn_in: of a chain, minibatches after which its state is stored, and again after every `thin` of them; without
-            it the draws are where the chains end.
+            it the draws are where the chains end. What an earlier training stored is forgotten.
         continues: a model whose mean network is where training starts.
         unlabelled, teacher: further inputs (M, ...), and the model that labels them, see `training/self_training.py`.
         checkpoint: a file; it must be of the same training.
@@ -111,10 +111,10 @@ def train(
     stores = when_to_store(model, burn_in, thin, epochs * steps)
     if continues is not None:
         model.start_at(continues.network())
-    told = {"examples": len(x), "seed": derive(seed, "sampler")}
-    known = inspect.signature(optimizer).parameters
-    rule = optimizer(model.parameters(), **{word: value for word, value in told.items() if word in known})
+    rule = update_rule(model, optimizer, len(x), derive(seed, "sampler"))
     rates = [group["lr"] for group in rule.param_groups]
+    if model.stores:
+        model.forget_states()
     history = _resume(model, rule, checkpoint) if checkpoint and Path(checkpoint).exists() else []
     if len(history) > epochs:
         raise ValueError(f"{checkpoint} has {len(history)} epochs behind it, more than the {epochs} asked for.")
@@ -126,12 +126,15 @@ def train(
             for step, points in enumerate(minibatches(members, passes, batch_size, seed, epoch)):
                 now, at = derive(seed, "train", epoch, step), points.place
                 change = partial(augment, seed=derive(seed, "augment", epoch, step))
-                seen = see(model, x[at], y[at], points, change, now)
+                made = partial(see, model, x[at], y[at], points, change, now)
+                where = f"epoch {epoch + 1}, step {step + 1}"
+                seen, lost = _seen(model, made, where)
+                diverged += [f"{name} in {where}" for name in lost]
                 if step == 0:
                     check_before(objective, seen)
-                value, lost = _learn(model, rule, objective, seen, updates, len(x), now)
-                _check_loss(value, lost, f"epoch {epoch + 1}, step {step + 1}")
-                diverged += [f"{name} in epoch {epoch + 1}, step {step + 1}" for name in lost]
+                value, lost = _learn(model, rule, objective, seen, updates, len(x), now, where)
+                _check_loss(value, lost, where)
+                diverged += [f"{name} in {where}" for name in lost]
                 total += 0 if lost else value * len(at)
                 if (done := epoch * steps + step + 1) in stores:
                     model.keep_state()
@@ -146,6 +149,15 @@ def train(
     return history
 
 
+def update_rule(
+    model: StochasticClassifier, optimizer: Callable[..., Optimizer], examples: int, seed: int
+) -> Optimizer:
+    """The optimizer of a model; a sampler is told the number of training inputs and a seed."""
+    known = inspect.signature(optimizer).parameters
+    told = {word: value for word, value in (("examples", examples), ("seed", seed)) if word in known}
+    return optimizer(model.parameters(), **told)
+
+
 def _learn(
     model: StochasticClassifier,
     rule: Optimizer,
@@ -154,6 +166,7 @@ def _learn(
     updates: int,
     examples: int,
     seed: int,
+    where: str,
 ) -> tuple[float, list[str]]:
     """(mean loss, names of members that diverged) of some steps of the optimizer on one minibatch.
 
@@ -171,9 +184,39 @@ def _learn(
         (loss * model.members if model.members > 1 else loss).backward()
         rule.step()
         lost += model.drop_diverged()
-        if model.members == 0:
-            raise ValueError("all chains have diverged: a lower learning rate is the usual cure.")
+        _check_any_left(model, where)
     return sum(values) / len(values), lost
+
+
+def _seen(model: StochasticClassifier, made: Callable[[], Seen], where: str) -> tuple[Seen, list[str]]:
+    """What the learner sees, and which of several members are left out because their part of it is not finite.
+
+    An attack or a generator asks all members at once: one that is about to diverge would spoil the inputs of all.
+    """
+    spoilt: ValueError | None = None
+    try:
+        seen = made()
+    except ValueError as error:  # such as a loss that is NaN
+        spoilt = error
+    if spoilt is None and (model.members == 1 or bool(seen.x.isfinite().all())):
+        return seen, []
+    lost = model.drop_diverged(partial(_is_finite, made))
+    _check_any_left(model, where)
+    if spoilt is not None and not lost:
+        raise spoilt
+    return made(), lost
+
+
+def _is_finite(made: Callable[[], Seen]) -> bool:
+    try:
+        return bool(made().x.isfinite().all())
+    except ValueError:
+        return False
+
+
+def _check_any_left(model: StochasticClassifier, where: str) -> None:
+    if model.members == 0:
+        raise ValueError(f"all chains have diverged in {where}: a lower learning rate is the usual cure.")
 
 
 def _score(model: StochasticClassifier, x: Inputs, y: Labels, seed: int) -> float:

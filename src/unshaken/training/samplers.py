@@ -235,5 +235,5 @@ def check_friction(friction: float | str) -> None:
 
 def check_window(window: float) -> None:
     """An averaging window holds a step at least."""
-    if isinstance(window, bool) or not 1 <= window < float("inf"):
+    if isinstance(window, bool) or not isinstance(window, int | float) or not 1 <= window < float("inf"):
         raise ValueError(f"window must be a number of steps, 1 or more; got {window!r}.")
