@@ -243,6 +243,46 @@ def _head(shape: Shape, halvings: int, channels: int, classes: int) -> tuple[nn.
     return nn.AvgPool2d((left[0], left[1])), nn.Flatten(), nn.Linear(channels, classes)
 
 
+def vgg(
+    shape: Shape,
+    classes: int,
+    *,
+    widths: Sequence[int] = (64, 128, 256, 512, 512),
+    convolutions: Sequence[int] | None = None,
+    dense: int = 512,
+    dropout: float = 0.0,
+    mean: PerChannel = 0.5,
+    std: PerChannel = 0.25,
+) -> nn.Sequential:
+    """VGG for small images: a group of 3x3 convolutions for each of `widths`, max-pool 2 after it, two dense layers.
+
+    Each convolution keeps the size of the image and is followed by BatchNorm → ReLU. `convolutions` is how many each
+    group has, by default 2 in the first two and 3 in all others. `dropout`, before each dense layer, is the probability
+    of a zero; at 0 there are no dropout layers. `mean` and `std` normalise the input, per channel.
+
+    Source: Simonyan & Zisserman, "Very deep convolutional networks for large-scale image recognition" (2014),
+    configuration D of 16 layers. There was no BatchNorm, and 4096 units in each of two hidden dense layers, where
+    images of 32 x 32 leave but 512 numbers to begin with: here is one, of `dense` units.
+    """
+    name = f"vgg with {len(widths)} groups"
+    _check_convolutions(name, shape, widths, smallest=2 ** len(widths), count=len(widths))
+    check_count("dense", dense)
+    counts = [2 if group < 2 else 3 for group in range(len(widths))] if convolutions is None else convolutions
+    if len(counts) != len(widths):
+        raise ValueError(f"{name} needs as many numbers of convolutions; got {list(counts)}.")
+    layers: list[nn.Module] = [Normalise(shape[0], mean, std)]
+    channels = shape[0]
+    for width, count in zip(widths, counts, strict=True):
+        check_count("every number of convolutions", count)
+        for _ in range(count):
+            layers += [*_normed(channels, width, 3), nn.ReLU()]
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    left = channels * (shape[1] // 2 ** len(widths)) * (shape[2] // 2 ** len(widths))
+    hidden = [*_dropout(dropout), nn.Linear(left, dense), nn.ReLU(), *_dropout(dropout)]
+    return nn.Sequential(*layers, nn.Flatten(), *hidden, nn.Linear(dense, classes))
+
+
 class SpatialTransformer(nn.Module):
     """x (B, C, H, W) seen through an affine map for each image, which `localisation` predicts: (B, C, H, W) → (B, 6).
 
@@ -327,6 +367,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "dropout_cnn": dropout_cnn,
     "wide_resnet": wide_resnet,
     "resnet18": resnet18,
+    "vgg": vgg,
     "stn": stn,
     "vae": vae,
 }

@@ -17,6 +17,7 @@ from unshaken.networks import (
     lenet,
     resnet18,
     stn,
+    vgg,
     wide_resnet,
 )
 
@@ -27,6 +28,7 @@ SMALL = {
     "stn": {"widths": (8, 8, 8), "dense": 16, "localisation": (2, 3, 4)},
     "wide_resnet": {"depth": 10, "width": 1},
     "resnet18": {"width": 4},
+    "vgg": {"widths": (4, 8), "dense": 16},
     "vae": {"latent": 3, "widths": (8,)},
 }
 WIDTHS = {  # the setting that is checked, and what stands before its last number
@@ -35,6 +37,7 @@ WIDTHS = {  # the setting that is checked, and what stands before its last numbe
     "lenet": ("widths", (8,)),
     "dropout_cnn": ("widths", (8,)),
     "stn": ("widths", (8, 8)),
+    "vgg": ("widths", (8,)),
     "vae": ("widths", (8,)),
     "wide_resnet": ("width", None),
     "resnet18": ("width", None),
@@ -88,7 +91,7 @@ def test_a_width_that_is_no_whole_number_above_zero_is_refused(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_draws_are_vectorised_without_a_loop_in_torch(name, kind):
     """One pass over all draws gives the logits and input gradients of a loop; a fallback of torch would warn."""
-    settings = SMALL.get(name, {}) | ({"dropout": 0.3} if name == "wide_resnet" else {})
+    settings = SMALL.get(name, {}) | ({"dropout": 0.3} if name in ("wide_resnet", "vgg") else {})
     torch.manual_seed(0)
     net = _moved(NETWORKS[name]((1, 16, 16), 4, **settings))
     if kind == "dropout" and not count(net, nn.Dropout):
@@ -127,6 +130,22 @@ def _moved(net: nn.Module) -> nn.Module:
         ("dropout_cnn", (1, 3, 28), {}, "dropout_cnn needs images of 4 x 4 or more; got 3 x 28"),
         ("dropout_cnn", (1, 28, 28), {"dense": 0}, "dense must be a whole number, 1 or more; got 0"),
         ("dropout_cnn", (1, 28, 28), {"dropout": 1}, "dropout must be a number from 0 to below 1; got 1"),
+        ("vgg", (3, 28, 28), {}, "vgg with 5 groups needs images of 32 x 32 or more; got 28 x 28"),
+        ("vgg", (3, 32, 7), {"widths": (8, 8, 8)}, "vgg with 3 groups needs images of 8 x 8 or more; got 32 x 7"),
+        (
+            "vgg",
+            (3, 32, 32),
+            {"widths": (8, 8, 8), "convolutions": (2, 2)},
+            r"vgg with 3 groups needs as many numbers of convolutions; got \[2, 2\]",
+        ),
+        (
+            "vgg",
+            (3, 32, 32),
+            {"widths": (8, 8), "convolutions": (2, 0)},
+            "every number of convolutions must be a whole number, 1 or more; got 0",
+        ),
+        ("vgg", (3, 32, 32), {"dense": 0}, "dense must be a whole number, 1 or more; got 0"),
+        ("vgg", (3, 32, 32), {"dropout": 1}, "dropout must be a number from 0 to below 1; got 1"),
         ("stn", (1, 32, 32), {"widths": (8, 8)}, r"stn has three .* three numbers; got \[8, 8\]"),
         ("stn", (1, 32, 15), {}, "stn needs images of 16 x 16 or more; got 32 x 15"),
         ("stn", (1, 32, 32), {"dense": 0}, "dense must be a whole number, 1 or more; got 0"),
@@ -159,6 +178,19 @@ def test_dropout_cnn_is_two_padded_convolutions_a_dropout_layer_and_two_dense_la
     assert count(net) == 110_634  # as many as the weights that came with the paper
     assert count(dropout_cnn((3, 8, 9), 10, widths=(2, 3), dense=5, dropout=0.0), nn.Dropout) == 0
     assert dropout_cnn((1, 4, 4), 2)(torch.rand(3, 1, 4, 4)).shape == (3, 2)
+
+
+def test_vgg_is_groups_of_normed_convolutions_and_two_dense_layers():
+    net = vgg((3, 9, 19), 5, widths=(2, 4, 6), convolutions=(1, 2, 1), dense=7, dropout=0.5)
+    one = [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    groups = [*one, nn.MaxPool2d, *one, *one, nn.MaxPool2d, *one, nn.MaxPool2d]
+    head = [nn.Flatten, nn.Dropout, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
+    assert [type(layer) for layer in net] == [Normalise, *groups, *head]
+    assert [net[at].in_channels for at in (1, 5, 8, 12)] == [3, 2, 4, 4]
+    assert net[-4].in_features == 6 * 1 * 2  # 9 x 19 → 4 x 9 → 2 x 4 → 1 x 2
+    assert net(torch.rand(2, 3, 9, 19)).shape == (2, 5)
+    assert count(vgg((3, 32, 32), 10, widths=(2, 2, 2)), nn.Conv2d) == 2 + 2 + 3
+    assert count(vgg((3, 32, 32), 10, widths=(2, 2, 2)), nn.Dropout) == 0
 
 
 def test_stn_is_a_spatial_transformer_three_convolutions_and_two_dense_layers():
@@ -228,12 +260,16 @@ def count(net: nn.Module, kind: type[nn.Module] | None = None) -> int:
 def test_the_networks_of_the_papers_are_as_large_as_known():
     with torch.device("meta"):
         wide, eighteen = wide_resnet((3, 32, 32), 10, dropout=0.3), resnet18((3, 32, 32), 10)
+        sixteen = vgg((3, 32, 32), 10)
     biases = 16 + 9 * (160 + 320 + 640)  # of the stem; of 8 convolutions and a shortcut in each group
     assert count(wide) == 36_479_194 + biases  # the paper's 36.5 million are without them
     assert (count(wide, Residual), count(wide, nn.Dropout)) == (12, 12)
     assert count(wide, nn.Conv2d) == 1 + 24 + 3
     assert count(eighteen) == 11_173_962
     assert (count(eighteen, Residual), count(eighteen, nn.Conv2d)) == (8, 17 + 3)
+    assert count(sixteen, nn.Conv2d) == 13
+    without_biases = 14_714_688 - 4_224  # the 13 convolutions of torchvision's vgg16; of these the biases
+    assert count(sixteen) == without_biases + 2 * 4_224 + (512 + 1) * 512 + (512 + 1) * 10
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 5, 9)])
@@ -271,9 +307,7 @@ def test_normalisation_is_per_channel_and_saved():
     torch.testing.assert_close(layer(x)[2, :, 3, 4], torch.tensor([1.0, -2.0]))
     torch.testing.assert_close(Normalise(2, mean=0.5, std=0.25)(x)[0, :, 0, 0], torch.tensor([2.0, -2.0]))
     assert layer.state_dict().keys() == {"mean", "std"}
-    assert [type(net[0]) for net in (small("wide_resnet", (1, 8, 8), 2), small("resnet18", (1, 8, 8), 2))] == [
-        Normalise
-    ] * 2
+    assert all(type(small(name, (1, 8, 8), 2)[0]) is Normalise for name in ("wide_resnet", "resnet18", "vgg"))
 
 
 @pytest.mark.parametrize(
