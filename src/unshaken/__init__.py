@@ -22,6 +22,7 @@ _HOME = {
     "dropout_cnn": "networks",
     "wide_resnet": "networks",
     "resnet18": "networks",
+    "vgg": "networks",
     "stn": "networks",
     "vae": "autoencoder",
     "Draws": "models",
@@ -36,6 +37,8 @@ _HOME = {
     "MeanNetwork": "models",
     "SeededModule": "models",
     "load_draws": "models",
+    "parameters": "models.size",
+    "flops": "models.size",
     "predict": "predict",
     "input_gradient": "attacks",
     "fgm": "attacks",
@@ -147,7 +150,8 @@ if TYPE_CHECKING:
         StochasticClassifier,
         load_draws,
     )
-    from unshaken.networks import dropout_cnn, lenet, mlp, resnet18, small_cnn, stn, wide_resnet
+    from unshaken.models.size import flops, parameters
+    from unshaken.networks import dropout_cnn, lenet, mlp, resnet18, small_cnn, stn, vgg, wide_resnet
     from unshaken.predict import predict
     from unshaken.report import report
     from unshaken.statistics import Interval, accuracy, difference

@@ -25,11 +25,13 @@ from unshaken.attacks.pgd import SCHEMES
 from unshaken.attacks.transfer import check_made_for, load_transfer_set
 from unshaken.data import Data
 from unshaken.errors import unknown
+from unshaken.evaluate import inference_sets
 from unshaken.jobs import alongside, choose_jobs
 from unshaken.memory import keep_freed_memory
 from unshaken.models import Cost, Draws, StochasticClassifier
 from unshaken.models.base import check_coded
 from unshaken.models.draws import read_tensors
+from unshaken.models.size import flops, parameters
 from unshaken.parts import Table, bound, full
 from unshaken.plan import Unit, is_clean, is_source, plan, seed_of
 from unshaken.recipe import Recipe, read_recipe
@@ -202,6 +204,7 @@ class Work:
         self.models: dict[str, StochasticClassifier] = {}
         self.inference: tuple[tuple[str, int], Draws] | None = None
         self.status: dict[str, Table] = {}
+        self.sizes: dict[str, Table] = {}
         self.last = ""
 
     def rehearse(self) -> None:
@@ -263,6 +266,8 @@ class Work:
                 told = self.known(unit) or self.compute(unit, progress)
             self.status[unit.name] = {**told, "status": "done"}
             self.last = f"last accuracy {told['accuracy']:.3f}" if "accuracy" in told else ""
+            if unit.kind == "train":
+                self.measure(unit.model)
         except Held:
             return False
         except FAILURES as error:
@@ -276,6 +281,15 @@ class Work:
         models = [unit.model] if unit.kind != "train" else needs_of(unit.config).values()
         made = [unit.config["made"]] if "made" in unit.config else []
         return [other.name for other in self.units if other.kind == "train" and other.model in models] + made
+
+    def measure(self, label: str) -> None:
+        """Note the parameters of a model and, where they can be counted, the operations of its predictions."""
+        model, draws = self.models[label], self.recipe.config["evaluation"]["draws"]
+        self.sizes[label] = {"parameters": parameters(model), "flops": None}
+        try:
+            self.sizes[label]["flops"] = flops(model, self.data["test"].x[:1], inference_sets(model, draws, 0, 1)[0])
+        except FAILURES as error:  # a network of somebody else's; its rows are what matters
+            self.say(f"the operations of {label} cannot be counted: {error}")
 
     def path(self, unit: Unit) -> Path:
         """The file whose presence means that the unit is finished."""
@@ -445,10 +459,11 @@ class Work:
         path = self.folder / "run.json"
         with claimed(path):  # another process may have done what this one has not looked at yet
             try:
-                known = {unit["name"]: unit for unit in read_json(path)["units"]}
+                before = read_json(path)
             except Damaged:  # absent, or cut: what it said is found again unit by unit
-                known = {}
-            statuses = known | self.status
+                before = {"units": []}
+            statuses = {unit["name"]: unit for unit in before["units"]} | self.status
+            told["sizes"] = before.get("sizes", {}) | self.sizes
             write_json(path, told | {"units": [_unit_record(unit, statuses.get(unit.name, {})) for unit in units]})
 
 

@@ -1,0 +1,50 @@
+"""What a model costs to hold and to use: its parameters, and the operations of a prediction."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from unshaken.models.base import StochasticClassifier
+from unshaken.models.chain import Chain
+from unshaken.models.draws import Draws
+from unshaken.models.mean_network import MeanNetwork
+from unshaken.models.wrapper import Wrapper
+from unshaken.types import Inputs
+
+
+def parameters(model: StochasticClassifier) -> int:
+    """How many learnt numbers have to be stored to predict with the model, all its networks together.
+
+    Of a plain network, MC dropout, input noise and masks: its weights. Of a Bayesian network: what its distribution is
+    made of, so twice the weights for `mean_field` (means and ρ), means and logarithms of row and column variances for
+    `matrix_gaussian`; its mean network alone (`mean_network`) has the weights only. Of a chain: the weights of every
+    stored state, or of every chain where none is stored. Buffers (BatchNorm statistics, the constants that normalise an
+    input) are not learnt and not counted; tensors that layers share count once.
+    """
+    weights = sum(tensor.numel() for tensor in model.net.parameters())
+    while isinstance(model, Wrapper):
+        if isinstance(model, MeanNetwork):
+            return weights
+        model = model.model
+    if isinstance(model, Chain):
+        return weights * (len(model.stored) or model.members)
+    buffers = {name for name, _ in model.net.named_buffers()}
+    return sum(t.numel() for name, t in model.tensors().items() if not {name, name.partition(".")[2]} & buffers)
+
+
+@torch.no_grad()
+def flops(model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
+    """Floating point operations of the prediction of `x` (B, ...) with `draws`, a multiply-add counted as two.
+
+    The first draw is counted and stands for all: each is a pass through the same layers. Where nothing is random one
+    pass is a prediction, however many draws there are (as in `predict`).
+
+    Counted are convolutions, matrix products and attention, by torch's FlopCounterMode; not biases, activations,
+    BatchNorm, pooling, dropout masks, softmax, interpolation or eigenvalues (of `matrix_estimation`), which grow with
+    the size of the layers and not with its square, nor the drawing of the weights.
+    """
+    one = draws[:1].keep()  # what drawing computes is no part of it
+    with FlopCounterMode(display=False) as counter:
+        model.logits(x, one)
+    return int(counter.get_total_flops()) * (1 if draws.seed is None else len(draws))
