@@ -102,6 +102,30 @@ def test_a_run_has_the_rows_and_costs_of_every_unit(path: Path, tmp_path: Path) 
     assert units["mean_field MEAN r1"]["forwards"] == 40 + 6 * 40 * 2
 
 
+def test_a_run_tells_the_size_of_every_model(path: Path, tmp_path: Path) -> None:
+    folder = run(recipe(path), out=tmp_path / "runs")
+    weights, one_pass = (64 + 1) * 16 + (16 + 1) * 10, 2 * (64 * 16 + 16 * 10)
+    expected = {"mean_field": {"parameters": 2 * weights, "flops": 6 * one_pass}}
+    assert read_json(folder / "run.json")["sizes"] == expected
+    work = Work(recipe(path), tmp_path / "runs", None, torch.device("cpu"), print)
+    work.record([])
+    assert read_json(folder / "run.json")["sizes"] == expected  # though this process has loaded no model
+    header = (report(folder).parent / "tables/accuracy.csv").read_text().splitlines()[0]
+    assert header.endswith(",high,parameters,flops")
+
+
+def test_operations_that_cannot_be_counted_are_said_and_change_nothing(path, tmp_path, monkeypatch) -> None:
+    def broken(*told):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr("unshaken.experiment.flops", broken)
+    said: list[str] = []
+    folder = run(recipe(path), out=tmp_path / "runs", say=said.append)
+    assert said == ["the operations of mean_field cannot be counted: no such luck"]
+    assert failed_units(folder) == []
+    assert read_json(folder / "run.json")["sizes"]["mean_field"]["flops"] is None
+
+
 def test_repeats_have_draws_of_their_own_and_attacks_of_a_repeat_share_them(path: Path, tmp_path: Path) -> None:
     rows = pd.concat(frames(run(recipe(path), out=tmp_path / "runs")).values())
     clean = rows[rows.attack == "none"].set_index(["repeat", "index"]).probability

@@ -15,6 +15,7 @@ from unshaken.report.glossary import words
 from unshaken.report.pictures import choose
 from unshaken.report.section import Section, parts, textual
 from unshaken.report.seeds import grouped
+from unshaken.report.sizes import Size, sizes
 from unshaken.report.source import Source
 from unshaken.report.tables import (
     COSTS,
@@ -48,7 +49,7 @@ STATUS = {True: "pass", False: "doubt", None: "not tested"}
 
 def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline], sections: Sequence[Section] = ()) -> str:
     """report.html of one run."""
-    run, found = source.about, findings(source.rows)
+    run, found, known = source.about, findings(source.rows), sizes(source.about)
     cautions = doubts(run, source.rows, source.histories)
     many = any(section.place == "first" for section in sections)
     folded = many or guessing(source, curves)
@@ -69,7 +70,7 @@ def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline], se
         figures=figures,
         sections={place: [s for s in sections if s.place == place] for place in ("first", "figures", "tables")},
         long=LONG,
-        tables=[_table(panel) for panel in curves],
+        tables=[_table(panel, known.get(panel.model, Size())) for panel in curves],
         repeats=_repeats(curves),
         paper=_paper(run.get("paper") or {}, [*panels(accuracy_table(grouped(source))), *curves]),
         pictures=choose(source, curves),
@@ -111,7 +112,7 @@ def typeset(sentence: str) -> str:
     return re.sub(r"(?<=\beps) (?=\d)|(?<=\d) (?=%)|(?<=\d,) (?=[-−+]?[\d.]+\])", "\u00a0", sentence)
 
 
-def _table(panel: Panel) -> dict[str, Any]:
+def _table(panel: Panel, size: Size) -> dict[str, Any]:
     """The compact table for the template; a cell is (value, spread and interval, whether it is the lowest)."""
     rows = list(grid(panel))
     lowest = [
@@ -119,6 +120,7 @@ def _table(panel: Panel) -> dict[str, Any]:
     ]
     return {
         "title": panel.title,
+        "size": str(size),
         "eps": list(eps_text(columns(panel)).values()),
         "rows": [
             (

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from unshaken.report.agreement import agreement_section
 from unshaken.report.angles import angles_section
+from unshaken.report.budget import budget_section
 from unshaken.report.conditions import conditions_section
 from unshaken.report.flatness import flatness_section
 from unshaken.report.frontier import frontier_section
@@ -30,6 +31,7 @@ SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
     "survival": survival_section,
     "models": models_section,
     "seeds": seeds_section,
+    "budget": budget_section,
     "settings": settings_section,
     "losses": losses_section,
     "frontier": frontier_section,

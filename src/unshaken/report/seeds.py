@@ -11,8 +11,9 @@ from unshaken.report.drawing import aside, eps_axis, facets, legend, legend_heig
 from unshaken.report.groups import groups
 from unshaken.report.models import place_of, shared
 from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.sizes import HEAD, Size, size_cells, sizes, with_sizes
 from unshaken.report.source import Source
-from unshaken.report.tables import NORMS, SERIES, Panel, accuracy_table, at, grid, rows_of
+from unshaken.report.tables import NORMS, SERIES, Panel, accuracy_table, at, columns, grid, rows_of
 from unshaken.report.tables import panels as panels_of
 from unshaken.report.wording import eps_text, judged
 from unshaken.statistics import mean
@@ -40,7 +41,7 @@ def seeds_section(source: Source, panels: Sequence[Panel]) -> Section | None:
         "side by side to be legible. Accuracy at eps 0 is that without an attack.",
     )
     swept = any(len(panel.eps()) > 1 for panel in found)
-    table = seeds_table(found, rows)
+    table = seeds_table(found, rows, sizes(source.about))
     place = place_of([panel.model for panel in panels])
     return Section(
         "seeds", "What the luck of training does", _sentences(found, rows), [drawing] * swept, [table], place
@@ -79,28 +80,31 @@ def networks(panel: Panel, label: str, eps: float, rows: DataFrame) -> Series:
     return found
 
 
-def seeds_table(found: Sequence[Panel], rows: DataFrame) -> Table:
-    """Mean, standard deviation and best over networks of the accuracy, for every group, attack and size."""
+def seeds_table(found: Sequence[Panel], rows: DataFrame, known: dict[str, Size]) -> Table:
+    """Mean, standard deviation and best over networks of the accuracy, for every group, attack and size.
+
+    `known` are parameters and operations of one network of each group.
+    """
     import pandas as pd
 
     values, body, titled = [], [], len(found) > 1
     texts = eps_text([0.0, *(eps for panel in found for eps in panel.eps())])
     for panel in found:
-        sizes = sorted({*panel.eps(), *([0.0] if panel.clean is not None else [])})
+        above = [panel.title] * titled + size_cells(known, panel.model)
         for label, cells in grid(panel):
-            for eps, point in zip(sizes, cells, strict=True):
+            for eps, point in zip(columns(panel), cells, strict=True):
                 if point is not None:
                     single = networks(panel, label, eps, rows)
                     told = (single.max(), single.idxmax(), single.min())
                     values.append((panel.title, panel.model, panel.norm, label, eps, len(single), *point, *told))
                     best = f"{single.max():.3f}"
-                    body.append([panel.title] * titled + [label, texts[eps], str(len(single)), point.in_full(), best])
+                    body.append([*above, label, texts[eps], str(len(single)), point.in_full(), best])
     names = ["title", "group", "norm", "attack", "eps", "networks", "accuracy", "low", "high", "spread"]
     data = pd.DataFrame(values, columns=[*names, "best", "best_seed", "worst"])
-    head = ["networks of"] * titled + ["attack", "eps", "networks", "accuracy", "best"]
+    head = ["networks of"] * titled + HEAD * bool(known) + ["attack", "eps", "networks", "accuracy", "best"]
     note = "Mean over networks ± their standard deviation, and its 95 % interval, which covers the choice of inputs "
     note += "and the luck of training. The repeats of the draws of each network are averaged first."
-    return Table("seeds", data, head, body, note=note)
+    return Table("seeds", with_sizes(data, known, "group"), head, body, note=note)
 
 
 @styled()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unshaken.checks import attack_name, counted, named
 from unshaken.checks.finding import OWN_STEP, UNAIMED, is_one_of
 from unshaken.report.section import Section, latex, markdown, write_table
+from unshaken.report.sizes import Size, sizes, with_sizes
 from unshaken.report.source import Source, write
 from unshaken.report.wording import eps_text
 from unshaken.statistics import accuracy, crossed
@@ -201,10 +202,11 @@ def write_tables(source: Source, table: DataFrame, sections: Sequence[Section] =
     """tables/accuracy.csv, .md, .tex, repeats.csv, cost.csv, .md, and the tables of the sections."""
     folder = source.folder / "tables"
     cost = cost_table(source.about.get("units", []))
-    summary = cost_summary(cost)
-    write(folder / "accuracy.csv", table.drop(columns="spread").to_csv(index=False))
-    write(folder / "accuracy.md", "\n".join(_markdown_panel(panel) for panel in panels(table)))
-    write(folder / "accuracy.tex", "\n".join(_latex_panel(panel) for panel in panels(table)))
+    summary, known = cost_summary(cost), sizes(source.about)
+    sized = [(panel, str(known.get(panel.model, Size()))) for panel in panels(table)]
+    write(folder / "accuracy.csv", with_sizes(table.drop(columns="spread"), known).to_csv(index=False))
+    write(folder / "accuracy.md", "\n".join(_markdown_panel(panel, size) for panel, size in sized))
+    write(folder / "accuracy.tex", "\n".join(_latex_panel(panel, size) for panel, size in sized))
     write(folder / "repeats.csv", repeats_table(source.rows).to_csv(index=False))
     write(folder / "cost.csv", cost.to_csv(index=False))
     write(folder / "cost.md", markdown(list(summary.columns), [[_plain(v) for v in row] for row in summary.to_numpy()]))
@@ -246,14 +248,15 @@ def _text_panel(panel: Panel) -> list[list[str]]:
     return [[label, *("" if cell is None else cell.in_full() for cell in cells)] for label, cells in grid(panel)]
 
 
-def _markdown_panel(panel: Panel) -> str:
+def _markdown_panel(panel: Panel, size: str) -> str:
     head = ["attack", *(f"eps {text}" for text in eps_text(columns(panel)).values())]
-    return (f"**{panel.title}**\n\n" if panel.title else "") + markdown(head, _text_panel(panel))
+    above = [f"**{panel.title}**"] * bool(panel.title) + [size] * bool(size)
+    return "\n\n".join([*above, markdown(head, _text_panel(panel))])
 
 
-def _latex_panel(panel: Panel) -> str:
-    head = ["attack", *(f"ε = {size}" for size in eps_text(columns(panel)).values())]
-    return latex(head, _text_panel(panel), title=panel.title)
+def _latex_panel(panel: Panel, size: str) -> str:
+    head = ["attack", *(f"ε = {text}" for text in eps_text(columns(panel)).values())]
+    return latex(head, _text_panel(panel), title=": ".join(part for part in (panel.title, size) if part))
 
 
 def _plain(value: Any) -> str:

@@ -1,0 +1,206 @@
+"""Accuracy beside parameters and operations: in every table of models, and as a section of its own."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from made_rows import attacked, clean, curves, source
+from matplotlib.colors import to_hex
+
+from unshaken.report.budget import budget, budget_figure, budget_section
+from unshaken.report.models import models_section
+from unshaken.report.page import page
+from unshaken.report.seeds import seeds_section
+from unshaken.report.sizes import Size, counted, sizes
+from unshaken.report.tables import accuracy_table, write_tables
+from unshaken.statistics import accuracy
+
+LEFT = {"double": 40, "single": 30, "ensemble": 60}  # of 100 inputs under PGD-5 at eps 0.1
+SIZES = {
+    "single": {"parameters": 350_123, "flops": 52_000_000},
+    "double": {"parameters": 820_000, "flops": 119_400_000},
+    "ensemble": {"parameters": 700_246, "flops": 104_000_000},
+}
+
+
+def run(left: dict[str, int] = LEFT, told: dict | None = None, **about):
+    parts = []
+    for model, right in left.items():
+        parts.append(clean(model, 90 if model == "single" else 92))
+        parts.append(attacked(model, "MEAN", {0.05: right + 25, 0.1: right + 20}))
+        parts.append(attacked(model, "PGD-5", {0.05: right + 20, 0.1: right}))
+    return source(*parts, sizes=SIZES if told is None else told, **about)
+
+
+def networks(**groups: list[int]):
+    """Groups of networks, and their sizes, by the accuracy that each network keeps."""
+    models = [(group, seed, left) for group, values in groups.items() for seed, left in enumerate(values)]
+    recipe = {"models": [{"label": f"{g}, seed {s}", "group": g, "seed": s} for g, s, _ in models]}
+    told = {f"{g}, seed {s}": SIZES[g] for g, s, _ in models}
+    return run({f"{g}, seed {s}": left for g, s, left in models}, told, recipe=recipe)
+
+
+def test_the_table_has_sizes_and_accuracies_with_their_intervals_the_smallest_first():
+    told = run()
+    (table,) = budget_section(told, curves(told)).tables
+    assert table.head == ["model", "parameters", "FLOP", "no attack", "PGD-5, eps 0.1"]
+    rows = told.rows[(told.rows.model == "ensemble") & (told.rows.attack == "pgd") & (told.rows.eps == 0.1)]
+    assert [row[:3] for row in table.body] == [
+        ["single", "350 k", "52.0 M"],
+        ["ensemble", "700 k", "104 M"],
+        ["double", "820 k", "119 M"],
+    ]
+    interval = accuracy(rows)
+    assert table.body[1][4] == f"0.600 ± 0.000 [{interval.low:.3f}, {interval.high:.3f}]"
+    line = table.data.set_index("model").loc["ensemble"]
+    assert (line.parameters, line.flops, line.clean, line.accuracy) == (700_246, 104_000_000, 0.92, 0.6)
+    assert (line.low, line.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_the_sentence_names_who_is_not_beaten_by_a_model_that_is_no_larger():
+    told = run()
+    assert budget_section(told, curves(told)).sentences == [
+        "Under PGD-5 at eps 0.1 no model with as many parameters or fewer is beyond chance more robust than single "
+        "(350 k parameters, 0.300) and ensemble (700 k parameters, 0.600); double (820 k parameters, 0.400) is less "
+        "robust than ensemble."
+    ]
+    more = {"old": 5, **LEFT}
+    told = run(more, SIZES | {"old": {"parameters": 800_000, "flops": 1}})
+    assert (
+        budget_section(told, curves(told))
+        .sentences[0]
+        .endswith("; old (800 k parameters, 0.050) and double (820 k parameters, 0.400) are less robust than ensemble.")
+    )
+    twin = run({"twin": 5, **LEFT}, SIZES | {"twin": SIZES["single"]})
+    assert (
+        "; twin (350 k parameters, 0.050) is less robust than single; "
+        in budget_section(twin, curves(twin)).sentences[0]
+    )
+    rising = run({"single": 30, "ensemble": 40, "double": 60})
+    assert budget_section(rising, curves(rising)).sentences == [
+        "Under PGD-5 at eps 0.1 no model is beyond chance more robust than one that has as many parameters or more."
+    ]
+    near = run({"single": 30, "ensemble": 41, "double": 40})
+    assert "no model is beyond chance" in budget_section(near, curves(near)).sentences[0]
+
+
+def test_networks_that_differ_by_their_seed_are_one_model():
+    told = networks(double=[40, 41, 39], single=[30, 29, 31], ensemble=[60, 58, 61])
+    found = budget(told, curves(told))
+    assert list(found.sizes) == ["single", "ensemble", "double"]
+    assert found.sizes["ensemble"] == Size(**SIZES["ensemble"])
+    (table,) = budget_section(told, curves(told)).tables
+    assert table.body[1][4].startswith(f"{(60 + 58 + 61) / 300:.3f} ± 0.015 [")
+    assert (
+        "double (820 k parameters, 0.400) is less robust than ensemble."
+        in budget_section(told, curves(told)).sentences[0]
+    )
+
+
+def test_there_is_no_such_section_without_two_sizes():
+    assert budget_section(run(told={}), curves(run(told={}))) is None
+    same = run(told=dict.fromkeys(LEFT, SIZES["single"]))
+    assert budget_section(same, curves(same)) is None
+    alone = run({"single": 30})
+    assert budget_section(alone, curves(alone)) is None
+    seeds = networks(single=[30, 29])
+    assert budget_section(seeds, curves(seeds)) is None
+    nothing = source(sizes=SIZES)
+    assert budget_section(nothing, []) is None
+
+
+def test_a_model_that_met_fewer_attacks_gives_way_to_the_attack_that_all_met():
+    told = run()
+    lost = (told.rows.model == "double") & (told.rows.attack == "pgd")
+    fewer = source(told.rows[~lost], sizes=SIZES)
+    assert budget(fewer, curves(fewer)).attack.label == "MEAN"
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_the_figure_has_a_mark_for_each_model_with_and_without_the_attack(narrow):
+    told = run()
+    figure = budget_figure(budget(told, curves(told)), narrow=narrow)
+    assert [axis.get_xlabel() for axis in figure.axes] == ["parameters", "FLOP for the prediction of one image"]
+    assert [axis.get_xscale() for axis in figure.axes] == ["log", "log"]
+    for axis, word in zip(figure.axes, ("parameters", "flops"), strict=True):
+        marks = [line for line in axis.get_lines() if line.get_marker() == "o"]
+        drawn = {(*line.get_xdata(), round(line.get_ydata()[0], 3), line.get_mfc() == "none") for line in marks}
+        attack = {(SIZES[model][word], left / 100, False) for model, left in LEFT.items()}
+        assert drawn == attack | {(SIZES[m][word], 0.9 if m == "single" else 0.92, True) for m in LEFT}
+        colours = {to_hex(line.get_color()) for line in marks}
+        assert len(colours) == 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["single", "ensemble", "double"]
+
+
+def test_more_models_than_hues_have_marks_of_another_shape():
+    left = {f"m{i}": 50 for i in range(8)}
+    told = run(left, {model: {"parameters": 10 + i, "flops": 10} for i, model in enumerate(left)})
+    handles = budget_figure(budget(told, curves(told))).legends[0].legend_handles
+    assert len({(to_hex(mark.get_color()), mark.get_marker()) for mark in handles}) == 8
+
+
+def test_operations_that_are_not_known_are_left_out():
+    told = run(told={model: size | {"flops": None} for model, size in SIZES.items()})
+    figure = budget_figure(budget(told, curves(told)), narrow=False)
+    assert [axis.get_xlabel() for axis in figure.axes] == ["parameters"]
+    (table,) = budget_section(told, curves(told)).tables
+    assert [row[2] for row in table.body] == ["", "", ""]
+    assert "350 k parameters</p>" in page(told, curves(told), {})
+
+
+def test_every_table_of_models_has_their_sizes(tmp_path):
+    told = run()
+    (table,) = models_section(told, curves(told)).tables
+    assert table.head[:4] == ["model", "parameters", "FLOP", "no attack"]
+    assert table.body[0][:3] == ["double", "820 k", "119 M"]
+    assert table.data.parameters.tolist() == [820_000, 350_123, 700_246]
+    assert '<p class="note">350 k parameters, 52.0 MFLOP for the prediction of one image</p>' in page(
+        told, curves(told), {}
+    )
+    write_tables(told.__class__(tmp_path, told.about, told.rows, {}, {}, {}), accuracy_table(told.rows))
+    written = (
+        pd.read_csv(tmp_path / "tables/accuracy.csv").groupby("model")[["parameters", "flops"]].agg(["min", "max"])
+    )
+    assert written.loc["double"].tolist() == [820_000, 820_000, 119_400_000, 119_400_000]
+    size = "350 k parameters, 52.0 MFLOP for the prediction of one image"
+    assert f"**single**\n\n{size}\n\n| attack |" in (tmp_path / "tables/accuracy.md").read_text()
+    assert f"% single: {size}\n" in (tmp_path / "tables/accuracy.tex").read_text()
+
+
+def test_the_table_of_groups_has_the_size_of_one_network():
+    told = networks(double=[40, 41], single=[30, 29])
+    (table,) = seeds_section(told, []).tables
+    assert table.head == ["networks of", "parameters", "FLOP", "attack", "eps", "networks", "accuracy", "best"]
+    assert table.body[0][:4] == ["double", "820 k", "119 M", "no attack"]
+    assert table.data.groupby("group").parameters.unique().map(list).to_dict() == {
+        "double": [820_000],
+        "single": [350_123],
+    }
+
+
+def test_a_run_from_before_sizes_were_counted_has_tables_without_them(tmp_path):
+    told = run(told={})
+    assert models_section(told, curves(told)).tables[0].head[:2] == ["model", "no attack"]
+    write_tables(told.__class__(tmp_path, told.about, told.rows, {}, {}, {}), accuracy_table(told.rows))
+    assert (tmp_path / "tables/accuracy.csv").read_text().splitlines()[0].endswith(",accuracy,low,high")
+    assert "parameters" not in page(told, curves(told), {})
+
+
+def test_the_size_of_a_group_is_the_mean_of_its_networks():
+    about = {"recipe": {"models": [{"label": f"a {seed}", "group": "a", "seed": seed} for seed in range(3)]}}
+    told = {"a 0": {"parameters": 10, "flops": 4}, "a 1": {"parameters": 20, "flops": None}}
+    assert sizes(about | {"sizes": told}) == {"a 0": Size(10, 4), "a 1": Size(20, None), "a": Size(15, 4)}
+    assert sizes(about) == {}
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        *((7, "7"), (999, "999"), (1000, "1.00 k"), (350_123, "350 k"), (999_950, "1.00 M"), (36_479_194, "36.5 M")),
+        *((5.2e9, "5.20 G"), (1.04e13, "10.4 T")),
+    ],
+)
+def test_large_numbers_are_short(number, text):
+    assert counted(number) == text
+    assert counted(52_000_000, "FLOP") == "52.0 MFLOP"
+    assert counted(12, "FLOP") == "12 FLOP"
