@@ -56,6 +56,7 @@ _HOME = {
     "TransferSet": "attacks",
     "load_transfer_set": "attacks",
     "train": "training",
+    "Monitor": "training",
     "adversarial": "training",
     "constant_noise": "training",
     "variable_noise": "training",
@@ -157,6 +158,7 @@ if TYPE_CHECKING:
     from unshaken.statistics import Interval, accuracy, difference
     from unshaken.training import (
         SGLD,
+        Monitor,
         SGAdaLD,
         adversarial,
         constant_noise,

@@ -55,6 +55,7 @@ def load(
     size: int | Sequence[int] | None = None,
     grey: bool = False,
     held_out: float | None = None,
+    validation: float | None = None,
     data_root: str | Path | None = None,
 ) -> Data:
     """One split of the image set `name`.
@@ -68,6 +69,8 @@ def load(
     held_out: the share of the set's "train" split that is "test" here, in the place of the set's own; the rest is
         "train". Which images these are is random, but always the same, whatever the seed and the limit, and so is the
         order in which a limit counts them. Pictures of one object may fall into both parts, as the tracks of GTSRB do.
+    validation: the share of what is "train" otherwise, limit and all, that is "validation" instead and no longer
+        "train". Which images these are is random, but always the same for the same images to take them from.
     data_root: a folder with `<name>/<split>.parquet` or `<name>/<split>/<class>/*.png`, used before the Hub;
         by default the environment variable UNSHAKEN_DATA.
 
@@ -75,7 +78,14 @@ def load(
     images, images that differ in size or cannot be decoded, and labels that are missing, not integers or out of
     range; FileNotFoundError for files that are neither here nor on the Hub.
     """
-    found, rows, what = _chosen(name, split, held_out, 0, limit, seed, data_root)
+    if validation is not None:
+        check_share("validation", validation)
+    share = validation if split in ("train", "validation") else None
+    own = split if share is None else "train"
+    found, rows, what = _chosen(name, own, held_out, 0, limit, seed, data_root)
+    if share is not None:
+        images = f"the images of {name} to train on"
+        rows = rows[_part(len(rows), share, split == "validation", "validation", images)]
     shape = _shape(size)
     if isinstance(found, Data):
         return found._replace(x=_converted(found.x[rows], shape, grey), y=found.y[rows], name=name)
@@ -134,19 +144,17 @@ def _chosen(
         raise ValueError(f"{what} is empty.")
     rows = torch.arange(count)
     if share is not None:
-        rows, whose = _part(split, share, count, what), f"the {split} part of {what}"
+        rows, whose = _part(count, share, split == "test", "held_out", what), f"the {split} part of {what}"
     return found, _limited(rows, skip, limit, seed, whose), what
 
 
-def _part(split: str, held_out: float, count: int, what: str) -> Tensor:
-    """Which of `count` images are in the part "test", a share `held_out` of all, or in "train"; in random order."""
-    tested = round(held_out * count)
-    if not 0 < tested < count:
-        raise ValueError(
-            f"held_out must leave an image in each part; got {held_out}, {tested} of the {count} of {what}."
-        )
+def _part(count: int, share: float, away: bool, word: str, what: str) -> Tensor:
+    """Which of `count` images are the share that is taken `away`, or else the others; in random order."""
+    taken = round(share * count)
+    if not 0 < taken < count:
+        raise ValueError(f"{word} must leave an image in each part; got {share}, {taken} of the {count} of {what}.")
     order = _rows(count, None, 0)
-    return order[:tested] if split == "test" else order[tested:]
+    return order[:taken] if away else order[taken:]
 
 
 def _limited(part: Tensor, skip: int, limit: int | None, seed: int | None, what: str) -> Tensor:

@@ -6,6 +6,7 @@ from unshaken.training.augment import AUGMENTS
 from unshaken.training.generators import OVER, WAYS, langevin, wasserstein
 from unshaken.training.inputs import ANSWERS, Seen, adversarial, clean, constant_noise, variable_noise
 from unshaken.training.loop import OPTIMIZERS, Epoch, train
+from unshaken.training.monitor import Monitor
 from unshaken.training.noise import NOISES
 from unshaken.training.objectives import OBJECTIVES
 from unshaken.training.samplers import FORMS, SGLD, SGAdaLD
@@ -33,6 +34,7 @@ __all__ = [
     "SGLD",
     "WAYS",
     "Epoch",
+    "Monitor",
     "SGAdaLD",
     "adversarial",
     "clean",

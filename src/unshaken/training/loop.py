@@ -23,6 +23,7 @@ from unshaken.predict import predict
 from unshaken.store import write_tensors
 from unshaken.training.augment import none
 from unshaken.training.inputs import Points, Seen, clean, points_per_input, shown
+from unshaken.training.monitor import Monitor, Score, noted, spent
 from unshaken.training.noise import shuffled
 from unshaken.training.objectives import elbo
 from unshaken.training.samplers import SGLD, SGAdaLD, clamped_share
@@ -45,7 +46,8 @@ Progress = Callable[[int, int, str], None]  # (done, total, note)
 class Epoch:
     """Mean loss over the epoch, in nats per example; accuracy on the first 1,000 training inputs with 10 draws; what it
     cost: seconds, forward passes, and gradients with respect to inputs (in inputs x draws); the share of a sampler's
-    noise variances so far that were negative and taken as zero; chains that diverged in it."""
+    noise variances so far that were negative and taken as zero; chains that diverged in it; what a monitor found in it,
+    at a cost of its own."""
 
     loss: float
     accuracy: float
@@ -54,6 +56,7 @@ class Epoch:
     gradients: int = 0
     clamped: float = 0.0
     diverged: list[str] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
 
 
 def train(
@@ -75,6 +78,7 @@ def train(
     continues: StochasticClassifier | None = None,
     unlabelled: Inputs | None = None,
     teacher: StochasticClassifier | None = None,
+    monitor: Monitor | None = None,
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> list[Epoch]:
@@ -95,6 +99,7 @@ def train(
             it the draws are where the chains end. What an earlier training stored is forgotten.
         continues: a model whose mean network is where training starts.
         unlabelled, teacher: further inputs (M, ...), and the model that labels them, see `training/self_training.py`.
+        monitor: evaluates the model meanwhile, and may choose the step whose weights it ends with.
         checkpoint: a file; it must be of the same training.
         progress: called as (steps done, steps in all, "loss ..., accuracy ...").
     """
@@ -115,13 +120,14 @@ def train(
     rates = [group["lr"] for group in rule.param_groups]
     if model.stores:
         model.forget_states()
-    history = _resume(model, rule, checkpoint) if checkpoint and Path(checkpoint).exists() else []
+    history, best = _resume(model, rule, checkpoint) if checkpoint and Path(checkpoint).exists() else ([], {})
     if len(history) > epochs:
         raise ValueError(f"{checkpoint} has {len(history)} epochs behind it, more than the {epochs} asked for.")
     for epoch in range(len(history), epochs):
         for group, rate in zip(rule.param_groups, rates, strict=True):
             group["lr"] = rate * shares[epoch]
         started, total, before, diverged = time.perf_counter(), 0.0, replace(model.cost), list[str]()
+        earlier, scores = _scores(history), list[Score]()
         with mode(model.net, training=True), model.moving():
             for step, points in enumerate(minibatches(members, passes, batch_size, seed, epoch)):
                 now, at = derive(seed, "train", epoch, step), points.place
@@ -138,14 +144,23 @@ def train(
                 total += 0 if lost else value * len(at)
                 if (done := epoch * steps + step + 1) in stores:
                     model.keep_state()
+                if monitor is not None and monitor.due(done, epochs * steps):
+                    scores.append(monitor.look(model, done))
+                    best = monitor.kept(best, model, [*earlier, *scores])
                 if progress is not None:
-                    progress(done, epochs * steps, _note(value, history))
+                    progress(done, epochs * steps, _note(value, history, noted([*earlier, *scores])))
         score = _score(model, x, y, derive(seed, "accuracy"))
-        cost = (model.cost.forwards - before.forwards, model.cost.gradients - before.gradients)
-        seconds, points_seen = time.perf_counter() - started, passes * len(members)
-        history.append(Epoch(total / points_seen, score, seconds, *cost, clamped_share(rule), diverged))
+        evaluation, rest = spent(scores)
+        cost = (
+            model.cost.forwards - before.forwards - rest.forwards,
+            model.cost.gradients - before.gradients - rest.gradients,
+        )
+        seconds, points_seen = time.perf_counter() - started - evaluation, passes * len(members)
+        history.append(Epoch(total / points_seen, score, seconds, *cost, clamped_share(rule), diverged, scores))
         if checkpoint is not None:
-            _save(model, rule, history, Path(checkpoint))
+            _save(model, rule, history, best, Path(checkpoint))
+    if monitor is not None:
+        monitor.restore(best, model, _scores(history))
     return history
 
 
@@ -269,8 +284,13 @@ def learning_rates(schedule: Callable[..., float], epochs: int) -> list[float]:
     return shares
 
 
-def _note(loss: float, history: list[Epoch]) -> str:
-    return f"loss {loss:.3f}" + (f", accuracy {history[-1].accuracy:.3f}" if history else "")
+def _scores(history: list[Epoch]) -> list[Score]:
+    return [score for epoch in history for score in epoch.scores]
+
+
+def _note(loss: float, history: list[Epoch], scored: str) -> str:
+    accuracy = [f"accuracy {history[-1].accuracy:.3f}"] if history else []
+    return ", ".join([f"loss {loss:.3f}", *accuracy, *([scored] if scored else [])])
 
 
 def _check_loss(loss: float, lost: list[str], where: str) -> None:
@@ -279,9 +299,12 @@ def _check_loss(loss: float, lost: list[str], where: str) -> None:
         raise ValueError(f"the loss became {loss} in {where}: a lower learning rate is the usual cure.")
 
 
-def _save(model: StochasticClassifier, rule: Optimizer, history: list[Epoch], path: Path) -> None:
-    """Model, optimizer state and history as one safetensors file, in place at once or not at all."""
+def _save(
+    model: StochasticClassifier, rule: Optimizer, history: list[Epoch], best: dict[str, Tensor], path: Path
+) -> None:
+    """Model, best tensors, optimizer state and history as one safetensors file, in place at once or not at all."""
     kept: dict[str, Tensor] = {f"model.{name}": tensor for name, tensor in model.tensors().items()}
+    kept |= {f"best.{name}": tensor for name, tensor in best.items()}
     for i, state in rule.state_dict()["state"].items():
         for name, value in state.items():
             if value is not None:
@@ -289,15 +312,18 @@ def _save(model: StochasticClassifier, rule: Optimizer, history: list[Epoch], pa
     write_tensors(path, kept, {"kind": model.stored_kind, "history": json.dumps([asdict(epoch) for epoch in history])})
 
 
-def _resume(model: StochasticClassifier, rule: Optimizer, path: str | Path) -> list[Epoch]:
-    """Fill model and optimizer from a checkpoint; returns the epochs it has behind it."""
-    told, found = read_tensors(path)
-    weights = {name.removeprefix("model."): t for name, t in found.items() if name.startswith("model.")}
-    model.fill(weights, told.get("kind", "?"), str(path))
+def _resume(model: StochasticClassifier, rule: Optimizer, path: str | Path) -> tuple[list[Epoch], dict[str, Tensor]]:
+    """Fill model and optimizer from a checkpoint; returns its epochs, and the best tensors of these."""
+    about, found = read_tensors(path)
+    weights, best = (
+        {name.removeprefix(part): tensor for name, tensor in found.items() if name.startswith(part)}
+        for part in ("model.", "best.")
+    )
+    model.fill(weights, about.get("kind", "?"), str(path))
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in found.items():
         if name.startswith("optimizer."):
             _, i, key = name.split(".", 2)
             state.setdefault(int(i), {})[key] = tensor
     rule.load_state_dict({"state": state, "param_groups": rule.state_dict()["param_groups"]})
-    return [Epoch(**epoch) for epoch in json.loads(told["history"])]
+    return [Epoch(**epoch) for epoch in json.loads(about["history"])], best

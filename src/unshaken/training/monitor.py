@@ -1,0 +1,108 @@
+"""Evaluation during training: accuracy at fixed steps, clean and under attack, and the weights that were best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from unshaken.errors import unknown
+from unshaken.models import Cost, Draws, StochasticClassifier, derive
+from unshaken.models.base import mode
+from unshaken.predict import predict
+from unshaken.types import Inputs, Labels
+from unshaken.validate import check_count, check_inputs
+
+CLEAN = "clean"
+COSTS = ("seconds", "forwards", "gradients")
+
+Score = dict[str, Any]
+"""One evaluation: `step`, `images`, `right` (how many are, by name of the attack, "clean" first), and its COSTS; and
+`selected`, true of the one whose weights the model has in the end."""
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """What is evaluated after every so many minibatches of a training, counted over all epochs, and after the last.
+
+    Everything random follows from (seed, step), and training sees nothing of it: without `select`, the weights are bit
+    by bit those of a training without a monitor. Attack and inference draws are of different seeds.
+
+    Args:
+        x, y: the images, (N, ...) in [0, 1], and their labels (N,).
+        every: minibatches between two evaluations.
+        attacks: by name, functions `attack(model, x, y, *, seed)` -> x_adv: an attack with its eps, as a partial.
+        draws: inference draws.
+        rule: a key of `predict.RULES`.
+        select: a key of `attacks`, or "clean": the trained model has the weights with which most of the images were
+            right under it, the earliest of several.
+    """
+
+    x: Inputs
+    y: Labels
+    every: int
+    attacks: Mapping[str, Callable[..., Tensor]] = field(default_factory=dict)
+    draws: int = 10
+    rule: str = "probability"
+    select: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_inputs(self.x, self.y)
+        check_count("every", self.every)
+        check_count("draws", self.draws)
+        if self.select is not None and self.select not in (names := [CLEAN, *self.attacks]):
+            raise unknown("attack to select by", self.select, names)
+
+    def due(self, step: int, last: int) -> bool:
+        """Whether to evaluate after this minibatch, the first of which is 1."""
+        return step % self.every == 0 or step == last
+
+    def look(self, model: StochasticClassifier, step: int) -> Score:
+        """How many images are right with what the model is now, in eval mode; for use inside `model.moving()`."""
+        started, before, right = time.perf_counter(), replace(model.cost), dict[str, int]()
+        with mode(model.net, training=False):
+            inference = model.draw(self.draws, seed=derive(self.seed, "inference", step)).keep()
+            right[CLEAN] = self._right(model, self.x, inference)
+            for name, attack in self.attacks.items():
+                x_adv = attack(model, self.x, self.y, seed=derive(self.seed, "attack", step))
+                right[name] = self._right(model, x_adv, inference)
+        cost = (model.cost.forwards - before.forwards, model.cost.gradients - before.gradients)
+        costs = dict(zip(COSTS, (time.perf_counter() - started, *cost), strict=True))
+        return {"step": step, "images": len(self.y), "right": right, **costs}
+
+    def _right(self, model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
+        return int((predict(model, x, draws, rule=self.rule).argmax(-1) == self.y).sum())
+
+    def best(self, scores: Sequence[Score]) -> Score:
+        """The first of the scores in which most are right under `select`."""
+        return max(scores, key=lambda score: int(score["right"][self.select]))
+
+    def kept(self, best: dict[str, Tensor], model: StochasticClassifier, scores: Sequence[Score]) -> dict[str, Tensor]:
+        """The tensors of the best score so far: those of the model where that is the last one, else what they were."""
+        if self.select is None or self.best(scores) is not scores[-1]:
+            return best
+        return {name: tensor.detach().clone() for name, tensor in model.tensors().items()}
+
+    def restore(self, best: dict[str, Tensor], model: StochasticClassifier, scores: Sequence[Score]) -> None:
+        """Fill the model with the tensors of the best score, which is then marked as selected."""
+        if best:
+            model.fill(best, model.stored_kind, "the selected step")
+            self.best(scores)["selected"] = True
+
+
+def spent(scores: Sequence[Score]) -> tuple[float, Cost]:
+    """(seconds, passes) of all these evaluations."""
+    seconds, forwards, gradients = (sum(score[word] for score in scores) for word in COSTS)
+    return seconds, Cost(forwards, gradients)
+
+
+def noted(scores: Sequence[Score]) -> str:
+    """The accuracy in the last of these evaluations, under the last of its attacks."""
+    if not scores:
+        return ""
+    name, right = list(scores[-1]["right"].items())[-1]
+    return f"{name} {right / scores[-1]['images']:.3f}"
