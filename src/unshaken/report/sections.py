@@ -8,6 +8,7 @@ from unshaken.report.agreement import agreement_section
 from unshaken.report.angles import angles_section
 from unshaken.report.budget import budget_section
 from unshaken.report.conditions import conditions_section
+from unshaken.report.curves import curves_section
 from unshaken.report.flatness import flatness_section
 from unshaken.report.frontier import frontier_section
 from unshaken.report.inference import inference_section
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
     "seeds": seeds_section,
     "budget": budget_section,
     "settings": settings_section,
+    "scores": curves_section,
     "losses": losses_section,
     "frontier": frontier_section,
     "time": timing_section,

@@ -1,4 +1,4 @@
-"""What training found that must be known before any result: chains that diverged, weights without noise."""
+"""What of training must be known before any result: diverged chains, weights without noise or chosen on the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ SHOWN = 3
 
 
 def of_training(about: dict[str, Any], histories: Histories) -> list[str]:
-    """A sentence for each model, or group of networks, with chains that diverged; one on noise that was left out."""
+    """A sentence for each model, or group of networks, with chains that diverged; one on noise that was left out, and
+    one on weights that were selected on the images of the test."""
     lost = {
         model: [told for epoch in epochs for told in epoch.get("diverged", [])] for model, epochs in histories.items()
     }
@@ -28,7 +29,7 @@ def of_training(about: dict[str, Any], histories: Histories) -> list[str]:
         several = groups(about).get(group)
         one = _of_one(about, models[0], lost[models[0]])
         said.append(one if several is None else _of_group(about, group, several, {m: lost[m] for m in models}))
-    return said + _without_noise(about, histories)
+    return said + _without_noise(about, histories) + _selected_on_test(about)
 
 
 def _of_one(about: dict[str, Any], model: str, lost: Sequence[str]) -> str:
@@ -65,6 +66,18 @@ def _without_noise(about: dict[str, Any], histories: Histories) -> list[str]:
     return [
         f"In the training of {model}, {share} of the noise variances of its sampler were negative"
         f"{', the most of all models' * most}: those weights had no noise in those steps; {cure} is the usual cure."
+    ]
+
+
+def _selected_on_test(about: dict[str, Any]) -> list[str]:
+    """Where weights were selected on the images they are tested on, as published results often are."""
+    curves = about.get("recipe", {}).get("curves") or {}
+    if curves.get("split") != "test" or curves.get("select", "none") == "none":
+        return []
+    under = "clean accuracy" if curves["select"] == "clean" else f"accuracy under {curves['select']}"
+    return [
+        f"Weights were selected by their {under} on the images that they are tested on, so every accuracy is too high "
+        'by the luck of that choice: split = "validation" of [curves] selects on others.'
     ]
 
 

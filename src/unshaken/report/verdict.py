@@ -34,7 +34,8 @@ def verdict(
     """
     from unshaken.report.sections import sections
 
-    source = Source(Path(), run, rows, {}, {}, dict(analyses or {}))
+    known = {model: [dict(epoch) for epoch in epochs] for model, epochs in (histories or {}).items()}
+    source = Source(Path(), run, rows, known, {}, dict(analyses or {}))
     found, curves = findings(rows), panels(accuracy_table(rows))
     told = results(source, curves, sections(source, curves))
     return [
