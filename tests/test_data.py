@@ -364,6 +364,18 @@ def test_shares_are_rounded():
     assert len(load("digits", split="train", held_out=0.25).y) == 900
 
 
+@pytest.mark.parametrize("how", [{}, {"held_out": 0.25}, {"held_out": 0.25, "seed": 3}, {"seed": 3}, {"limit": 100}])
+def test_validation_images_are_taken_from_those_to_train_on(how):
+    whole = load("digits", split="train", **how)
+    parts = [load("digits", split=split, validation=0.2, **how) for split in ("train", "validation")]
+    rows = [{(*x.flatten().tolist(), int(y)) for x, y in zip(part.x, part.y, strict=True)} for part in (whole, *parts)]
+    assert len(parts[1].y) == round(0.2 * len(whole.y)) == len(whole.y) - len(parts[0].y)
+    assert rows[0] == rows[1] | rows[2]
+    assert not rows[1] & rows[2]
+    assert len({*parts[1].y.tolist()}) > 5, "they are not the first ones"
+    assert same(load("digits", **how), load("digits", validation=0.2, **how)), "the test is what it was"
+
+
 def test_images_without_labels_are_of_the_same_part_in_the_same_order():
     train = load("digits", split="train", held_out=0.25, seed=2)
     assert torch.equal(load_images("digits", held_out=0.25, seed=2, skip=10, limit=5), train.x[10:15])
@@ -402,6 +414,18 @@ def test_a_recipe_loads_both_parts_of_its_train_split():
     assert (len(rows["train"]), len(rows["test"])) == (600, 200)
     assert not rows["train"] & rows["test"]
     assert same(found["test"], load("digits", held_out=0.25, limit=200))
+
+
+def test_a_recipe_loads_the_images_that_its_curves_are_on():
+    config = recipe_data(validation=0.25, train_limit=200, test_limit=50)
+    sizes = []
+    for split in (None, "test", "validation"):
+        curves = {"curves": {"split": split, "limit": 50}} if split else {}
+        found = load_data(config | curves, None, torch.device("cpu"))
+        sizes.append({name: len(data.y) for name, data in found.items()})
+    assert sizes == [{"test": 50, "train": 150}] * 2 + [{"test": 50, "train": 150, "validation": 50}]
+    with pytest.raises(ValueError, match=r"^\[curves\]: limit is 51, but there are 50 images of validation\.$"):
+        load_data(config | {"curves": {"split": "validation", "limit": 51}}, None, torch.device("cpu"))
 
 
 def test_unlabelled_images_are_held_out_where_their_set_is_the_same(tmp_path):
@@ -508,6 +532,12 @@ def test_every_set_names_its_splits(name):
             {"held_out": 0.25, "limit": 301},
             "limit is 301, but the test part of the train split of digits has only 300 images.",
         ),
+        ({"validation": 1}, "validation must be a number above 0 and below 1; got 1."),
+        (
+            {"validation": 0.01, "split": "train", "limit": 20},
+            "validation must leave an image in each part; got 0.01, 0 of the 20 of the images of digits to train on.",
+        ),
+        ({"split": "validation"}, "digits has no split 'validation': choose one of test, train."),
         ({"size": (8, 8, 8)}, "size must be (height, width) or one number, each at least 1, got (8, 8, 8)."),
         ({"size": 0}, "size must be (height, width) or one number, each at least 1, got 0."),
     ],

@@ -19,6 +19,7 @@ from unshaken.models.draws import read_tensors
 from unshaken.plan import plan
 from unshaken.recipe import Recipe, read_recipe
 from unshaken.report import report
+from unshaken.report.curves import curves_section
 from unshaken.report.source import load_run
 from unshaken.store import read_json, read_rows
 
@@ -583,6 +584,90 @@ def test_training_that_was_killed_costs_what_all_of_it_cost(path: Path, tmp_path
     ]
     assert counts[0] == counts[1]
     assert counts[0]["forwards"] > 0
+
+
+CURVES = """
+[curves]
+every = 3
+draws = 2
+select = "FGSM-1"
+[[curves.attacks]]
+kind = "fgsm"
+draws = 1
+eps = [0.1]
+[[curves.attacks]]
+kind = "pgd"
+draws = 2
+steps = 2
+eps = [0.2]
+"""
+
+
+def with_curves(path: Path, *settings: str) -> Recipe:
+    path.write_text(RECIPE + CURVES)
+    return recipe(path, "data.validation=0.2", "training.batch_size=40", *settings)
+
+
+def test_a_training_is_evaluated_and_ends_with_the_selected_weights(path: Path, tmp_path: Path) -> None:
+    folder = run(with_curves(path), out=tmp_path / "runs")
+    (file,) = folder.glob("models/*.json")
+    told = read_json(file)
+    scores = [score for epoch in told["history"] for score in epoch["scores"]]
+    assert [score["step"] for score in scores] == [3, 6, 9, 12]
+    assert all([*score["right"]] == ["clean", "FGSM-1", "PGD-2"] and score["images"] == 40 for score in scores)
+    assert told["gradients"] == 0
+    assert scores[0]["gradients"] == 40 + 2 * 2 * 40
+    (best,) = [score for score in scores if score.get("selected")]
+    assert best["right"]["FGSM-1"] == max(score["right"]["FGSM-1"] for score in scores)
+    assert failed_units(folder) == []
+    first, second = curves_section(load_run(folder), []).tables
+    assert (len(first.data), len(second.data)) == (4 * 3, 3)
+
+
+def test_a_run_with_curves_that_was_killed_goes_on_to_the_same_weights(path: Path, tmp_path: Path) -> None:
+    whole, one = run(with_curves(path), out=tmp_path / "whole"), with_curves(path)
+    work = Work(one, tmp_path / "cut", None, choose_device("cpu"), print)
+
+    def stop(step: int, steps: int, told: str) -> None:
+        if step == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work.do(plan(one, work.inputs)[0], stop)
+    again = run(one, out=tmp_path / "cut")
+    weights = [[file.read_bytes() for file in folder.glob("models/*.safetensors")] for folder in (whole, again)]
+    assert weights[0] == weights[1]
+
+
+def test_curves_are_part_of_the_training_where_there_are_some_and_their_drawing_is_not(path: Path) -> None:
+    def digest(one: Recipe, images: str = "a") -> str:
+        data = {"train": "t", "test": "x", "validation": images}
+        return plan(one, {"networks": ["n"], "unshaken": "1", "data": data})[0].digest
+
+    bare = digest(recipe(path))
+    base = digest(with_curves(path))
+    assert digest(with_curves(path, "curves.smooth=3")) == base
+    others = [with_curves(path, s) for s in ("curves.every=4", "curves.select=none", "evaluation.rule=vote")]
+    assert len({bare, base, digest(with_curves(path), "b"), *map(digest, others)}) == 6
+
+
+def test_a_model_that_was_evaluated_meanwhile_is_not_shared_with_one_around_it(path: Path, tmp_path: Path) -> None:
+    off = '{model={kind="mean_network", base={kind="matrix_gaussian"}}}'
+    sweep = f'sweep.how={{on={{model={{kind="matrix_gaussian"}}}}, off={off}}}'
+    said: list[str] = []
+    run(with_curves(path, sweep), out=tmp_path / "runs", say=said.append)
+    assert said == []
+
+
+def test_curves_that_cannot_be_had_are_told_before_any_work(path: Path, tmp_path: Path) -> None:
+    for settings, told in (
+        (["curves.limit=41"], "limit is 41, but there are 40 images of validation"),
+        (["curves.attacks=[{kind='pgd', loss='latent_shift', start='near', draws=1, eps=[0.1]}]"], "latents are those"),
+        (["model.kind=module", "attacks=[{kind='fgsm', draws=1}]", "curves.attacks.draws=mean"], "has no mean network"),
+    ):
+        with raises_sentence(told):
+            run(with_curves(path, "curves.select=none", *settings), out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 LATENT = '\n[[attacks]]\nkind = "pgd"\nloss = "latent_shift"\nstart = "near"\ndraws = 1\nsteps = 2\n'

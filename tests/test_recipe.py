@@ -241,6 +241,48 @@ def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
     assert build(ATTACKS, {"kind": "fgsm", "draws": 3}).keywords["draws"] == 3
 
 
+CURVES = "curves={every=5, select='FGSM-1', attacks=[{kind='fgsm', draws=1, eps=['8/255']}, {kind='mean', eps=[0.1]}]}"
+
+
+def test_curves_have_attacks_of_one_size_each(recipe: str) -> None:
+    config = read_recipe(recipe, settings=["data.validation=0.1", CURVES]).config
+    assert config["data"]["validation"] == 0.1
+    told = {word: config["curves"][word] for word in ("every", "split", "limit", "draws", "select", "smooth")}
+    assert told == {"every": 5, "split": "validation", "limit": None, "draws": 10, "select": "FGSM-1", "smooth": 1}
+    assert [(a["label"], a["eps"]) for a in config["curves"]["attacks"]] == [("FGSM-1", [8 / 255]), ("MEAN", [0.1])]
+    bare = read_recipe(recipe, settings=["curves={every=5, split='test'}"]).config
+    assert bare["curves"]["attacks"] == []
+
+
+def test_a_recipe_without_curves_is_what_it_was(recipe: str) -> None:
+    config = read_recipe(recipe).config
+    assert "curves" not in config
+    assert "validation" not in config["data"]
+
+
+def test_unlabelled_images_may_lie_behind_those_that_are_kept_for_validation(recipe: str) -> None:
+    data = "data={name='digits', train_limit=50, validation=0.1, unlabelled={name='digits', skip=50}}"
+    assert read_recipe(recipe, settings=[data]).config["data"]["unlabelled"]["skip"] == 50
+    for other in (data.replace("skip=50", "skip=50, seed=1"), data.replace("skip=50", "skip=49")):
+        with pytest.raises(ValueError, match="its images must not be those of"):
+            read_recipe(recipe, settings=[other])
+
+
+def test_weights_of_one_step_are_not_selected_from_a_chain_of_many(recipe: str) -> None:
+    settings = ["model={kind='chain'}", "training.burn_in=3", "attacks=[{kind='fgsm', draws=1}]"]
+    curves = "curves={every=5, split='test', select='%s'}"
+    assert read_recipe(recipe, settings=[*settings, curves % "none"]).config["curves"]
+    with pytest.raises(ValueError, match="select must be 'none' with burn_in: such a model is made of states of many"):
+        read_recipe(recipe, settings=[*settings, curves % "clean"])
+
+
+def test_curves_of_no_training_are_refused(recipe: str) -> None:
+    text = Path(recipe).read_text().replace('[training]\nepochs = 2\noptimizer = { kind = "adam", lr = 0.01 }\n', "")
+    Path(recipe).write_text(text)
+    with pytest.raises(ValueError, match=r"\[curves\]: section \[training\] is missing: no model is trained"):
+        read_recipe(recipe, settings=["curves={every=5, split='test'}"])
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -324,6 +366,31 @@ def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
         ("a b=1", "'a b' is no path of words"),
         ("model.initial=gausian", "unknown initial 'gausian': did you mean 'gaussian'?"),
         ("evaluation.eps=['1/0']", "the fraction '1/0' divides by zero"),
+        ("data.validation=1", r"\[data\]: validation: validation must be a number above 0 and below 1; got 1"),
+        ("curves.evry=5", r"\[curves\]: unknown setting 'evry': did you mean 'every'?"),
+        ("curves.draws=5", r"\[curves\]: 'every' is missing"),
+        ("curves.every=0", "every must be a whole number, 1 or more; got 0"),
+        ("curves={every=5, limit=0}", "limit must be a whole number, 1 or more; got 0"),
+        ("curves={every=5, split='test', smooth=4}", "smooth must be odd, to have a middle; got 4"),
+        ("curves.every=5", r"split 'validation' needs a share of the training images: set validation in \[data\]"),
+        ("curves={every=5, split='tset'}", r"\[curves\]: unknown split 'tset': did you mean 'test'?"),
+        (
+            "curves={every=5, split='test', select='PDG-1'}",
+            "unknown attack to select by 'PDG-1': choose one of: clean, n",
+        ),
+        ("curves={every=5, split='test', attacks=[{kind='pgdd'}]}", r"\[\[curves.attacks\]\] number 1: unknown kind"),
+        (
+            "curves={every=5, split='test', attacks=[{kind='fgsm', draws=1}]}",
+            r"FGSM-1 must have one eps, such as \[0.1\]",
+        ),
+        (
+            "curves={every=5, split='test', attacks=[{kind='fgsm', eps=0.1}]}",
+            "eps must be a list of perturbation sizes",
+        ),
+        (
+            "data={name='digits', validation=0.1, unlabelled={name='digits', skip=5}}",
+            r"its images must not be those of \[data\] validation: .* train_limit of \[data\]; got skip 5",
+        ),
     ],
 )
 def test_a_wrong_word_or_value_is_answered_in_one_sentence(recipe: str, setting: str, message: str) -> None:

@@ -121,12 +121,13 @@ def rehearse_model(spec: Table, config: Table, data: Data, examples: int) -> Non
     model.logits(x, model.draw(1, seed=0))
     inputs = (spec["training"] or {}).get("inputs", {})
     attacks = [*config["attacks"], *([inputs["attack"]] if "attack" in inputs else [])]
+    attacks += config.get("curves", {}).get("attacks", []) if spec["training"] else []
     used = [full(attack, ATTACKS).get("draws") for attack in attacks]
     for draws in (analysis.get("draws") for analysis in config["analyses"]):
         used += draws if isinstance(draws, list) else [draws]
     for scheme in sorted(SCHEMES.keys() & set(used)):
         model.logits(x, SCHEMES[scheme](model))
-    if any(LOSSES.get(attack.get("loss")) in LATENT for attack in config["attacks"]):
+    if any(LOSSES.get(attack.get("loss")) in LATENT for attack in attacks):
         check_coded(model.net, "encode")
     for analysis in config["analyses"]:
         if analysis["kind"] == "latent_shift":

@@ -53,6 +53,7 @@ SUPPLIED = (
     "unlabelled",
     "progress",
     "checkpoint",
+    "monitor",
     "watch",
     "slope",
 )
@@ -103,13 +104,15 @@ COUNTS = (
     "thin",
     "adapt",
     "latent",
+    "every",
+    "smooth",
 )
 POSITIVE = (
     *("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness", "factor", "delta"),
     *("initial_c", "first", "scale", "weight"),
 )
 RANGES: dict[str, Callable[[str, Any], None]] = {
-    **dict.fromkeys((*COUNTS, "train_limit", "test_limit"), check_count),
+    **dict.fromkeys((*COUNTS, "train_limit", "test_limit", "limit"), check_count),
     **dict.fromkeys(POSITIVE, check_positive),
     **dict.fromkeys(("probability", "flip", "low", "high"), check_probability),
     **dict.fromkeys(
@@ -121,7 +124,7 @@ RANGES: dict[str, Callable[[str, Any], None]] = {
     ),
     "friction": lambda word, value: check_friction(value),
     "window": lambda word, value: check_window(value),
-    "held_out": check_share,
+    **dict.fromkeys(("held_out", "validation"), check_share),
     "eps": lambda word, value: check_eps(value, 1),
 }
 

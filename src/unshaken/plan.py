@@ -43,10 +43,12 @@ class Unit:
     def digest(self) -> str:
         """The hash of `config`; for training, of what is trained: a model around another one is trained as that is.
 
-        But not where the learner's inputs are made by an attack, which is one on the whole model.
+        But not where the learner's inputs are made by an attack, which is one on the whole model, or where the model
+        is evaluated meanwhile.
         """
         made = dict(self.config)
-        if self.kind == "train" and ((made["training"] or {}).get("inputs") or {}).get("kind") in BLIND:
+        blind = self.kind == "train" and ((made["training"] or {}).get("inputs") or {}).get("kind") in BLIND
+        if blind and "curves" not in made:
             while made["model"]["kind"] in AROUND:
                 made["model"] = made["model"]["base"]
         return digest(made)
@@ -124,7 +126,10 @@ def unlabelled_too(model: Table, config: Table) -> bool:
 
 
 def _source(config: Table, place: int, inputs: Table | None) -> Table:
-    """What a model depends on: nothing of attacks, evaluation or test images, so that runs can share a trained one."""
+    """What a model depends on: nothing of attacks, evaluation or test images, so that runs can share a trained one.
+
+    But for [curves], which are stored with the model and may select its weights.
+    """
     model = config["models"][place]
     found = {word: model[word] for word in ("network", "model", "training")} | {"seed": seed_of(model, config)}
     if inputs is not None:
@@ -132,6 +137,10 @@ def _source(config: Table, place: int, inputs: Table | None) -> Table:
         found |= {"images": inputs["data"].get("train") if model["training"] else None}
     if unlabelled_too(model, config):
         found["unlabelled"] = (inputs or {}).get("unlabelled")
+    if model["training"] and (curves := config.get("curves")):
+        told = {word: value for word, value in curves.items() if word != "smooth"}  # a matter of drawing
+        images = ((inputs or {}).get("data") or {}).get(curves["split"])
+        found["curves"] = told | {"rule": config["evaluation"]["rule"], "images": images}
     labels = [other["label"] for other in config["models"]]
     found |= {word: _source(config, labels.index(name), inputs) for word, name in needs_of(model).items()}
     return found

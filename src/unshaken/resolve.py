@@ -22,11 +22,12 @@ from unshaken.validate import check_eps
 
 SECTIONS = (
     *("title", "about", "seed", "data", "network", "model", "training"),
-    *("attacks", "analyses", "transfer", "evaluation", "sweep"),
+    *("attacks", "analyses", "transfer", "evaluation", "curves", "sweep"),
 )
 COLUMNS = ("norm", "loss", "draws", "steps", "restarts", "eps")  # settings of an attack that rows hold in columns
 NEEDS = ("teacher", "continues")  # settings of a training that name another model
 MODEL_SECTIONS = ("network", "model", "training")
+SPLITS = ("validation", "test")  # where [curves] are evaluated
 
 
 def data_section(
@@ -38,12 +39,13 @@ def data_section(
     size: int | list[int] | None = None,
     grey: bool = False,
     held_out: float | None = None,
+    validation: float | None = None,
     unlabelled: dict[str, Any] | None = None,
 ) -> None:
     """[data]: the image set; how many images, the first ones or, with a seed, random ones; resized to `size`.
 
     With `grey`, the mean of the colours is the only channel. With `held_out`, models are trained on a part of the train
-    split and tested on this share of it.
+    split and tested on this share of it. With `validation`, this share of the images to train on is kept for [curves].
     """
 
 
@@ -70,6 +72,24 @@ def evaluation_section(
     """[evaluation]: perturbation sizes, inference draws, independent repeats of attack and inference draws."""
 
 
+def curves_section(
+    every: int,
+    *,
+    split: str = "validation",
+    limit: int | None = None,
+    draws: int = 10,
+    select: str = "none",
+    smooth: int = 1,
+    attacks: Sequence[dict[str, Any]] = (),
+) -> None:
+    """[curves]: models are evaluated after `every` so many minibatches of their training, and after the last.
+
+    On the first `limit` images of the split, with so many inference draws, without an attack ("clean") and under each
+    of [[curves.attacks]], which have one size each. With `select`, the label of one of these or "clean", a model keeps
+    the weights that were best under it. Figures have a running median over `smooth` evaluations.
+    """
+
+
 def resolve(raw: Table) -> Table:
     """Every setting of a recipe, checked, with defaults filled in and sweeps laid out as models and attacks."""
     for word in raw:
@@ -83,16 +103,19 @@ def resolve(raw: Table) -> Table:
     _check_sizes("[evaluation]", evaluation["eps"])
     models = _for_seeds(_models(raw), seeds)
     _check_continues(models)
+    data = _data(raw["data"], models)
+    curves = {"curves": _curves(raw["curves"], evaluation["eps"], data, models)} if "curves" in raw else {}
     return {
         "title": raw.get("title", ""),
         "about": raw.get("about", ""),
         "seed": seeds[0],
-        "data": _data(raw["data"], models),
+        "data": data,
         "models": models,
         "attacks": _attacks(raw["attacks"], evaluation.pop("eps")) if "attacks" in raw else [],
         "analyses": _analyses(raw.get("analyses", []), attacked=bool(raw.get("attacks"))),
         "transfer": _transfer(raw.get("transfer", {}), models),
         "evaluation": evaluation,
+        **curves,
     }
 
 
@@ -101,12 +124,53 @@ def _data(given: Table, models: list[Table]) -> Table:
     data = arguments("[data]", data_section, given, supplied=())
     if data["unlabelled"] is not None:
         data["unlabelled"] = arguments("[data.unlabelled]", unlabelled_section, data["unlabelled"], supplied=())
+    if data["validation"] is None:
+        del data["validation"]  # results without it are named as they were before there was such a setting
+    elif data["unlabelled"] is not None:
+        _check_kept(data, data["unlabelled"])
     for model in models:
         if (teacher := needs_of(model).get("teacher")) is not None:
             _check_teacher(model, teacher, {other["label"]: other for other in models})
             if data["unlabelled"] is None:
                 raise ValueError(f"{model['label']} has a teacher: [data.unlabelled] must say on which images.")
     return data
+
+
+def _check_kept(data: Table, unlabelled: Table) -> None:
+    """Images that are kept for validation are not among the unlabelled ones that models are trained on."""
+    same = all(unlabelled[word] == data[word] for word in ("name", "seed"))
+    behind = same and data["train_limit"] is not None and unlabelled["skip"] >= data["train_limit"]
+    if unlabelled["name"] == data["name"] and unlabelled["split"] == "train" and not behind:
+        raise ValueError(
+            "[data.unlabelled]: its images must not be those of [data] validation: give both sections the same seed, "
+            f"and a skip of at least the train_limit of [data]; got skip {unlabelled['skip']}."
+        )
+
+
+def _curves(given: Table, sizes: list[float], data: Table, models: list[Table]) -> Table:
+    """[curves], with attacks of one size each."""
+    found = arguments("[curves]", curves_section, given, supplied=())
+    if found["attacks"]:
+        found["attacks"] = _attacks(found["attacks"], sizes, "[[curves.attacks]]")
+    for attack in found["attacks"]:
+        if len(attack["eps"]) != 1:
+            raise ValueError(
+                f"[[curves.attacks]]: {attack['label']} must have one eps, such as [0.1]; got {attack['eps']}."
+            )
+    if found["split"] not in SPLITS:
+        raise ValueError(f"[curves]: {unknown('split', found['split'], SPLITS)}")
+    if found["split"] == "validation" and "validation" not in data:
+        raise ValueError("[curves]: split 'validation' needs a share of the training images: set validation in [data].")
+    if found["select"] not in (names := ["none", "clean", *(attack["label"] for attack in found["attacks"])]):
+        raise ValueError(f"[curves]: {unknown('attack to select by', found['select'], names)}")
+    if found["smooth"] % 2 == 0:
+        raise ValueError(f"[curves]: smooth must be odd, to have a middle; got {found['smooth']}.")
+    trained = [model["training"] for model in models if model["training"]]
+    if not trained:
+        raise ValueError("[curves]: section [training] is missing: no model is trained.")
+    if found["select"] != "none" and any(training["burn_in"] is not None for training in trained):
+        raise ValueError("[curves]: select must be 'none' with burn_in: such a model is made of states of many steps.")
+    return found
 
 
 def _check_teacher(model: Table, teacher: str, models: dict[str, Table]) -> None:
@@ -256,13 +320,13 @@ def _analyses(entries: list[Table], *, attacked: bool) -> list[Table]:
     return found
 
 
-def _attacks(entries: list[Table], sizes: list[float]) -> list[Table]:
+def _attacks(entries: list[Table], sizes: list[float], section: str = "[[attacks]]") -> list[Table]:
     """One attack for each point of the grid of every [[attacks]], with a label that no other has."""
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError("[[attacks]] must be a list of one attack or more.")
+        raise ValueError(f"{section} must be a list of one attack or more.")
     attacks = []
     for i, entry in enumerate(entries):
-        where = f"[[attacks]] number {i + 1}"
+        where = f"{section} number {i + 1}"
         own = {word: value for word, value in entry.items() if word not in ("sweep", "eps")}
         eps = entry.get("eps", sizes)
         _check_sizes(where, eps)

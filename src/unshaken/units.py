@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,7 +29,7 @@ from unshaken.plan import Unit, is_clean, seed_of, unlabelled_too
 from unshaken.recipe import Recipe
 from unshaken.resolve import NEEDS
 from unshaken.store import checksum, hash_tensors
-from unshaken.training import train
+from unshaken.training import Monitor, train
 from unshaken.training.loop import Progress
 
 if TYPE_CHECKING:
@@ -41,9 +42,13 @@ SLICE = 2**24  # numbers in one perturbed slice of the inputs: 64 MiB, and a few
 
 
 def load_data(config: Table, data_root: str | Path | None, device: torch.device) -> dict[str, Data]:
-    """The test split, and the train split where a model is trained, on the device."""
+    """The test split, the train split where a model is trained, and what of it [curves] are on; on the device."""
+    curves = config.get("curves") or {"split": "test", "limit": None}
     splits = ["test"] + ["train"] * any(model["training"] for model in config["models"])
-    return {split: load_split(config["data"], split, data_root, device) for split in splits}
+    found = {s: load_split(config["data"], s, data_root, device) for s in dict.fromkeys([*splits, curves["split"]])}
+    if (curves["limit"] or 0) > (count := len(found[curves["split"]].y)):
+        raise ValueError(f"[curves]: limit is {curves['limit']}, but there are {count} images of {curves['split']}.")
+    return found
 
 
 def load_unlabelled(config: Table, data_root: str | Path | None, device: torch.device) -> Tensor | None:
@@ -59,8 +64,9 @@ def load_unlabelled(config: Table, data_root: str | Path | None, device: torch.d
 
 def load_split(section: Table, split: str, data_root: str | Path | None, device: torch.device) -> Data:
     """The images that [data] names, on the device."""
-    settings = {"limit": section[f"{split}_limit"]}
-    settings |= {word: section[word] for word in ("seed", "size", "grey", "held_out") if word in section}
+    settings = {"limit": section["test_limit" if split == "test" else "train_limit"]}
+    words = ("seed", "size", "grey", "held_out", "validation")
+    settings |= {word: section[word] for word in words if word in section}
     data = load(section["name"], split=split, data_root=data_root, **settings)
     return data._replace(x=data.x.to(device), y=data.y.to(device))
 
@@ -116,8 +122,20 @@ def train_unit(
     settings |= {word: (needed or {}).get(word) for word in NEEDS}
     if "unlabelled" in unit.config:
         settings["unlabelled"] = unlabelled
+    if "curves" in unit.config:
+        settings["monitor"] = monitor(unit, data)
     history = train(model, data["train"].x, data["train"].y, **settings, progress=progress)
     return model, [asdict(epoch) for epoch in history]
+
+
+def monitor(unit: Unit, data: dict[str, Data]) -> Monitor:
+    """What is evaluated while the model of a unit is trained."""
+    curves, (x, y, *_) = unit.config["curves"], data[unit.config["curves"]["split"]]
+    attacks = {one["label"]: partial(_attack(one), eps=one["eps"][0]) for one in curves["attacks"]}
+    settings = {word: curves[word] for word in ("every", "draws", "rule")}
+    select = None if curves["select"] == "none" else curves["select"]
+    limit, seed = curves["limit"], derive(unit.config["seed"], "curves")
+    return Monitor(x[:limit], y[:limit], attacks=attacks, select=select, seed=seed, **settings)
 
 
 def inference_draws(unit: Unit, model: StochasticClassifier) -> Draws:
