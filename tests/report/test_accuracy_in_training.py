@@ -77,8 +77,8 @@ def test_the_selected_step_stands_beside_how_much_it_is_above_the_others() -> No
     (said,) = section.sentences
     assert "highest accuracy under PGD-1, eps 8/255 on the validation images" in said
     assert f"on average over networks, {np.mean(gaps):.3f} above the mean of the last ten evaluations" in said
-    (said,) = curves_section(run("ens", "single"), []).sentences
-    assert f"{np.mean(gaps):.3f} for ens and {np.mean(gaps):.3f} for single above the mean" in said
+    (said,) = curves_section(run("single", "ens"), []).sentences
+    assert f"{np.mean(gaps):.3f} for single and {np.mean(gaps):.3f} for ens above the mean" in said
     (said,) = curves_section(run(*"abcde"), []).sentences
     assert f"{np.mean(gaps):.3f} to {np.mean(gaps):.3f} above the mean" in said
 

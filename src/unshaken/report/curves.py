@@ -106,7 +106,7 @@ def above(rows: DataFrame, settings: dict[str, Any]) -> Any:
     """Accuracy of each network at its selected step less the mean of its last evaluations, under what selected it."""
     own = rows[rows.attack == settings["select"]]
     best = own[own.selected].set_index("model").accuracy
-    return best - last(own).groupby("model").accuracy.mean()
+    return best - last(own).groupby("model").accuracy.mean()[best.index]
 
 
 @styled()
