@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from unshaken.attacks import ATTACKS, LOSSES, NORMS
 from unshaken.attacks.losses import LATENT
 from unshaken.autoencoder import VAE, vae
-from unshaken.models import MODELS, Chain, Draws, Dropout, MeanField, StochasticClassifier
+from unshaken.models import MODELS, Chain, Draws, Dropout, Ensemble, MeanField, StochasticClassifier
 from unshaken.models.draws import generator
 from unshaken.models.matrix_estimation import matrix_estimation
 from unshaken.models.mean_network import mean_network
@@ -188,10 +189,19 @@ def parted_chains(net: nn.Module) -> Chain:
     return model
 
 
+def two_members(net: nn.Module) -> Ensemble:
+    """An ensemble of a network and of one like it with other weights."""
+    other, rng = copy.deepcopy(net), generator(0, 8)
+    for tensor in other.parameters():
+        tensor.data.add_(0.1 * torch.randn(tensor.shape, generator=rng, dtype=tensor.dtype))
+    return Ensemble([net, other])
+
+
 # How a model is made from one network, for the kinds that do not take just a network.
 WRAP: dict[str, Callable[[nn.Module], StochasticClassifier]] = {
     "mean_field": lambda net: MeanField(net, initial_scale=0.2),
     "chain": parted_chains,
+    "ensemble": two_members,
     "dropout": lambda net: Dropout(net, SHAPE),
     "mean_network": lambda net: mean_network(net, SHAPE),
     "smoothing": lambda net: smoothing(net, SHAPE, sigma=0.2, base=MeanField),

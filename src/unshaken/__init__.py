@@ -32,6 +32,9 @@ _HOME = {
     "MatrixGaussian": "models",
     "Dropout": "models",
     "Chain": "models",
+    "Ensemble": "models",
+    "Together": "models",
+    "joined": "models",
     "Smoothing": "models",
     "MatrixEstimation": "models",
     "MeanNetwork": "models",
@@ -50,6 +53,7 @@ _HOME = {
     "one_step_cw": "attacks",
     "spsa": "attacks",
     "carlini_wagner": "attacks",
+    "doubling": "attacks",
     "spatial": "attacks",
     "transfer": "attacks",
     "transfer_set": "attacks",
@@ -117,6 +121,7 @@ if TYPE_CHECKING:
     from unshaken.attacks import (
         TransferSet,
         carlini_wagner,
+        doubling,
         fgm,
         fgsm,
         ifgsm,
@@ -142,6 +147,7 @@ if TYPE_CHECKING:
         Deterministic,
         Draws,
         Dropout,
+        Ensemble,
         MatrixEstimation,
         MatrixGaussian,
         MeanField,
@@ -149,6 +155,8 @@ if TYPE_CHECKING:
         SeededModule,
         Smoothing,
         StochasticClassifier,
+        Together,
+        joined,
         load_draws,
     )
     from unshaken.models.size import flops, parameters

@@ -51,7 +51,7 @@ def predict(
         raise ValueError("x is empty: at least one input is needed.")
     rows = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
     total: list[Tensor | float] = [0.0] * len(rows)
-    alike = len(draws) if draws.seed is None else 1  # where nothing is random, one pass stands for all
+    alike = len(draws) if draws.alike else 1  # where nothing is random, one pass stands for all
     for chunk in draws[: len(draws) // alike].chunks(8 if model.vectorises else 1):
         kept = chunk.keep()
         for i, part in enumerate(rows):

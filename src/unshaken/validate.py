@@ -75,7 +75,13 @@ def check_labels(y: Tensor, classes: int, *, soft: bool = False) -> None:
         raise ValueError(f"labels must be below {classes}, the number of logits; got {int(y.max())}.")
 
 
-def check_count(name: str, value: int) -> None:
+def check_members(name: str, value: Any) -> None:
+    """A whole number, 2 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 2:
+        raise ValueError(f"an ensemble needs two {name} or more; got {value}: one network is a 'deterministic' model.")
+
+
+def check_count(name: str, value: Any) -> None:
     """A number of things, at least one."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}.")

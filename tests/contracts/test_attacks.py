@@ -165,6 +165,8 @@ def test_it_works_where_gradients_are_switched_off(name, norm):
 
 @every_attack
 def test_a_list_costs_one_gradient_for_the_first_step_and_one_for_each_size_later(name, norm):
+    if name == "doubling":
+        pytest.skip("inputs that are done cost nothing")
     net = model()
     quick = QUICK.get(name, {})
     if name in NEAREST:
@@ -211,7 +213,7 @@ BAD = {
     "half a draw": ({"draws": 0.5}, "draws must be a whole number, 1 or more; got 0.5"),
     "unknown draws": (
         {"draws": "meen"},
-        "draws must be a number, a Draws object, 'mean' or 'moments'; .*did you mean 'mean'",
+        "draws must be a number, a Draws object, 'mean', 'moments' or 'all'; .*did you mean 'mean'",
     ),
     "zero steps": ({"steps": 0}, "steps must be a whole number, 1 or more; got 0"),
     "zero inputs at a time": ({"batch_size": 0}, "batch_size must be a whole number, 1 or more; got 0"),

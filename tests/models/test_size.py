@@ -20,6 +20,7 @@ LEARNT = {
     "smoothing": 2 * WEIGHTS,  # of a mean-field network, as in the oracles
     "matrix_estimation": 2 * WEIGHTS,
     "chain": 4 * WEIGHTS,
+    "ensemble": 2 * WEIGHTS,
 }
 
 

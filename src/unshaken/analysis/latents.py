@@ -65,7 +65,7 @@ def latent_shift(
     if not attacks:
         raise ValueError("there are no attacks whose perturbations could be coded.")
     inference = model.draw(draws, seed=derive(seed, "inference", 0))
-    inference = (inference if inference.seed is not None else inference[:1]).keep()  # draws that are all the same
+    inference = (inference[:1] if inference.alike else inference).keep()  # draws that are all the same
     rows = [slice(first, first + batch_size) for first in range(0, len(x), batch_size)]
     clean = [_coded(model, x[at], inference) for at in rows]
     latents = torch.cat([part.latents for part in clean], 1)

@@ -44,7 +44,7 @@ def measure(
     with torch.no_grad():
         classes = model.logits(x[:1], draws[:1]).shape[-1]
     check_labels(y, classes)
-    if draws.seed is None:  # nothing is random: one draw is as many
+    if draws.alike:  # nothing is random: one draw is as many
         draws, counts = draws[:1], [1] * len(counts)
     draws, ordered = draws.keep(), sorted(set(counts))
     size = max(1, min(batch_size, BLOCK // ((classes - 1 + len(x_adv)) * x[0].numel())))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from unshaken.attacks.carlini_wagner import carlini_wagner
+from unshaken.attacks.doubling import doubling
 from unshaken.attacks.gradient import input_gradient
 from unshaken.attacks.losses import LOSSES
 from unshaken.attacks.norms import NORMS, Norm
@@ -14,6 +15,7 @@ from unshaken.types import Inputs
 
 ATTACKS: dict[str, Callable[..., Inputs]] = {
     "carlini_wagner": carlini_wagner,
+    "doubling": doubling,
     "fgm": fgm,
     "fgsm": fgsm,
     "ifgsm": ifgsm,
@@ -32,6 +34,7 @@ __all__ = [
     "Norm",
     "TransferSet",
     "carlini_wagner",
+    "doubling",
     "fgm",
     "fgsm",
     "ifgsm",

@@ -40,7 +40,7 @@ def input_gradient(
         raise ValueError("an attack needs gradients, which torch.inference_mode() forbids: call it outside.")
     rows = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
     size = chunk or model.graph_draws(x[rows[0]])
-    if draws.seed is None:  # nothing is random: all draws are the same
+    if draws.alike:  # nothing is random: all draws are the same
         draws = draws[:1]
     model.cost.gradients += len(draws) * len(x)
     return _over_draws(model, x, y, draws, loss, rows, size).contiguous()  # in the order of x, not of the layers
@@ -49,8 +49,8 @@ def input_gradient(
 def _over_draws(
     model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss, rows: list[slice], size: int
 ) -> Tensor:
-    """One graph for few draws (two chunks at most), else one pass over them where the loss allows it, else two."""
-    if len(draws) <= 2 * size or (loss not in STREAMING and len(draws) <= GRAPHS):
+    """One graph for few draws, else one pass over them where the loss allows it, else two."""
+    if len(draws) <= (2 * size if model.small else size) or (loss not in STREAMING and len(draws) <= GRAPHS):
         parts = [_gradient(model, x[part], y[part], draws, loss)[1] for part in rows]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
     if loss in STREAMING:

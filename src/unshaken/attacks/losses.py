@@ -71,8 +71,7 @@ def log_error(logits: Logits, y: Labels) -> Tensor:
 
 def margin(logits: Logits, y: Labels) -> Tensor:
     """Margin of the mean probabilities, negated: max over c≠y of p̄_c, minus p̄_y. It vanishes on saturated logits."""
-    mean = logits.softmax(-1).mean(0)
-    return _others(mean, y).amax(-1) - _label(mean, y)
+    return _margins(logits.softmax(-1).mean(0), y)
 
 
 def cw(logits: Logits, y: Labels) -> Tensor:
@@ -81,8 +80,29 @@ def cw(logits: Logits, y: Labels) -> Tensor:
     Source: Carlini & Wagner, "Towards evaluating the robustness of neural networks" (2017), their f6 with the sign
     of an ascent; used on averaged logits by Däubener et al. (2020).
     """
-    mean = logits.mean(0)
-    return _others(mean, y).amax(-1) - _label(mean, y)
+    return _margins(logits.mean(0), y)
+
+
+def mean_cw(logits: Logits, y: Labels) -> Tensor:
+    """Mean of the margins: (1/S) Σ_s (max over c≠y of z_sc, minus z_sy), unclamped. No softmax joins the draws.
+
+    Source: Grefenstette et al., "Strength in numbers" (2018), appendix A.2: "the mean adversarial loss" of the members.
+    """
+    return _margins(logits, y).mean(0)
+
+
+def least_cw(logits: Logits, y: Labels) -> Tensor:
+    """Margin of the draw that is misled least: min over s of (max over c≠y of z_sc, minus z_sy).
+
+    Source: as `mean_cw`; with the sign of a descent it is "the maximum adversarial loss". The loss of a random member
+    needs no function: it is that of one draw, another one at every step.
+    """
+    return _margins(logits, y).amin(0)
+
+
+def _margins(logits: Logits, y: Labels) -> Tensor:
+    """The largest other score minus that of the label: (..., B, K) -> (..., B)."""
+    return _others(logits, y).amax(-1) - _label(logits, y)
 
 
 def logit_sum(logits: Logits, y: Labels) -> Tensor:
@@ -133,6 +153,8 @@ LOSSES: dict[str, Callable[[Logits, Labels], Tensor]] = {
     "log_error": log_error,
     "margin": margin,
     "cw": cw,
+    "mean_cw": mean_cw,
+    "least_cw": least_cw,
     "logit_sum": logit_sum,
     "naive_cross_entropy": naive_cross_entropy,
     "kl": kl,
@@ -147,6 +169,7 @@ STREAMING: dict[Callable[[Logits, Labels], Tensor], int] = {
     cross_entropy: -1,
     naive_cross_entropy: -1,
     mean_cross_entropy: 0,
+    mean_cw: 0,
     log_error: 1,
     latent_shift: 0,
 }

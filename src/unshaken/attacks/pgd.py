@@ -24,10 +24,11 @@ Watch = Callable[[int, Tensor], None]
 Slope = Callable[..., Tensor]  # (model, x, y, draws, loss, *, batch_size) -> ∇_x loss, see `pgd`
 JUDGES = 20  # draws, at least, that choose among restarts
 
-# what an attack can do without draws: one deterministic pass in their place
+# what an attack can do without drawing: one deterministic pass, or every draw that there is
 SCHEMES: dict[str, Callable[[StochasticClassifier], Draws]] = {
     "mean": lambda model: model.mean(),
     "moments": lambda model: model.expected(),
+    "all": lambda model: model.all(),
 }
 
 
@@ -61,7 +62,8 @@ def pgd(
             list share their draws, and the gradient at x.
         norm, loss: keys of NORMS and LOSSES, or functions of the same form; the loss is ascended.
         draws: k new draws; "mean" for the network at the mean weights, "moments" for the expected logits by one pass
-            of means and variances; or a Draws object, used at every step.
+            of means and variances, "all" for every member of an ensemble or stored state of a chain; or a Draws object,
+            used at every step.
         steps: number of gradient steps.
         step_size: ν in the scale of x; by default 2·eps/steps, which is eps/5 for ten steps, and eps for one.
         start: a word of STARTS: "none", "uniform" in the ball, "gaussian", or "near" x.
@@ -119,7 +121,7 @@ def pgd(
     x_adv, used = once(seed, watch)
     if restarts > 1:
         others = (once(derive(seed, "restart", number), None) for number in range(1, restarts))
-        judges = attack_draws(model, max(draws, JUDGES) if isinstance(draws, int) else draws, derive(seed, "judge"))
+        judges = judges_of(model, draws, seed)
         x_adv, used = _strongest(model, x_adv, used, others, _copies(y, len(sizes)), judges, objective, batch_size)
     x_adv = x_adv.view(*sizes.shape, *x.shape[1:]) if isinstance(eps, list | tuple) else x_adv
     return remember(x_adv, used)
@@ -178,7 +180,6 @@ def _ascend(
     return x_adv, used
 
 
-@torch.no_grad()
 def _strongest(
     model: StochasticClassifier,
     x_adv: Inputs,
@@ -190,20 +191,25 @@ def _strongest(
     batch_size: int,
 ) -> tuple[Inputs, list[Provenance]]:
     """Of every input the perturbation with the largest loss under the draws of `judges`."""
-    kept, rows = judges.keep(), range(0, len(y), batch_size)
-
-    def height(x: Inputs) -> Tensor:
-        parts = [slice(i, i + batch_size) for i in rows]
-        return torch.cat([loss(*compared(model, x[part], y[part], kept, loss)) for part in parts])
-
-    best = height(x_adv)
-    used = [*used, judges.provenance]
+    best, used = heights(model, x_adv, y, judges, loss, batch_size), [*used, judges.provenance]
     for other, more in others:
-        value = height(other)
+        value = heights(model, other, y, judges, loss, batch_size)
         higher = value > best
         x_adv, best = torch.where(higher.view(-1, *[1] * (x_adv.dim() - 1)), other, x_adv), torch.maximum(best, value)
         used += more
     return x_adv, used
+
+
+@torch.no_grad()
+def heights(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss, batch_size: int) -> Tensor:
+    """The loss of each input, (N,), under these draws."""
+    parts = [slice(i, i + batch_size) for i in range(0, len(y), batch_size)]
+    return torch.cat([loss(*compared(model, x[part], y[part], draws, loss)) for part in parts])
+
+
+def judges_of(model: StochasticClassifier, draws: int | str | Draws, seed: int) -> Draws:
+    """The draws that choose among perturbations: k new ones and at least JUDGES, or what the attack has instead."""
+    return attack_draws(model, max(draws, JUDGES) if isinstance(draws, int) else draws, derive(seed, "judge")).keep()
 
 
 def check_restarts(restarts: int, start: str) -> None:
@@ -253,7 +259,8 @@ def attack_draws(model: StochasticClassifier, draws: int | str | Draws, seed: in
         return model.draw(draws, seed=derive(seed, "attack"))
     if draws not in SCHEMES:
         raise ValueError(
-            f"draws must be a number, a Draws object, 'mean' or 'moments'; got {draws!r}: {nearest(draws, SCHEMES)}"
+            f"draws must be a number, a Draws object, 'mean', 'moments' or 'all'; got {draws!r}: "
+            f"{nearest(draws, SCHEMES)}"
         )
     return SCHEMES[draws](model)
 

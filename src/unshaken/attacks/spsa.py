@@ -97,7 +97,7 @@ def finite_differences(
     The directions of an input follow from the seed and its place. At most `batch_size` inputs x directions are in one
     pass; memory does not grow with the number of draws (but for the logits).
     """
-    kept = (draws if draws.seed is not None else draws[:1]).keep()  # where nothing is random, all draws are the same
+    kept = (draws[:1] if draws.alike else draws).keep()  # where nothing is random, all draws are the same
     estimate = torch.zeros_like(x)
     together = max(1, batch_size // directions)
     for first in range(0, len(x), together):

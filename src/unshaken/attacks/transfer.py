@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from unshaken.attacks.pgd import pgd
-from unshaken.models import StochasticClassifier
+from unshaken.models import Deterministic, StochasticClassifier
 from unshaken.models.draws import Provenance, provenance_of, read_tensors, remember
+from unshaken.models.ensemble import networks_of
+from unshaken.predict import predict
 from unshaken.store import hash_tensors, write_tensors
 from unshaken.types import Eps, Inputs, Labels
 from unshaken.validate import check_inputs
@@ -22,7 +25,8 @@ class TransferSet(NamedTuple):
     """Perturbations of N inputs at E sizes, and where they come from.
 
     `ids` are names of the inputs by their content; `told` says in words whose they are (`source`; `weights` is a hash
-    of its tensors) and how they were made; `made_with` are the draws that made them.
+    of its tensors), how they were made, and which of them are here (`kept`) where not all are; `made_with` are the
+    draws that made them.
     """
 
     x_adv: Tensor  # (E, N, ...)
@@ -61,6 +65,26 @@ def of_perturbed(x: Inputs, x_adv: Inputs, eps: list[float], told: Mapping[str, 
     return TransferSet(x_adv, input_ids(x), [float(size) for size in eps], dict(told), provenance_of(x_adv))
 
 
+def only_fooling(made: TransferSet, model: StochasticClassifier, y: Labels, *, batch_size: int = 256) -> TransferSet:
+    """The perturbations that mislead every member of the ensemble `model` (or the network) at their largest size.
+
+    Source: the black-box examples of Grefenstette et al., "Strength in numbers" (2018), section 4.3.
+    """
+    members = [Deterministic(net) for net in networks_of(model)]
+    largest = made.x_adv[made.eps.index(max(made.eps))]
+    wrong = [predict(one, largest, one.all(), batch_size=batch_size).argmax(-1) != y for one in members]
+    fooled = torch.stack(wrong).all(0)
+    kept = f"{int(fooled.sum())} of {len(y)}: those that mislead every member at eps {max(made.eps):g}"
+    ids = [name for name, keep in zip(made.ids, fooled.tolist(), strict=True) if keep]
+    return made._replace(x_adv=made.x_adv[:, fooled], ids=ids, told=made.told | {"kept": kept})
+
+
+def covered(made: TransferSet, x: Inputs) -> list[int]:
+    """Places of the inputs x that a set has perturbations of: all, or some of them where it kept some."""
+    known = {*made.ids}
+    return [place for place, name in enumerate(input_ids(x)) if name in known]
+
+
 def load_transfer_set(path: str | Path) -> TransferSet:
     """A set written by `TransferSet.save`; `ValueError` where the file is cut or holds something else."""
     told, tensors = read_tensors(path)
@@ -87,10 +111,12 @@ def transfer(model: StochasticClassifier, x: Inputs, y: Labels, *, eps: Eps, mad
 
 
 def check_made_for(made: TransferSet, x: Inputs) -> list[int]:
-    """Where each input of x is in a set; `ValueError` where one is not."""
+    """Where each input of x is in a set (of those that it kept, where it kept some); `ValueError` where one is not."""
     known = {name: place for place, name in enumerate(made.ids)}
     wanted = input_ids(x)
     missing = sum(name not in known for name in wanted)
+    if "kept" in made.told and missing < len(wanted):
+        missing, wanted = 0, [name for name in wanted if name in known]
     if missing or made.x_adv.shape[2:] != x.shape[1:]:
         raise ValueError(
             f"these perturbations were made for other data{_of(made)}: {missing} of the {len(x)} inputs are not among "

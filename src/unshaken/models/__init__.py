@@ -7,6 +7,7 @@ from unshaken.models.chain import Chain
 from unshaken.models.deterministic import Deterministic
 from unshaken.models.draws import Draws, derive, load_draws, shared_draws
 from unshaken.models.dropout import Dropout
+from unshaken.models.ensemble import Ensemble, Together, ensemble, joined, member
 from unshaken.models.matrix_estimation import MatrixEstimation, matrix_estimation
 from unshaken.models.matrix_gaussian import MatrixGaussian
 from unshaken.models.mean_field import MeanField
@@ -23,16 +24,22 @@ MODELS: dict[str, Callable[..., StochasticClassifier]] = {
     "matrix_estimation": matrix_estimation,
     "mean_network": mean_network,
     "chain": Chain,
+    "ensemble": ensemble,
     "module": SeededModule,
 }
 
+MADE_OF: dict[str, Callable[..., StochasticClassifier]] = {"joined": joined, "member": member}
+"""Models that are made of others, which are trained already: functions of a list of models."""
+
 __all__ = [
+    "MADE_OF",
     "MODELS",
     "Chain",
     "Cost",
     "Deterministic",
     "Draws",
     "Dropout",
+    "Ensemble",
     "MatrixEstimation",
     "MatrixGaussian",
     "MeanField",
@@ -40,7 +47,9 @@ __all__ = [
     "SeededModule",
     "Smoothing",
     "StochasticClassifier",
+    "Together",
     "derive",
+    "joined",
     "load_draws",
     "shared_draws",
 ]

@@ -203,6 +203,10 @@ class StochasticClassifier(ABC):
         """The network at the mean of the weights, as one draw (the MEAN scheme)."""
         raise ValueError(f"a {self.kind!r} model has no mean network: attack it with a number of draws instead.")
 
+    def all(self) -> Draws:
+        """Every draw that there is, each once, of a model with a few: the prediction with them is not random."""
+        raise ValueError(f"a {self.kind!r} model has more draws than can be listed: give a number of them instead.")
+
     def variances(self) -> State:
         """The variance of every tensor that is random, by name, for models whose weights are independent Gaussians."""
         raise ValueError(

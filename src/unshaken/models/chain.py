@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from unshaken.models.base import StochasticClassifier, own_copy
-from unshaken.models.draws import Draws, derive, generator
+from unshaken.models.draws import Draws, derive, in_turns
 from unshaken.types import Inputs, Logits, State
 from unshaken.validate import check_count
 
@@ -71,13 +71,11 @@ class Chain(StochasticClassifier):
 
     def sampler(self) -> Callable[[int, int], State]:
         states = self.states()
+        return lambda seed, index: states[in_turns(seed, index, len(states))]
 
-        def sample(seed: int, index: int) -> State:
-            turn, place = divmod(index, len(states))
-            order = torch.randperm(len(states), generator=generator(seed, turn))
-            return states[int(order[place])]
-
-        return sample
+    def all(self) -> Draws:
+        states = tuple(self.states())
+        return Draws(states.__getitem__, tuple(range(len(states))), None, self.kind, states, whole=True)
 
     def current(self, draws: int, *, seed: int) -> Draws:
         return self.draw(self.members, seed=seed)

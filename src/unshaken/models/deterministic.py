@@ -32,6 +32,9 @@ class Deterministic(StochasticClassifier):
     def mean(self) -> Draws:
         return self.draw(1)
 
+    def all(self) -> Draws:
+        return self.draw(1)
+
     def variances(self) -> State:
         return {}
 

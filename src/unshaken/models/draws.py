@@ -29,6 +29,12 @@ def generator(seed: int, index: int, device: torch.device | str = "cpu") -> torc
     return torch.Generator(device).manual_seed(derive(seed, index))
 
 
+def in_turns(seed: int, index: int, count: int) -> int:
+    """Which of `count` states draw `index` is: each of them once, in an order of the seed's, and so on in turns."""
+    turn, place = divmod(index, count)
+    return int(torch.randperm(count, generator=generator(seed, turn))[place])
+
+
 @dataclass(frozen=True)
 class Draws:
     """A set of draws of one distribution, realised when they are used.
@@ -36,7 +42,8 @@ class Draws:
     Draw s depends on (seed, s) alone, so 5 draws are the first 5 of 9, in any chunks. `realise(s)` gives the
     random tensors of draw s by name. `seed` is None where nothing is random (a mean network). A Draws object is
     a snapshot of what is random: training the model further does not change it (what is not random, such as the weights
-    of a deterministic network or BatchNorm statistics, stays the model's own).
+    of a deterministic network or BatchNorm statistics, stays the model's own). Where `whole` is set they are every draw
+    that the model has, each once: nothing is left to chance, though they differ.
     """
 
     realise: Callable[[int], State]
@@ -45,9 +52,15 @@ class Draws:
     source: str
     states: tuple[State, ...] | None = None
     expected: bool = False  # one state that stands for the whole distribution, see `StochasticClassifier.expected`
+    whole: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def alike(self) -> bool:
+        """Whether nothing is random, so that all draws are the same network."""
+        return self.seed is None and not self.whole
 
     def __iter__(self) -> Iterator[State]:
         return iter(self.states) if self.states is not None else (self.realise(s) for s in self.ids)
@@ -84,7 +97,7 @@ class Draws:
     def save(self, path: str | Path) -> None:
         """Write the realised tensors and their provenance as safetensors."""
         told = {"source": self.source, "seed": json.dumps(self.seed), "ids": json.dumps(self.ids)}
-        told["expected"] = json.dumps(self.expected)
+        told |= {"expected": json.dumps(self.expected), "whole": json.dumps(self.whole)}
         write_tensors(Path(path), self.stack(), told)
 
 
@@ -96,7 +109,8 @@ def load_draws(path: str | Path) -> Draws:
     ids = tuple(json.loads(told["ids"]))
     states = tuple({name: tensor[i] for name, tensor in stacked.items()} for i in range(len(ids)))
     by_id = dict(zip(ids, states, strict=True))
-    return Draws(by_id.__getitem__, ids, json.loads(told["seed"]), told["source"], states, json.loads(told["expected"]))
+    words = {word: json.loads(told[word]) for word in ("seed", "expected", "whole")}
+    return Draws(by_id.__getitem__, ids, source=told["source"], states=states, **words)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.chain import Chain
 from unshaken.models.draws import Draws
+from unshaken.models.ensemble import Ensemble, Together
 from unshaken.models.mean_network import MeanNetwork
 from unshaken.models.wrapper import Wrapper
 from unshaken.types import Inputs
@@ -19,11 +20,12 @@ def parameters(model: StochasticClassifier) -> int:
     Of a plain network, MC dropout, input noise and masks: its weights. Of a Bayesian network: what its distribution is
     made of, so twice the weights for `mean_field` (means and ρ), means and logarithms of row and column variances for
     `matrix_gaussian`; its mean network alone (`mean_network`) has the weights only. Of a chain: the weights of every
-    stored state, or of every chain where none is stored. Buffers (BatchNorm statistics, the constants that normalise an
-    input) are not learnt and not counted; tensors that layers share count once.
+    stored state, or of every chain where none is stored; of an ensemble, those of all members and of its gate. Buffers
+    (BatchNorm statistics, the constants that normalise an input) are not learnt and not counted; tensors that layers
+    share count once.
     """
     weights = sum(tensor.numel() for tensor in model.net.parameters())
-    while isinstance(model, Wrapper):
+    while isinstance(model, Wrapper) and not isinstance(model, Together):
         if isinstance(model, MeanNetwork):
             return weights
         model = model.model
@@ -37,14 +39,21 @@ def parameters(model: StochasticClassifier) -> int:
 def flops(model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
     """Floating point operations of the prediction of `x` (B, ...) with `draws`, a multiply-add counted as two.
 
-    The first draw is counted and stands for all: each is a pass through the same layers. Where nothing is random one
-    pass is a prediction, however many draws there are (as in `predict`).
+    The first draw is counted and stands for all: each is a pass through the same layers, but for an ensemble, whose
+    members are counted one by one. Where nothing is random one pass is a prediction, however many draws there are (as
+    in `predict`).
 
     Counted are convolutions, matrix products and attention, by torch's FlopCounterMode; not biases, activations,
     BatchNorm, pooling, dropout masks, softmax, interpolation or eigenvalues (of `matrix_estimation`), which grow with
     the size of the layers and not with its square, nor the drawing of the weights.
     """
-    one = draws[:1].keep()  # what drawing computes is no part of it
+    if isinstance(model, Ensemble):
+        each = [flops(part, x, part.all()) for part in model.parts]
+        turns, rest = divmod(len(draws), len(each))
+        return turns * sum(each) + sum(each[int(state["member"])] for state in (draws[:rest] if rest else ()))
+    if isinstance(model, Together):
+        model.model.check_alike(x)  # a look at the members is no part of it
+    one = draws[:1].keep()  # nor what drawing computes
     with FlopCounterMode(display=False) as counter:
         model.logits(x, one)
-    return int(counter.get_total_flops()) * (1 if draws.seed is None else len(draws))
+    return int(counter.get_total_flops()) * (1 if draws.alike else len(draws))

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unshaken.attacks import LOSSES
+from unshaken.errors import lookup
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import check_coded
 from unshaken.models.draws import generator
@@ -106,14 +108,23 @@ def with_clean(
     draws: int = 1,
     rho: float = 1.0,
     halved: bool = True,
+    loss: str = "mean_cross_entropy",
 ) -> Tensor:
-    """Cross-entropy of the clean inputs and of what was made of them: CE(x0) + ρ · CE(x), or half of that.
+    """The mean loss of the clean inputs and of what was made of them: L(x0) + ρ · L(x), or half of that.
 
-    x0 is `before`, what the inputs were before an attack or a generator moved them.
-    Source: Goodfellow et al. (2015) with halves; the code of Ye & Zhu, "Bayesian adversarial learning" (2018).
+    x0 is `before`, what the inputs were before an attack or a generator moved them. The loss is one of
+    `attacks.losses`: "mean_cross_entropy" is a mean over the draws, each of which learns by itself; "cross_entropy" is
+    −log of the mean probability, by which the members of an ensemble are one model. The two passes are apart, so that
+    clean and moved inputs have BatchNorm statistics of their own.
+
+    Source: Goodfellow et al. (2015) with halves; the code of Ye & Zhu, "Bayesian adversarial learning" (2018);
+    Grefenstette et al., "Strength in numbers" (2018), eq. 4 and, with halves and ρ = 1, section 4.2. Their sentence
+    before eq. 4 has the mean of the members' losses, which is the default here.
     """
     check_not_negative("rho", rho)
-    natural, moved = (cross_entropy(model, part, y, examples=examples, seed=seed, draws=draws) for part in (before, x))
+    check_count("draws", draws)
+    risk = lookup("loss", loss, LOSSES)
+    natural, moved = (risk(model.training_logits(part, draws, seed), y).mean() for part in (before, x))
     total = natural + rho * moved
     return total / 2 if halved else total
 

@@ -1,0 +1,251 @@
+"""Ensembles: several networks that predict together, trained as one model or separately and joined afterwards."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from unshaken.errors import lookup
+from unshaken.models.base import StochasticClassifier, check_coded, mode
+from unshaken.models.deterministic import Deterministic
+from unshaken.models.draws import Draws, derive, in_turns
+from unshaken.models.wrapper import Wrapper
+from unshaken.types import Inputs, Logits, State
+from unshaken.validate import check_count, check_members
+
+
+class Ensemble(StochasticClassifier):
+    """k members, each a network of its own: p(y|x) = (1/k) Σ_i softmax(z_i(x)).
+
+    Draws are the members: draws 0 to k − 1 are each of them once, in an order of the seed's, and so on in turns; with
+    draws "all" they are each of them once. Training sees all members at every step, whatever the number of draws: what
+    makes them one model is a loss of the mean probability. Every member has BatchNorm statistics and dropout masks of
+    its own, and architectures may differ. There is no mean network.
+
+    Args:
+        nets: the members, two or more; their tensors are shared, so training the ensemble trains them.
+
+    Source: Grefenstette et al., "Strength in numbers: trading-off robustness and computation via adversarially-trained
+    ensembles" (2018), section 3.
+    """
+
+    kind = "ensemble"
+    few = True
+    vectorises = False
+
+    def __init__(self, nets: Sequence[nn.Module]) -> None:
+        check_members("members", len(nets))
+        if len({id(net) for net in nets}) < len(nets):
+            raise ValueError("the same network is a member twice: an ensemble needs networks of their own.")
+        self.parts = [Deterministic(net) for net in nets]
+        super().__init__(nn.ModuleDict({f"member{number}": part.net for number, part in enumerate(self.parts, 1)}))
+        for part in self.parts:
+            part.cost = self.cost
+        self.looked_at: set[tuple[int, ...]] = set()
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def member(self, number: int) -> Deterministic:
+        """Member `number`, from 1, as a model by itself; it shares its tensors with the ensemble."""
+        check_count("number", number)
+        if number > len(self):
+            raise ValueError(f"number must be that of one of the {len(self)} members, from 1; got {number}.")
+        return Deterministic(self.parts[number - 1].net)
+
+    def sampler(self) -> Callable[[int, int], State]:
+        return lambda seed, index: _number(in_turns(seed, index, len(self)))
+
+    def all(self) -> Draws:
+        return Draws(_number, tuple(range(len(self))), None, self.kind, whole=True)
+
+    def logits(self, x: Inputs, draws: Draws) -> Logits:
+        self.check_alike(x)
+        return super().logits(x, draws)
+
+    def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
+        return self.parts[int(state["member"])].forward(x, {}, training=training)
+
+    def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
+        """Logits (k, B, K) of every member, whatever `draws` is; each has dropout masks of its own."""
+        self.check_alike(x)
+        each = list[Tensor]()
+        with torch.random.fork_rng([x.device] if x.device.type == "cuda" else [], enabled=self.drops):
+            for number, part in enumerate(self.parts):
+                if self.drops:
+                    torch.manual_seed(derive(seed, "dropout", number))
+                each.append(part.forward(x, {}, training=True))
+        return torch.stack(each)
+
+    def check_alike(self, x: Inputs) -> None:
+        """Every member takes inputs like x and knows as many classes; looked at once for inputs of a shape."""
+        shape = tuple(x.shape[1:])
+        if shape not in self.looked_at:
+            classes = [_classes(f"member {number}", part.net, x[:1]) for number, part in enumerate(self.parts, 1)]
+            if len(set(classes)) > 1:
+                raise ValueError(f"members must know the same classes; theirs are {classes} in number.")
+            self.looked_at.add(shape)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.fixed
+
+    def _check_coded(self, draws: Draws, *methods: str) -> None:
+        for part in self.parts:
+            check_coded(part.net, *methods)
+
+    def instead(self, function: Callable[[Any, Inputs], Tensor]) -> Self:
+        found = copy.copy(self)
+        found.parts = [part.instead(function) for part in self.parts]
+        return found
+
+
+class Together(Wrapper):
+    """An ensemble as one network: what its members say is put together before any loss sees it.
+
+    With `combine` "logit" the logits are Σ_i w_i z_i, with "probability" log Σ_i w_i softmax(z_i). w_i is 1/k, or the
+    softmax of what a gate says of x. All draws are alike. An attack on it holds the graphs of all members at once.
+
+    Args:
+        model: the ensemble.
+        combine: a word of COMBINE.
+        gate: a network (B, ...) → (B, k), trained with the members.
+
+    Source: Grefenstette et al. (2018): "logit" is what their appendix A.2 calls the ensemble without softmax; they
+    mention a gate without telling its form.
+    """
+
+    kind = "together"
+    model: Ensemble
+
+    def __init__(self, model: Ensemble, *, combine: str = "probability", gate: nn.Module | None = None) -> None:
+        super().__init__(model)
+        self.put_together = lookup("combine", combine, COMBINE)
+        self.gate = None if gate is None else Deterministic(gate)
+        if self.gate is not None:
+            self.net = nn.ModuleDict({**dict(model.net.named_children()), "gate": self.gate.net})
+            self.gate.cost = self.cost
+
+    def sampler(self) -> Callable[[int, int], State]:
+        return lambda seed, index: {}
+
+    def draw(self, n: int, *, seed: int = 0) -> Draws:
+        draws = super().draw(n, seed=seed)
+        return Draws(draws.realise, draws.ids, None, self.kind)
+
+    def all(self) -> Draws:
+        return self.draw(1)
+
+    def mean(self) -> Draws:
+        return StochasticClassifier.mean(self)
+
+    def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
+        return self._joined(x, self.model.logits(x, self.model.all()), training=False)
+
+    def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
+        return self._joined(x, self.model.training_logits(x, draws, seed), training=True).unsqueeze(0)
+
+    def _joined(self, x: Inputs, logits: Logits, *, training: bool) -> Tensor:
+        """The members' logits (k, B, K) as one (B, K)."""
+        if self.gate is None:
+            log_weights = logits.new_full(logits.shape[:2], -math.log(len(logits)))
+        else:
+            log_weights = self.gate.forward(x, {}, training=training).log_softmax(-1).T
+        return self.put_together(logits, log_weights.unsqueeze(-1))
+
+    def tensors(self) -> dict[str, Tensor]:
+        gate = {} if self.gate is None else {f"gate.{name}": tensor for name, tensor in self.gate.tensors().items()}
+        return self.model.tensors() | gate
+
+    def parameters(self) -> list[Tensor]:
+        return [tensor for tensor in self.tensors().values() if tensor.requires_grad]
+
+    def instead(self, function: Callable[[Any, Inputs], Tensor]) -> Self:
+        raise ValueError("an ensemble that is one network has no latents: combine the probabilities of its members.")
+
+
+def _mean_probability(logits: Logits, log_weights: Tensor) -> Tensor:
+    return (logits.log_softmax(-1) + log_weights).logsumexp(0)
+
+
+def _mean_logit(logits: Logits, log_weights: Tensor) -> Tensor:
+    return (logits * log_weights.exp()).sum(0)
+
+
+COMBINE: dict[str, Callable[[Logits, Tensor], Tensor]] = {"probability": _mean_probability, "logit": _mean_logit}
+"""(logits of the members (k, B, K), logarithms of their weights (k, B, 1)) -> logits (B, K)."""
+
+
+def ensemble(
+    net: Sequence[nn.Module],
+    shape: Sequence[int],
+    *,
+    members: int | None = None,
+    combine: str = "probability",
+    gate: Callable[..., nn.Module] | None = None,
+) -> Ensemble | Together:
+    """An ensemble of `members` networks (by default two) of [network], or of the networks that it lists.
+
+    They predict by the mean of their probabilities, or of their logits; with a gate, a network that is told the input
+    and has an output for each member, by a weighted mean.
+    """
+    if members is not None and members != len(net):
+        raise ValueError(f"members is {members}, but {len(net)} networks are listed: leave it out.")
+    made = None if gate is None else gate(tuple(shape), len(net))
+    whole = Ensemble(list(net))
+    return whole if combine == "probability" and made is None else Together(whole, combine=combine, gate=made)
+
+
+def joined(
+    models: Sequence[StochasticClassifier], *, of: Sequence[str] = (), combine: str = "probability"
+) -> Ensemble | Together:
+    """The networks of models that are trained already (of each member, where one is an ensemble), predicting together.
+
+    `of` are the labels of these models in a recipe. Tensors are shared.
+
+    Source: "SeparateEnsemble2Adv" of Grefenstette et al. (2018), section 4.1.
+    """
+    nets = [net for model in models for net in networks_of(model)]
+    whole = Ensemble(nets)
+    return whole if combine == "probability" else Together(whole, combine=combine)
+
+
+def member(models: Sequence[StochasticClassifier], *, of: Sequence[str] = (), number: int = 1) -> Deterministic:
+    """One member of an ensemble that is trained already, by itself; `of` is the label of that ensemble in a recipe."""
+    (model,) = models
+    model = model.model if isinstance(model, Together) else model
+    if not isinstance(model, Ensemble):
+        raise ValueError(f"only an ensemble has members; {' '.join(of) or 'this'} is a {model.kind!r} model.")
+    return model.member(number)
+
+
+def networks_of(model: StochasticClassifier) -> list[nn.Module]:
+    """The networks that a model consists of, which other models can be made of."""
+    if isinstance(model, Together) and model.gate is None:
+        model = model.model
+    if isinstance(model, Ensemble):
+        return [part.net for part in model.parts]
+    if isinstance(model, Deterministic):
+        return [model.net]
+    raise ValueError(f"only networks and ensembles of them can be joined; got a {model.kind!r} model.")
+
+
+def _number(member: int) -> State:
+    return {"member": torch.tensor(member)}
+
+
+@torch.no_grad()
+def _classes(name: str, net: nn.Module, x: Inputs) -> int:
+    """Of how many classes a network gives logits for x."""
+    try:
+        with mode(net, training=False):
+            return int(net(x).shape[-1])
+    except RuntimeError as error:
+        told = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(
+            f"{name} takes no inputs of shape {tuple(x.shape[1:])}, as all members must: {told}."
+        ) from error

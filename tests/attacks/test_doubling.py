@@ -1,0 +1,61 @@
+"""Doubling of steps until they no longer help."""
+
+from __future__ import annotations
+
+import torch
+
+from oracles import raises_sentence, small_inputs, small_model
+from unshaken.attacks import doubling, pgd
+from unshaken.models import derive
+from unshaken.predict import predict
+
+X = small_inputs(30)[0]
+HOW = {"eps": 0.08, "draws": "all", "loss": "cw", "start": "uniform"}
+
+
+def right(model, x: torch.Tensor) -> torch.Tensor:
+    return predict(model, x, model.all()).argmax(-1) == Y
+
+
+def ensemble():
+    """Two members that are right on every input, whose biases do not decide."""
+    model = small_model("ensemble", hidden=32)
+    with torch.no_grad():
+        for name, tensor in model.tensors().items():
+            tensor.mul_(0.0 if name.endswith("bias") else 3.0)
+        model.tensors()["member1.1.bias"].sub_(model.tensors()["member1.1.weight"].sum(1) / 2)
+        model.tensors()["member2.1.bias"].sub_(model.tensors()["member2.1.weight"].sum(1) / 2)
+    return model
+
+
+Y = predict(ensemble(), X, ensemble().all()).argmax(-1)
+
+
+def test_it_is_at_least_as_strong_as_each_of_its_rounds() -> None:
+    model = ensemble()
+    whole = right(model, doubling(model, X, Y, steps=2, most_steps=16, rise=0.0, seed=1, **HOW))
+    for steps in (2, 4, 8, 16):
+        assert whole.sum() <= right(model, pgd(model, X, Y, steps=steps, seed=derive(1, "round", steps), **HOW)).sum()
+
+
+def test_rounds_end_when_they_no_longer_help() -> None:
+    model = ensemble()
+    before = model.cost.gradients
+    doubling(model, X, Y, steps=2, most_steps=64, rise=1e9, seed=1, **HOW)
+    assert model.cost.gradients - before <= 2 * len(X) * (2 + 4)  # the second round raised no loss by so much
+    before = model.cost.gradients
+    doubling(model, X, Y, steps=2, most_steps=2, rise=0.0, seed=1, **HOW)
+    assert model.cost.gradients - before == 2 * len(X) * 2
+
+
+def test_inputs_that_fell_are_left_alone() -> None:
+    model = ensemble()
+    before = model.cost.gradients
+    x_adv = doubling(model, X, Y, steps=2, most_steps=4, rise=0.0, seed=1, **HOW | {"eps": 1.0})
+    assert not right(model, x_adv).any()
+    assert model.cost.gradients - before < 2 * len(X) * (2 + 4)
+
+
+def test_the_last_round_is_not_shorter_than_the_first() -> None:
+    with raises_sentence("most_steps must be at least the 10 steps of the first round; got 5"):
+        doubling(ensemble(), X, Y, most_steps=5, **HOW)
