@@ -83,7 +83,7 @@ def minibatch(network: str, batch: int, device: str, chains: int, vectorised: bo
 
     def learn() -> None:
         with model.moving():
-            _learn(model, rule, with_clean, GENERATOR(model, x, y), UPDATES, EXAMPLES, 0)
+            _learn(model, rule, with_clean, GENERATOR(model, x, y), UPDATES, EXAMPLES, 0, "the benchmark")
 
     return learn
 
