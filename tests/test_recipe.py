@@ -321,7 +321,7 @@ def test_curves_of_no_training_are_refused(recipe: str) -> None:
         ("evaluation.rule=probabilty", "unknown rule 'probabilty': did you mean 'probability'?"),
         ("attacks.loss=log_eror", "unknown loss 'log_eror': did you mean 'log_error'?"),
         ("attacks.norm=l22", "unknown norm 'l22': did you mean 'l2'?"),
-        ("attacks.draws=meen", "expected a number, 'mean' or 'moments', got 'meen': did you mean 'mean'?"),
+        ("attacks.draws=meen", "expected a number or a scheme, got 'meen': did you mean 'mean'?"),
         ("attacks.steps=0", "steps must be a whole number, 1 or more; got 0"),
         ("attacks.step_size=0", "step_size must be a number above 0; got 0"),
         ("data.nam=x", r"\[data\]: unknown setting 'nam': did you mean 'name'?"),

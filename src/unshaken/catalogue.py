@@ -13,7 +13,7 @@ from unshaken.attacks.norms import STARTS
 from unshaken.attacks.pgd import UPDATES
 from unshaken.checks import CHECKS
 from unshaken.data import DATASETS
-from unshaken.models import MODELS
+from unshaken.models import MADE_OF, MODELS
 from unshaken.models.matrix_estimation import ESTIMATES
 from unshaken.models.mean_field import INITIALS
 from unshaken.networks import NETWORKS
@@ -27,7 +27,7 @@ def catalogue() -> dict[str, dict[str, str]]:
     """{kind of part: {name: one line}} for recipes and every dict that a recipe chooses from."""
     tables: dict[str, Mapping[str, Any]] = {
         "networks": NETWORKS,
-        "models": MODELS,
+        "models": MODELS | MADE_OF,
         "estimates": ESTIMATES,
         "augments": AUGMENTS,
         "inputs": INPUTS,
@@ -67,7 +67,7 @@ def describe(recipe: Recipe) -> str:
         f"preset      {recipe.preset or 'none'}",
         f"data        {_settings(config['data'])}",
         *(f"model       {model['label']}: {_part(model['model'])}" for model in config["models"]),
-        *_distinct("network", [_part(model["network"]) for model in config["models"]]),
+        *_distinct("network", [_networks(model["network"]) for model in config["models"]]),
         *_distinct("training", [_settings(model["training"] or {}) for model in config["models"]]),
         f"attacks     {', '.join(attacks)}",
         *(f"analysis    {_part({**analysis, 'label': None})}" for analysis in config["analyses"]),
@@ -83,6 +83,11 @@ def describe(recipe: Recipe) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _networks(given: dict[str, Any] | list[dict[str, Any]]) -> str:
+    """The network, or that of each member."""
+    return " + ".join(map(_part, given)) if isinstance(given, list) else _part(given)
 
 
 def _distinct(what: str, told: list[str]) -> list[str]:

@@ -21,7 +21,7 @@ def evaluate(
     x: Inputs,
     y: Labels,
     *,
-    draws: int | Draws | Sequence[Draws] = 100,
+    draws: int | str | Draws | Sequence[Draws] = 100,
     seed: int = 0,
     repeats: int = 1,
     rule: str = "probability",
@@ -32,7 +32,8 @@ def evaluate(
 
     Args:
         x: (B, ...) in [0, 1], clean or perturbed; y: (B,).
-        draws: the size of a set; or the set itself, or one set per repeat.
+        draws: the size of a set; "all" for every member of an ensemble or stored state of a chain; or the set itself,
+            or one set per repeat.
         seed: sets come from a seed path of their own, apart from every attack's, also at the same seed.
         rule: a key of `predict.RULES`.
         allow_shared_draws: score a perturbation with draws that made it, which is refused otherwise.
@@ -63,17 +64,19 @@ def evaluate(
 
 
 def inference_sets(
-    model: StochasticClassifier, draws: int | Draws | Sequence[Draws], seed: int, repeats: int
+    model: StochasticClassifier, draws: int | str | Draws | Sequence[Draws], seed: int, repeats: int
 ) -> list[Draws]:
     """`repeats` independent sets ℐ: set r depends on (seed, r) alone."""
     if isinstance(draws, Draws):
         return [draws]
+    check_count("repeats", repeats)
+    if draws == "all":
+        return [model.all()] * repeats
     if isinstance(draws, int):
-        check_count("repeats", repeats)
         return [model.draw(draws, seed=derive(seed, "inference", r)) for r in range(repeats)]
-    if not isinstance(draws, Sequence) or not draws:
-        raise ValueError(f"draws must be a number, a Draws object or a list of these; got {draws!r}.")
-    return list(draws)
+    if isinstance(draws, str) or not isinstance(draws, Sequence) or not draws:
+        raise ValueError(f"draws must be a number, 'all', a Draws object or a list of these; got {draws!r}.")
+    return [*draws]
 
 
 def _score(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, rule: str, batch_size: int) -> DataFrame:

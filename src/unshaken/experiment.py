@@ -22,7 +22,7 @@ from unshaken.analysis.conditions import smooth_limit
 from unshaken.attacks import ATTACKS, LOSSES
 from unshaken.attacks.losses import LATENT
 from unshaken.attacks.pgd import SCHEMES
-from unshaken.attacks.transfer import check_made_for, load_transfer_set
+from unshaken.attacks.transfer import check_made_for, load_transfer_set, only_fooling
 from unshaken.data import Data
 from unshaken.errors import unknown
 from unshaken.evaluate import inference_sets
@@ -33,7 +33,7 @@ from unshaken.models.base import check_coded
 from unshaken.models.draws import read_tensors
 from unshaken.models.size import flops, parameters
 from unshaken.parts import Table, bound, full
-from unshaken.plan import Unit, is_clean, is_source, plan, seed_of
+from unshaken.plan import Unit, is_clean, is_source, plan, source_of
 from unshaken.recipe import Recipe, read_recipe
 from unshaken.resolve import needs_of
 from unshaken.store import (
@@ -112,12 +112,13 @@ def work_along(
     Work(recipe, out, data_root, device, say, token).go()
 
 
-def rehearse_model(spec: Table, config: Table, data: Data, examples: int) -> None:
+def rehearse_model(place: int, config: Table, data: Data, examples: int) -> None:
     """One model on one input: a draw, what its attacks have in the place of draws, what its training would see.
 
     `examples` is the number of training inputs.
     """
-    model, x, y = new_model(spec, seed_of(spec, config), data), data.x[:1], data.y[:1]
+    spec, source = config["models"][place], source_of(config, place)
+    model, x, y = new_model(source, data), data.x[:1], data.y[:1]
     model.logits(x, model.draw(1, seed=0))
     inputs = (spec["training"] or {}).get("inputs", {})
     attacks = [*config["attacks"], *([inputs["attack"]] if "attack" in inputs else [])]
@@ -154,9 +155,8 @@ def rehearse_model(spec: Table, config: Table, data: Data, examples: int) -> Non
         except ValueError as error:
             raise ValueError(f"[training]: inputs of {spec['label']}: {error}") from error
         if (name := needs_of(spec).get("continues")) is not None:
-            first = next(other for other in config["models"] if other["label"] == name)
             try:
-                model.start_at(new_model(first, seed_of(first, config), data).network())
+                model.start_at(new_model(source["continues"], data).network())
             except ValueError as error:
                 raise ValueError(f"[training]: {spec['label']} continues {name!r}: {error}") from error
 
@@ -211,8 +211,8 @@ class Work:
     def rehearse(self) -> None:
         """Build every model, make a draw, look at every attack: what cannot work is said before any work."""
         config = self.recipe.config
-        for spec in config["models"]:
-            rehearse_model(spec, config, self.data["test"], len(self.data.get("train", self.data["test"]).y))
+        for place in range(len(config["models"])):
+            rehearse_model(place, config, self.data["test"], len(self.data.get("train", self.data["test"]).y))
         if self.unlabelled is not None:
             check_unlabelled(self.unlabelled, self.data["test"].x.shape[1:])
         for path in config["transfer"]["sets"]:
@@ -350,7 +350,7 @@ class Work:
         weights = path.with_suffix(".safetensors")
         if not weights.exists() or checksum(weights) != told.get("sha256"):
             raise Damaged(f"{weights} is damaged or gone.")
-        model = new_model(unit.config, unit.config["seed"], self.data["test"])
+        model = new_model(unit.config, self.data["test"])
         model.load(weights)
         self.models[unit.model] = model
         return told
@@ -403,6 +403,8 @@ class Work:
         told = {"unit": unit.name, "accuracy": accuracy, **_cost(started, model, before)}
         told["attack_seconds"] = round(seconds, 4)
         if made is not None:
+            if self.recipe.config["transfer"]["keep"] == "fooled":
+                made = only_fooling(made, model, self.data["test"].y)
             made.save(self.perturbations(unit.name))
         if self.has_examples(unit):
             named = {

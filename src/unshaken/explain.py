@@ -118,7 +118,7 @@ def _cases(source: Source, model_label: str, attack: Table, data: Data, size: fl
     units = plan(Recipe(source.about["name"], None, source.about["recipe"]), source.about["inputs"])
     train, *others = (unit for unit in units if unit.model == model_label)
     unit = next(u for u in others if u.kind == "attack" and u.config["attack"]["label"] == attack["label"])
-    model = new_model(train.config, train.config["seed"], data)
+    model = new_model(train.config, data)
     model.load(source.folder / "models" / f"{train.name}.safetensors")
     x, y = data.x[places], data.y[places]
     x_adv = perturb(unit, model, x, y, [size], places)[0][0]

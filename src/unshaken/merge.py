@@ -10,21 +10,31 @@ from typing import Any
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS
 from unshaken.errors import lookup, unknown
+from unshaken.networks import NETWORKS
 from unshaken.parts import Table, settable
+
+LISTED: dict[str, Mapping[str, Any]] = {"attacks": ATTACKS, "analyses": ANALYSES, "network": NETWORKS}
+"""Sections that may be lists of parts."""
 
 FRACTION = r"\d+(\.\d+)?/\d+(\.\d+)?"
 
 
-def merge(table: Table, changes: Table, where: str) -> None:
-    """Write `changes` into `table`, level by level; a part of another kind replaces the old one whole."""
+def merge(table: Table, changes: Table, where: str, *, revive: bool = False) -> None:
+    """Write `changes` into `table`, level by level; a part of another kind replaces the old one whole.
+
+    What was taken back (an empty list) stays so when a table of settings comes, unless these `revive` it.
+    """
     for word, value in changes.items():
         old = table.get(word)
-        if isinstance(old, list) and isinstance(value, dict):
-            merge_each(old, value, f"{where}: {word}", ANALYSES if word == "analyses" else ATTACKS)
+        if old == [] and isinstance(value, dict):
+            if revive:
+                table[word] = deepcopy(value)
+        elif isinstance(old, list) and isinstance(value, dict):
+            merge_each(old, value, f"{where}: {word}", LISTED.get(word, ATTACKS))
         elif (
             isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind")
         ):
-            merge(old, value, where)
+            merge(old, value, where, revive=revive)
         else:
             table[word] = deepcopy(value)
 

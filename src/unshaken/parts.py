@@ -14,8 +14,10 @@ from unshaken.attacks.norms import STARTS
 from unshaken.attacks.pgd import SCHEMES, UPDATES
 from unshaken.errors import lookup, nearest, unknown
 from unshaken.models import MODELS
+from unshaken.models.ensemble import COMBINE
 from unshaken.models.matrix_estimation import ESTIMATES
 from unshaken.models.mean_field import INITIALS
+from unshaken.networks import NETWORKS
 from unshaken.predict import RULES
 from unshaken.training import (
     ANSWERS,
@@ -30,13 +32,22 @@ from unshaken.training import (
     WAYS,
 )
 from unshaken.training.samplers import check_friction, check_window
-from unshaken.validate import check_count, check_eps, check_not_negative, check_positive, check_probability, check_share
+from unshaken.validate import (
+    check_count,
+    check_eps,
+    check_members,
+    check_not_negative,
+    check_positive,
+    check_probability,
+    check_share,
+)
 
 Table = dict[str, Any]
 
 # what the pipeline passes to every part, so that a recipe cannot
 SUPPLIED = (
     "model",
+    "models",
     "x",
     "y",
     "net",
@@ -65,6 +76,7 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "base": MODELS,
     "augment": AUGMENTS,
     "schedule": SCHEDULES,
+    "gate": NETWORKS,
 }
 WORDS: dict[str, Collection[str]] = {
     "loss": LOSSES,
@@ -81,6 +93,8 @@ WORDS: dict[str, Collection[str]] = {
     "over": OVER,
     "way": WAYS,
     "form": FORMS,
+    "combine": COMBINE,
+    "keep": ("all", "fooled"),
 }
 COUNTS = (
     "draws",
@@ -106,6 +120,8 @@ COUNTS = (
     "latent",
     "every",
     "smooth",
+    "number",
+    "most_steps",
 )
 POSITIVE = (
     *("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness", "factor", "delta"),
@@ -118,10 +134,11 @@ RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys(
         (
             *("kl_scale", "kl_weight", "label_weight", "size", "beta", "temperature", "cost", "decay", "rho"),
-            *("confidence", "flow_weight"),
+            *("confidence", "flow_weight", "rise"),
         ),
         check_not_negative,
     ),
+    "members": check_members,
     "friction": lambda word, value: check_friction(value),
     "window": lambda word, value: check_window(value),
     **dict.fromkeys(("held_out", "validation"), check_share),
@@ -178,7 +195,7 @@ def build(table: Mapping[str, Any], given: Table) -> Callable[..., Any]:
 def bound(given: Table) -> Table:
     """The arguments of a resolved part, its own parts built."""
     rest = {word: value for word, value in given.items() if word != "kind"}
-    return rest | {word: build(PARTS[word], rest[word]) for word in PARTS.keys() & rest.keys()}
+    return rest | {word: build(PARTS[word], rest[word]) for word in PARTS if rest.get(word) is not None}
 
 
 def full(attack: Table, table: Mapping[str, Any]) -> Table:
@@ -188,7 +205,7 @@ def full(attack: Table, table: Mapping[str, Any]) -> Table:
 
 def _default(word: str, parameter: inspect.Parameter) -> Any:
     """The default of an argument, as a recipe would write it."""
-    if word in PARTS:
+    if word in PARTS and parameter.default is not None:
         kind = next(kind for kind, function in PARTS[word].items() if function is parameter.default)
         return part(word, PARTS[word], {"kind": kind})
     return list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
@@ -215,7 +232,7 @@ def _value(where: str, word: str, value: Any, hint: Any) -> Any:
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
         if word == "draws" and isinstance(one, str) and one not in SCHEMES:
-            raise ValueError(f"{where}: expected a number, 'mean' or 'moments', got {one!r}: {nearest(one, SCHEMES)}")
+            raise ValueError(f"{where}: expected a number or a scheme, got {one!r}: {nearest(one, SCHEMES)}")
     return list(value) if isinstance(value, tuple) else value
 
 

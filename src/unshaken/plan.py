@@ -11,6 +11,7 @@ from pathlib import Path
 
 from unshaken.analysis import ANALYSES
 from unshaken.errors import lookup
+from unshaken.models import derive
 from unshaken.parts import PARTS, Table
 from unshaken.recipe import Recipe
 from unshaken.resolve import needs_of
@@ -65,7 +66,7 @@ def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
     evaluation = {word: value for word, value in config["evaluation"].items() if word != "repeats"}
     for place in _needed_first(config["models"]):
         model = config["models"][place]
-        label, source = model["label"], _source(config, place, inputs)
+        label, source = model["label"], source_of(config, place, inputs)
         common["seed"] = source["seed"]  # networks of several seeds have draws of their own
         units.append(Unit("train", label, label, source))
         for repeat in range(config["evaluation"]["repeats"]):
@@ -125,10 +126,11 @@ def unlabelled_too(model: Table, config: Table) -> bool:
     return takes_unlabelled(lookup("kind", model["training"]["objective"]["kind"], PARTS["objective"]))
 
 
-def _source(config: Table, place: int, inputs: Table | None) -> Table:
+def source_of(config: Table, place: int, inputs: Table | None = None) -> Table:
     """What a model depends on: nothing of attacks, evaluation or test images, so that runs can share a trained one.
 
-    But for [curves], which are stored with the model and may select its weights.
+    Models that it needs are in it, by the word of `needs_of`; so are the [curves], which are stored with the model and
+    may select its weights.
     """
     model = config["models"][place]
     found = {word: model[word] for word in ("network", "model", "training")} | {"seed": seed_of(model, config)}
@@ -142,11 +144,11 @@ def _source(config: Table, place: int, inputs: Table | None) -> Table:
         images = ((inputs or {}).get("data") or {}).get(curves["split"])
         found["curves"] = told | {"rule": config["evaluation"]["rule"], "images": images}
     labels = [other["label"] for other in config["models"]]
-    found |= {word: _source(config, labels.index(name), inputs) for word, name in needs_of(model).items()}
+    found |= {word: source_of(config, labels.index(name), inputs) for word, name in needs_of(model).items()}
     return found
 
 
 def seed_of(model: Table, config: Table) -> int:
-    """The seed of a model: its own where a recipe has several."""
+    """The seed of a model: its own where a recipe has several, and another one where it is a replica."""
     seed: int = model["seed"] if "seed" in model else config["seed"]
-    return seed
+    return derive(seed, "replica", model["replica"]) if "replica" in model else seed

@@ -82,7 +82,7 @@ def _raw(path: Path, above: tuple[str, ...] = ()) -> Table:
     found = next((file for file in beside if file.is_file()), None) or find_recipe(name)
     base = _raw(found, (*above, path.stem))
     base.pop("paper", None)  # what was published is of one table or figure
-    merge(base, raw, path.name)
+    merge(base, raw, path.name, revive=True)
     return base
 
 

@@ -14,11 +14,11 @@ from unshaken.attacks.pgd import check_restarts, check_start
 from unshaken.checks import attack_name
 from unshaken.errors import lookup, nearest, unknown
 from unshaken.merge import check_table, merge, nested
-from unshaken.models import MODELS
+from unshaken.models import MADE_OF, MODELS
 from unshaken.networks import NETWORKS
 from unshaken.parts import Table, arguments, full, part, settable
 from unshaken.training import train
-from unshaken.validate import check_eps
+from unshaken.validate import check_count, check_eps
 
 SECTIONS = (
     *("title", "about", "seed", "data", "network", "model", "training"),
@@ -27,6 +27,8 @@ SECTIONS = (
 COLUMNS = ("norm", "loss", "draws", "steps", "restarts", "eps")  # settings of an attack that rows hold in columns
 NEEDS = ("teacher", "continues")  # settings of a training that name another model
 MODEL_SECTIONS = ("network", "model", "training")
+ANOTHER = "replica"  # the number of a model that differs from another one by its seed alone
+FOOLED = ("deterministic", "ensemble", "joined", "member")  # kinds of models that have members to mislead, or are one
 SPLITS = ("validation", "test")  # where [curves] are evaluated
 
 
@@ -59,17 +61,21 @@ def unlabelled_section(
     """
 
 
-def transfer_section(*, sources: Sequence[str] = (), sets: Sequence[str] = ()) -> None:
+def transfer_section(*, sources: Sequence[str] = (), sets: Sequence[str] = (), keep: str = "all") -> None:
     """[transfer]: models, or groups of them, whose perturbations are given to every other model; files of such ones.
 
-    "all" stands for every model.
+    "all" stands for every model. With keep "fooled", only perturbations are given that mislead every member of their
+    source, a network or an ensemble.
     """
 
 
 def evaluation_section(
-    eps: list[float], *, draws: int = 100, repeats: int = 3, rule: str = "probability", batch_size: int = 256
+    eps: list[float], *, draws: int | str = 100, repeats: int = 3, rule: str = "probability", batch_size: int = 256
 ) -> None:
-    """[evaluation]: perturbation sizes, inference draws, independent repeats of attack and inference draws."""
+    """[evaluation]: perturbation sizes, inference draws, independent repeats of attack and inference draws.
+
+    Draws "all" are every member of an ensemble, or stored state of a chain, once.
+    """
 
 
 def curves_section(
@@ -77,7 +83,7 @@ def curves_section(
     *,
     split: str = "validation",
     limit: int | None = None,
-    draws: int = 10,
+    draws: int | str = 10,
     select: str = "none",
     smooth: int = 1,
     attacks: Sequence[dict[str, Any]] = (),
@@ -100,8 +106,10 @@ def resolve(raw: Table) -> Table:
             raise ValueError(f"section [{word}] is missing.")
     seeds = _seeds(raw.get("seed", 0))
     evaluation = arguments("[evaluation]", evaluation_section, raw["evaluation"], supplied=())
+    _check_inference("[evaluation]", evaluation["draws"])
     _check_sizes("[evaluation]", evaluation["eps"])
     models = _for_seeds(_models(raw), seeds)
+    _check_made_of(models)
     _check_continues(models)
     data = _data(raw["data"], models)
     curves = {"curves": _curves(raw["curves"], evaluation["eps"], data, models)} if "curves" in raw else {}
@@ -147,9 +155,16 @@ def _check_kept(data: Table, unlabelled: Table) -> None:
         )
 
 
+def _check_inference(where: str, draws: int | str) -> None:
+    """Inference draws are so many, or all: a scheme of an attack is no prediction of the model."""
+    if isinstance(draws, str) and draws != "all":
+        raise ValueError(f"{where}: draws must be a number or 'all'; got {draws!r}.")
+
+
 def _curves(given: Table, sizes: list[float], data: Table, models: list[Table]) -> Table:
     """[curves], with attacks of one size each."""
     found = arguments("[curves]", curves_section, given, supplied=())
+    _check_inference("[curves]", found["draws"])
     if found["attacks"]:
         found["attacks"] = _attacks(found["attacks"], sizes, "[[curves.attacks]]")
     for attack in found["attacks"]:
@@ -201,10 +216,34 @@ def _check_continues(models: list[Table]) -> None:
             name = needs_of(labelled[name]).get("continues")
 
 
+def _check_made_of(models: list[Table]) -> None:
+    """Models that are joined or taken apart are others of the recipe, and none is made of itself."""
+    labelled = {model["label"]: model for model in models}
+
+    def walk(label: str, above: tuple[str, ...]) -> None:
+        for name in parts_of(labelled[label]).values():
+            where = f"[model]: {label} is made of"
+            if name not in labelled:
+                raise ValueError(f"{where}: {unknown('model', name, [other for other in labelled if other != label])}")
+            if name in (*above, label):
+                raise ValueError(f"{where} {name!r}, which is made of it: one of them must be trained.")
+            walk(name, (*above, label))
+
+    for label in labelled:
+        walk(label, ())
+
+
+def parts_of(model: Table) -> dict[str, str]:
+    """The labels of the models that one of MADE_OF consists of, in order."""
+    made = model.get("model", {})
+    of = made["of"] if made.get("kind") in MADE_OF else []
+    return {f"part {number:03}": label for number, label in enumerate(of, 1)}
+
+
 def needs_of(model: Table) -> dict[str, str]:
-    """The labels of other models that this one's training needs: its teacher, and the one that it continues."""
+    """The labels of other models that this one needs: its teacher, the one that it continues, those it consists of."""
     training = model["training"] or {}
-    return {word: training[word] for word in NEEDS if training.get(word) is not None}
+    return {word: training[word] for word in NEEDS if training.get(word) is not None} | parts_of(model)
 
 
 def _transfer(given: Table, models: list[Table]) -> Table:
@@ -218,7 +257,13 @@ def _transfer(given: Table, models: list[Table]) -> Table:
         if name not in named:
             raise ValueError(f"[transfer]: {unknown('source', name, named)}")
     sources = dict.fromkeys(label for name in found["sources"] for label in named[name])
-    return {"sources": list(sources), "sets": found["sets"]}
+    labelled = {model["label"]: model for model in models}
+    for label in sources if found["keep"] == "fooled" else ():
+        if (kind := labelled[label]["model"]["kind"]) not in FOOLED:
+            raise ValueError(
+                f"[transfer]: keep 'fooled' needs sources that are networks or ensembles; {label} is {kind}."
+            )
+    return {"sources": list(sources), "sets": found["sets"], "keep": found["keep"]}
 
 
 def _seeds(given: Any) -> list[int]:
@@ -240,8 +285,10 @@ def _for_seeds(models: list[Table], seeds: list[int]) -> list[Table]:
         for seed in seeds
     ]
     for model in several:  # models of one seed need those of that seed
-        for word, name in needs_of(model).items():
-            model["training"][word] = f"{name}, seed {model['seed']}"
+        for word in [word for word in NEEDS if word in needs_of(model)]:
+            model["training"][word] += f", seed {model['seed']}"
+        if parts := parts_of(model):
+            model["model"]["of"] = [f"{name}, seed {model['seed']}" for name in parts.values()]
     return several
 
 
@@ -250,27 +297,48 @@ def _models(raw: Table) -> list[Table]:
     models = []
     sections = {word: raw[word] for word in MODEL_SECTIONS if word in raw}
     for word, section in sections.items():
-        if not isinstance(section, dict):
+        if not isinstance(section, dict) and not (word == "network" and isinstance(section, list)):
             raise ValueError(f"[{word}] must be a table of settings; got {section!r}.")
     check_table("[sweep]", raw.get("sweep", {}))
     sweep = {path: _not_taken_back(values) for path, values in raw.get("sweep", {}).items()}
     sweep = {path: values for path, values in sweep.items() if values != []}
     named = bool(sweep) and all(isinstance(values, dict) for values in sweep.values())
-    for point in itertools.product(*(_axis(path, values, sections) for path, values in sweep.items())):
+    words = [*sections, ANOTHER]
+    for point in itertools.product(*(_axis(path, values, words) for path, values in sweep.items())):
         one = deepcopy(sections)
         for _, changes in point:
             merge(one, changes, "[sweep]")
         kind = [] if named else [str(one["model"].get("kind"))]
-        models.append(
-            {
-                "label": ", ".join([*kind, *(name for name, _ in point)]),
-                "network": part("[network]", NETWORKS, one["network"]),
-                "model": part("[model]", MODELS, one["model"]),
-                "training": arguments("[training]", train, one["training"]) if "training" in one else None,
-            }
-        )
+        models.append({"label": ", ".join([*kind, *(name for name, _ in point)]), **_model(one)})
     _check_unique("models", [str(model["label"]) for model in models])
     return models
+
+
+def _model(one: Table) -> Table:
+    """Network (or one for each member), model and training; a model that is made of others is not trained."""
+    listed, made = isinstance(one["network"], list), one["model"].get("kind") in MADE_OF
+    networks = [
+        part(f"[[network]] {number}" if listed else "[network]", NETWORKS, network)
+        for number, network in enumerate(one["network"] if listed else [one["network"]], 1)
+    ]
+    found: Table = {
+        "network": networks if listed else networks[0],
+        "model": part("[model]", MODELS | MADE_OF, one["model"]),
+        "training": arguments("[training]", train, one["training"]) if "training" in one and not made else None,
+    }
+    if listed and not made and innermost(found["model"])["kind"] != "ensemble":
+        raise ValueError(f"[[network]]: only an ensemble has several networks; got a {found['model']['kind']!r} model.")
+    if ANOTHER in one:
+        check_count(ANOTHER, one[ANOTHER])
+        found[ANOTHER] = one[ANOTHER]
+    return found
+
+
+def innermost(model: Table) -> Table:
+    """The kind of model that others are around."""
+    while "base" in model:
+        model = model["base"]
+    return model
 
 
 def _not_taken_back(values: Any) -> Any:
@@ -280,7 +348,7 @@ def _not_taken_back(values: Any) -> Any:
     return {name: value for name, value in values.items() if value != []} or []
 
 
-def _axis(path: str, values: Any, sections: Table) -> list[tuple[str, Table]]:
+def _axis(path: str, values: Any, sections: Sequence[str]) -> list[tuple[str, Table]]:
     """One line of [sweep] as (name, changes to the sections) for each of its values.
 
     A list holds values of a setting; a table holds values by name, of one setting or, where the path is no section's,

@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import unshaken
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS, LOSSES, NORMS
 from unshaken.attacks.losses import LATENT
 from unshaken.attacks.pgd import accepted
-from unshaken.attacks.transfer import TransferSet, of_perturbed, transfer
+from unshaken.attacks.transfer import TransferSet, covered, of_perturbed, transfer
 from unshaken.data import Data, load, load_images
 from unshaken.evaluate import evaluate, inference_sets
-from unshaken.models import MODELS, Draws, StochasticClassifier, derive
+from unshaken.models import MADE_OF, MODELS, Draws, StochasticClassifier, derive
 from unshaken.models.draws import provenance_of, remember
 from unshaken.models.wrapper import of_shape
 from unshaken.networks import NETWORKS
 from unshaken.parts import Table, bound, build, full
-from unshaken.plan import Unit, is_clean, seed_of, unlabelled_too
+from unshaken.plan import Unit, is_clean, source_of, unlabelled_too
 from unshaken.recipe import Recipe
-from unshaken.resolve import NEEDS
+from unshaken.resolve import NEEDS, innermost, parts_of
 from unshaken.store import checksum, hash_tensors
 from unshaken.training import Monitor, train
 from unshaken.training.loop import Progress
@@ -77,7 +77,8 @@ def fingerprint(recipe: Recipe, data: dict[str, Data], unlabelled: Tensor | None
     So a data set or a network of the same name but other content is another run.
     """
     config = recipe.config
-    networks = [new_model(spec, seed_of(spec, config), data["test"]).tensors().values() for spec in config["models"]]
+    sources = [source_of(config, place) for place in range(len(config["models"]))]
+    networks = [new_model(source, data["test"]).tensors().values() for source in sources]
     return {
         "data": {split: hash_tensors([part.x, part.y]) for split, part in data.items()},
         "networks": [hash_tensors(tensors) for tensors in networks],
@@ -94,13 +95,24 @@ def _content(path: str) -> str:
     return checksum(Path(path))
 
 
-def new_model(config: Table, seed: int, data: Data) -> StochasticClassifier:
-    """An untrained model for the images of `data`; its initial weights follow from the seed."""
+def new_model(source: Table, data: Data) -> StochasticClassifier:
+    """An untrained model for the images of `data`, or one made of such; its initial weights follow from its seed."""
+    if parts := parts_of(source):
+        return build(MADE_OF, source["model"])([new_model(source[word], data) for word in parts])
     with torch.random.fork_rng():
-        torch.manual_seed(derive(seed, "network"))
+        torch.manual_seed(derive(source["seed"], "network"))
         shape = tuple(data.x.shape[1:])
-        net = build(NETWORKS, config["network"])(shape, data.classes).to(data.x.device)
-        return of_shape(build(MODELS, config["model"]), shape)(net)
+        nets = [build(NETWORKS, part)(shape, data.classes).to(data.x.device) for part in _networks(source)]
+        several = innermost(source["model"])["kind"] == "ensemble"
+        return of_shape(build(MODELS, source["model"]), shape)(nn.ModuleList(nets) if several else nets[0])
+
+
+def _networks(source: Table) -> list[Table]:
+    """The networks that a model starts from: those listed, or as many of one kind as an ensemble has members."""
+    if isinstance(source["network"], list):
+        return source["network"]
+    model = innermost(source["model"])
+    return [source["network"]] * ((model["members"] or 2) if model["kind"] == "ensemble" else 1)
 
 
 def train_unit(
@@ -113,9 +125,11 @@ def train_unit(
 ) -> tuple[StochasticClassifier, list[Table]]:
     """(model, one record per epoch); goes on from the checkpoint if there is one.
 
-    `needed` are the other models that a setting of NEEDS names, by that word.
+    `needed` are the other models that it needs, by the word of `needs_of`.
     """
-    model = new_model(unit.config, unit.config["seed"], data["test"])
+    if parts := parts_of(unit.config):
+        return build(MADE_OF, unit.config["model"])([(needed or {})[word] for word in parts]), []
+    model = new_model(unit.config, data["test"])
     if unit.config["training"] is None:
         return model, []
     settings = bound(unit.config["training"]) | {"seed": unit.config["seed"], "checkpoint": checkpoint}
@@ -235,8 +249,12 @@ def transfer_unit(
     def given(x: Tensor, y: Tensor, places: range) -> tuple[Tensor, Tensor]:
         return transfer(model, x, y, eps=made.eps, made=made), torch.full((len(y),), float("nan"))
 
-    role = "own" if own else "transfer"
-    return _scored(unit, model, data, inference, given, made.eps, role, told["norm"]).assign(**told)
+    role, places = "own" if own else "transfer", covered(made, data.x)
+    if not places:
+        raise ValueError(f"none of the perturbations made against {told['source']} misled all of its members.")
+    few = data._replace(x=data.x[places], y=data.y[places])
+    rows = _scored(unit, model, few, inference, given, made.eps, role, told["norm"])
+    return rows.assign(index=[places[i] for i in rows["index"]], **told)
 
 
 def _scored(

@@ -54,12 +54,12 @@ def far(rows: DataFrame) -> DataFrame:
 
 
 def attack_name(attack: str, draws: str) -> str:
-    """FGSM-10, PGD-5, MEAN: the name people use. "pgd (start uniform)" is PGD-5 (start uniform)."""
+    """FGSM-10, PGD-5, MEAN; PGD with all draws: the name people use. "pgd (start uniform)" is PGD-5 (start uniform)."""
     kind, _, rest = attack.partition(" (")
     if kind == "none":
         return "clean"
     name = kind.partition(":")[2] or kind.upper().replace("_", "-")  # one from outside the package keeps its own name
-    if draws and draws != kind:
+    if draws and draws not in (kind, "all"):
         name += f"-{draws.upper()}"
     return f"{name} ({rest}" if rest else name
 

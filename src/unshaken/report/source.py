@@ -77,7 +77,7 @@ def load_run(folder: str | Path) -> Source:
     return Source(
         folder,
         about,
-        _joined(sorted(parts.values(), key=lambda rows: _place(about, rows))),
+        _at_once(_joined(sorted(parts.values(), key=lambda rows: _place(about, rows))), about),
         {record["model"]: record["history"] for record in records if record.get("history")},
         {
             path.stem: _read(path, _pictures)._replace(rows=parts[path.stem])
@@ -86,6 +86,17 @@ def load_run(folder: str | Path) -> Source:
         },
         _analyses(folder, about),
     )
+
+
+def _at_once(rows: DataFrame, about: dict[str, Any]) -> DataFrame:
+    """Rows of a run whose models are predicted with all their draws: as one draw, for models have different numbers.
+
+    Counts of draws are shares then.
+    """
+    if (about.get("recipe", {}).get("evaluation") or {}).get("draws") != "all":
+        return rows
+    shares = {word: rows[word] / rows.inference_draws for word in ("votes", "saturated")}
+    return rows.assign(**shares, inference_draws=1)
 
 
 def published(about: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Monitor:
         x, y: the images, (N, ...) in [0, 1], and their labels (N,).
         every: minibatches between two evaluations.
         attacks: by name, functions `attack(model, x, y, *, seed)` -> x_adv: an attack with its eps, as a partial.
-        draws: inference draws.
+        draws: inference draws, or "all" of an ensemble.
         rule: a key of `predict.RULES`.
         select: a key of `attacks`, or "clean": the trained model has the weights with which most of the images were
             right under it, the earliest of several.
@@ -45,7 +45,7 @@ class Monitor:
     y: Labels
     every: int
     attacks: Mapping[str, Callable[..., Tensor]] = field(default_factory=dict)
-    draws: int = 10
+    draws: int | str = 10
     rule: str = "probability"
     select: str | None = None
     seed: int = 0
@@ -53,7 +53,8 @@ class Monitor:
     def __post_init__(self) -> None:
         check_inputs(self.x, self.y)
         check_count("every", self.every)
-        check_count("draws", self.draws)
+        if self.draws != "all":
+            check_count("draws", self.draws)
         if self.select is not None and self.select not in (names := [CLEAN, *self.attacks]):
             raise unknown("attack to select by", self.select, names)
 
@@ -65,7 +66,8 @@ class Monitor:
         """How many images are right with what the model is now, in eval mode; for use inside `model.moving()`."""
         started, before, right = time.perf_counter(), replace(model.cost), dict[str, int]()
         with mode(model.net, training=False):
-            inference = model.draw(self.draws, seed=derive(self.seed, "inference", step)).keep()
+            own = derive(self.seed, "inference", step)
+            inference = (model.all() if isinstance(self.draws, str) else model.draw(self.draws, seed=own)).keep()
             right[CLEAN] = self._right(model, self.x, inference)
             for name, attack in self.attacks.items():
                 x_adv = attack(model, self.x, self.y, seed=derive(self.seed, "attack", step))
