@@ -146,6 +146,15 @@ def test_training_has_a_line_for_each_model(source):
     assert figure.axes[0].get_legend() is not None
 
 
+def test_networks_of_a_group_are_drawn_alike_in_training():
+    epochs = [{"loss": 1.0, "accuracy": 0.5}, {"loss": 0.5, "accuracy": 0.7}]
+    histories = {f"{group}, seed {seed}": epochs for group in ("A", "B") for seed in range(4)}
+    axis = training_figure(histories, {model: model[0] for model in histories}).axes[0]
+    assert len(axis.get_lines()) == 8
+    assert len({line.get_color() for line in axis.get_lines()}) == 2
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["A", "B"]
+
+
 def test_pictures_are_of_the_strongest_attack_where_it_halves_accuracy(source, curves):
     pictures = choose(source, curves)
     assert (pictures.attack, pictures.eps) == ("PGD-10", 0.15)

@@ -115,6 +115,8 @@ def curves_figure(rows: DataFrame, smooth: int, *, narrow: bool = False) -> Figu
 
     Marks are single evaluations of single networks. With `smooth` above 1 a running median of the mean lies over it.
     """
+    from matplotlib.ticker import MaxNLocator
+
     titles, styles = list(dict.fromkeys(rows.title)), named_styles(list(dict.fromkeys(rows.group)))
     many = len(styles) > 1
     more = legend_height(3.7 if narrow else 7.6, list(styles)) if many else 0.0
@@ -125,6 +127,7 @@ def curves_figure(rows: DataFrame, smooth: int, *, narrow: bool = False) -> Figu
             handles[group] = _draw(axis, own, styles[group]["color"], styles[group]["ls"], smooth)
         axis.set(title=title if title == CLEAN else f"under {title}", xlabel="step of training")
         axis.set_ylabel("" if place % 2 and not narrow else "accuracy")
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if many:
         legend(figure, handles, below=True)
     return figure

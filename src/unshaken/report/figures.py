@@ -22,6 +22,7 @@ from unshaken.report.drawing import (
     styled,
     write_figure,
 )
+from unshaken.report.groups import group_of, representatives
 from unshaken.report.pictures import Pictures, choose
 from unshaken.report.section import Section
 from unshaken.report.source import Source
@@ -38,11 +39,13 @@ OFF = "mean network alone"
 def write_figures(source: Source, found: Sequence[Panel], sections: Sequence[Section] = ()) -> dict[str, Inline]:
     """figures/<name>.svg, .png, .pdf of every figure there is something for; returns them for the page."""
     makers: dict[str, Callable[[bool], Figure]] = {}
-    if drawn := lines(found):
+    first = representatives(source.about, [panel.model for panel in found])
+    if drawn := [panel for panel in lines(found) if panel.model in first]:
         alone = mean_networks(source.about)
         makers["accuracy"] = lambda narrow: accuracy_figure(drawn, alone, narrow=narrow)
     if source.histories:
-        makers["training"] = lambda narrow: training_figure(source.histories, narrow=narrow)
+        groups = group_of(source.about, list(source.histories))
+        makers["training"] = lambda narrow: training_figure(source.histories, groups, narrow=narrow)
     if (pictures := choose(source, found)) is not None:
         names = source.about.get("data", {}).get("labels", [])
         makers["pictures"] = lambda narrow: picture_figure(pictures, names, narrow=narrow)
@@ -105,26 +108,34 @@ def _with_mean_networks(found: Sequence[Panel], alone: Mapping[str, str]) -> lis
 
 
 @styled()
-def training_figure(histories: dict[str, list[dict[str, Any]]], *, narrow: bool = False) -> Figure:
-    """Loss and training accuracy after every epoch, one line for each model."""
+def training_figure(
+    histories: dict[str, list[dict[str, Any]]], groups: Mapping[str, str] | None = None, *, narrow: bool = False
+) -> Figure:
+    """Loss and training accuracy after every epoch: a line for each model, alike for the networks of a group."""
     from matplotlib.ticker import MaxNLocator
 
-    many = len(histories) > 5
-    figure = blank(3.7, 4.4 + 0.7 * many) if narrow else blank(7.6, 2.6 + 0.6 * many)
+    group = {model: (groups or {}).get(model, model) for model in histories}
+    labels = list(dict.fromkeys(group.values()))
+    many = len(labels) > 5
+    figure = (
+        blank(3.7, 4.4 + legend_height(3.7, labels) * many)
+        if narrow
+        else blank(7.6, max(2.6, (0.3 + 0.19 * len(labels)) * many))
+    )
     axes = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
-    styles, handles = named_styles(list(histories)), dict[str, Any]()
+    styles, handles = named_styles(labels), dict[str, Any]()
     for axis, key, label in zip(
         axes, ("loss", "accuracy"), ("loss (nats per image)", "training accuracy"), strict=True
     ):
         for model, history in histories.items():
             epochs, values = range(1, len(history) + 1), [epoch[key] for epoch in history]
-            (handles[model],) = axis.plot(epochs, values, **styles[model] | {"ms": 3.6})
+            (handles[group[model]],) = axis.plot(epochs, values, **styles[group[model]] | {"ms": 3.6})
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if many:
         legend(figure, handles, below=narrow)
-    elif len(histories) > 1:
+    elif len(labels) > 1:
         axes[0].legend(handles.values(), handles)
     return figure
 

@@ -12,6 +12,7 @@ from unshaken.checks import Finding
 from unshaken.report.drawing import CLEAN, Inline
 from unshaken.report.figures import lines
 from unshaken.report.glossary import words
+from unshaken.report.groups import groups
 from unshaken.report.pictures import choose
 from unshaken.report.section import Section, parts, textual
 from unshaken.report.seeds import grouped
@@ -66,6 +67,7 @@ def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline], se
         reasons=_reasons(found, cautions),
         cautions=len(cautions),
         aside=len(lines(curves)) < len(curves),
+        several=bool(groups(run)),
         words=words(run, source.rows),
         figures=figures,
         sections={place: [s for s in sections if s.place == place] for place in ("first", "figures", "tables")},
