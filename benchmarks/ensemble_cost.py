@@ -126,7 +126,7 @@ def main() -> None:
     keep_freed_memory()
     networks, members = SHOWN[args.device], MEMBERS
     if args.quick:
-        networks, members, args.batch = networks[:1], members[:1], 8
+        networks, members, args.batch = networks[:1], members[:1], min(args.batch, 8)
     found: dict[str, dict[str, Times]] = {"a training step": {}, "an attack": {}}
     for network in networks:
         for what, make in zip(found, (step_of, attack_of), strict=True):

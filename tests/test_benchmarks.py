@@ -115,3 +115,12 @@ def test_chain_cost_writes_its_tables_and_its_numbers(tmp_path):
     assert text.strip() in printed
     assert "to reach 3.5" in text
     assert "to reach 1.3" in text
+
+
+def test_ensemble_cost_writes_its_tables_and_its_numbers(tmp_path):
+    printed = run("ensemble_cost.py", "--quick", "--repeats", "1", "--no-memory", "--batch", "2", "--out", tmp_path)
+    found = json.loads((tmp_path / "ensemble_cost-cpu.json").read_text())["ms"]
+    assert set(found["an attack"]["lenet"]) == set(found["a training step"]["lenet"]) == {"ours", "2 members"}
+    text = (tmp_path / "ensemble_cost-cpu.md").read_text()
+    assert text.strip() in printed
+    assert text.count("to reach 1.1") == 2
