@@ -22,6 +22,7 @@ from unshaken.report.settings import settings_section
 from unshaken.report.slopes import slopes_section
 from unshaken.report.source import Source
 from unshaken.report.spread import spread_section
+from unshaken.report.steps import steps_section
 from unshaken.report.strongest import strongest_section
 from unshaken.report.survival import survival_section
 from unshaken.report.tables import Panel
@@ -34,6 +35,7 @@ SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
     "seeds": seeds_section,
     "budget": budget_section,
     "settings": settings_section,
+    "steps": steps_section,
     "scores": curves_section,
     "losses": losses_section,
     "frontier": frontier_section,

@@ -127,7 +127,7 @@ def setting_of(about: dict[str, Any]) -> Setting | None:
     """
     entries = about.get("recipe", {}).get("models", [])
     group = group_of(about, [entry["label"] for entry in entries])
-    told = {group[e["label"]]: dict(_leaves({w: e.get(w) for w in ("network", "model", "training")})) for e in entries}
+    told = {group[e["label"]]: _made_of(e) for e in entries}
     paths = dict.fromkeys(path for leaves in told.values() for path, value in leaves.items() if _is_number(value))
     found = [Setting(path, families) for path in paths if (families := _families(path, told))]
     return max(found, key=lambda setting: setting.reach, default=None)
@@ -188,6 +188,14 @@ def _beginning(labels: Sequence[str]) -> str:
     """ "FGSM" for FGSM-1 and FGSM-10."""
     alike = takewhile(lambda letters: len({*letters}) == 1, zip(*labels, strict=False))
     return "".join(letters[0] for letters in alike).rstrip(" ,-=0123456789.")
+
+
+def _made_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """(path, value) of every setting of a model of a recipe; the number of a member is a name and orders nothing."""
+    leaves = dict(_leaves({word: entry.get(word) for word in ("network", "model", "training")}))
+    if leaves.get("model.kind") == "member":
+        leaves["model.number"] = str(leaves["model.number"])
+    return leaves
 
 
 def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
