@@ -99,7 +99,7 @@ def test_the_last_column_has_the_steps_from_which_on_nothing_is_surely_lost():
 
 
 def test_the_sentence_groups_models_by_where_they_settle():
-    assert sentence({"a": {1: 60, 10: 20, 100: 20}, "b": {1: 70, 10: 30, 100: 30}}) == (
+    assert sentence({"a": {1: 60, 10: 21, 100: 20}, "b": {1: 70, 10: 30, 100: 30}}) == (  # one of 100 is chance
         "Under PGD at eps 0.1 accuracy falls beyond chance from 1 to 100 steps on both models; it falls no further "
         "beyond chance from 10 steps on."
     )
@@ -172,7 +172,7 @@ def test_the_figure_has_a_line_for_each_model_on_a_log_axis_of_steps(narrow):
 def test_nine_models_are_told_apart():
     told = run({f"m{n}": {1: 60 + n, 10: 50 + n, 100: 40 + n} for n in range(9)})
     handles = steps_figure(families(told, curves(told))).legends[0].legend_handles
-    assert len({(str(line.get_color()), line.get_marker(), line.get_linestyle()) for line in handles}) == 9
+    assert len({(str(line.get_color()), line.get_marker()) for line in handles}) == 9
 
 
 def test_steps_that_would_touch_share_a_tick():
