@@ -28,10 +28,10 @@ def weaker(left: dict[str, dict[int, int]]):
 
 
 def run(left: dict[str, dict[int, int]] = LEFT, *parts, **about):
-    return source(*(clean(model, 95) for model in left), *rows(left), *parts, **about)
+    return source(*rows(left), *parts, **about)
 
 
-def seeded(luck: tuple[int, ...] = (0, 2, 4)):
+def seeded(luck: tuple[int, ...] = (0, 4)):
     models = [{"label": f"{group}, seed {s}", "group": group, "seed": s} for group in LEFT for s in range(len(luck))]
     left = {
         f"{group}, seed {s}": {n: right + more for n, right in by_steps.items()}
@@ -148,13 +148,13 @@ def test_networks_that_differ_by_their_seed_are_one_model_with_a_mark_for_each()
     told = seeded()
     (family,) = families(told, curves(told))
     assert list(family.curves) == ["plain", "hard"]
-    assert family.networks("hard", 10).tolist() == pytest.approx([0.5, 0.52, 0.54])
+    assert family.networks("hard", 10).tolist() == pytest.approx([0.5, 0.54])
     made = section(told)
-    assert made.tables[0].body[1][3].startswith("0.520 ± 0.020 [")
-    assert set(made.tables[0].data.networks) == {3}
+    assert made.tables[0].body[1][3].startswith("0.520 ± 0.028 [")
+    assert set(made.tables[0].data.networks) == {2}
     assert "thin marks the single networks" in made.drawings[0].caption
     marks = [line for line in steps_figure([family]).axes[0].get_lines() if line.get_marker() == "_"]
-    assert [sorted(line.get_ydata()) for line in marks[-1:]] == [pytest.approx([0.5, 0.52, 0.54])]
+    assert [sorted(line.get_ydata()) for line in marks[-1:]] == [pytest.approx([0.5, 0.54])]
 
 
 @pytest.mark.parametrize("narrow", [True, False])
@@ -170,7 +170,8 @@ def test_the_figure_has_a_line_for_each_model_on_a_log_axis_of_steps(narrow):
 
 
 def test_nine_models_are_told_apart():
-    told = run({f"m{n}": {1: 60 + n, 10: 50 + n, 100: 40 + n} for n in range(9)})
+    one = rows({"m": LEFT["plain"]})
+    told = source(*(part.assign(model=f"m{n}") for n in range(9) for part in one))
     handles = steps_figure(families(told, curves(told))).legends[0].legend_handles
     assert len({(str(line.get_color()), line.get_marker()) for line in handles}) == 9
 

@@ -131,11 +131,11 @@ def families(source: Source, panels: Sequence[Panel]) -> list[Family]:
         last = {model: by_steps[max(by_steps)] for model, by_steps in curves.items()}
         eps = set.intersection(*({*curve.eps} for by_steps in curves.values() for curve in by_steps.values()))
         if eps:
-            last = {model: curve[curve.eps.isin(eps)] for model, curve in last.items()}
-            size = Shared(label, key[1], last, {m: p for m, p in clean.items() if m in last}).informative()
+            norm, last = key[SAME.index("norm")], {model: curve[curve.eps.isin(eps)] for model, curve in last.items()}
+            size = Shared(label, norm, last, {m: p for m, p in clean.items() if m in last}).informative()
             parts = [rows for rows in (together, source.rows) if len(rows)]
             behind = {place: rows for part in parts for place, rows in _behind(part, key, size).items()}
-            found.append(Family(label, key[1], size, curves, behind, {*told} & {*curves}))
+            found.append(Family(label, norm, size, curves, behind, {*told} & {*curves}))
     return found
 
 
