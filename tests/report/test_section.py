@@ -61,6 +61,8 @@ def test_a_run_with_nothing_measured_has_no_sections():
     assert sections(source(), []) == []
     assert list(SECTIONS) == [
         *("survival", "models", "seeds", "budget", "settings", "steps", "scores", "losses", "frontier"),
+        *("time", "agreement", "spread", "flatness", "latents", "conditions", "angles"),
+        *("slopes", "inference", "lengths", "transfer", "strongest"),
     ]
 
 
