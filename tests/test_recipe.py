@@ -430,3 +430,11 @@ def test_an_unknown_preset_or_recipe_names_the_nearest(recipe: str) -> None:
         read_recipe(recipe, preset="smok")
     with pytest.raises(FileNotFoundError, match=r"no recipe 'demmo': did you mean 'demo'?"):
         find_recipe("demmo")
+
+
+def test_shares_of_255_are_told_as_such(recipe: str) -> None:
+    settings = 'attacks=[{kind="pgd", sweep={step_size=["2/255", "0.5/255", 0.1, 0.123456789]}}]'
+    labels = [attack["label"] for attack in read_recipe(recipe, settings=[settings]).config["attacks"]]
+    assert [label.split("step_size ")[1].rstrip(")") for label in labels] == [
+        "2/255", "0.5/255", "0.1", "0.123456789"
+    ]  # fmt: skip

@@ -466,4 +466,10 @@ def _told(value: Any) -> str:
     """A value in the label of a model or attack."""
     if isinstance(value, dict):
         return " ".join(_told(v) if k == "kind" else f"{k} {_told(v)}" for k, v in value.items())
-    return str(value)
+    return _short(value) if isinstance(value, float) else str(value)
+
+
+def _short(value: float) -> str:
+    """The number, or as a share of 255 where that is what it must have been written as: 2/255."""
+    steps = round(255 * value, 3)
+    return str(value) if len(str(value)) <= 8 or abs(255 * value - steps) > 1e-9 else f"{steps:g}/255"
