@@ -82,7 +82,7 @@ def test_an_input_without_any_gradient_counts_as_the_setting_says():
     [
         (
             {"draws": ["meen"]},
-            "draws must be a number, a Draws object, 'mean' or 'moments'; got 'meen': did you mean 'mean'",
+            "draws must be a number, a Draws object, 'mean', 'moments' or 'all'; got 'meen': did you mean 'mean'",
         ),
         ({"draws": [0]}, "draws must be a whole number, 1 or more; got 0"),
         ({"draws": [1, 1]}, r"draws must be one number or scheme at least, none of them twice; got \[1, 1\]"),
