@@ -9,7 +9,7 @@ demo: $(READY)
 	$(BIN)/unshaken run demo
 
 test: $(READY) lint types
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto  # one thread for each of as many processes as there are cores
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal  # one thread for each of as many processes as there are cores
 
 lint: $(READY)
 	$(BIN)/ruff check .
