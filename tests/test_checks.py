@@ -357,6 +357,10 @@ def test_a_doubt_names_the_model_and_the_loss_where_there_are_several() -> None:
 
 
 def test_draws_of_which_there_are_a_few_cannot_be_disjoint() -> None:
-    found = next(finding for finding in check(run().assign(shared_draws=-1.0)) if finding.check == "disjoint draws")
-    assert found.passed is None
-    assert "a few networks, all of which an attack may know" in found.sentence
+    few = run().assign(shared_draws=-1.0, model="chains")
+    for rows in (few, pd.concat([few, run().assign(shared_draws=0.0)])):  # a plain network beside them proves nothing
+        found = next(finding for finding in check(rows) if finding.check == "disjoint draws")
+        assert found.passed is None
+        assert "The draws of chains are a few networks, all of which an attack may know" in found.sentence
+    shared = check(pd.concat([few, run().assign(shared_draws=3.0)]))
+    assert next(finding for finding in shared if finding.check == "disjoint draws").passed is False

@@ -159,6 +159,8 @@ def test_the_page_compares_them_and_the_same_command_repeats_nothing(work: Work)
     assert sizes["both"]["parameters"] == 2 * sizes["first"]["parameters"]
     assert sizes["two"]["flops"] == sizes["by logit"]["flops"] == 2 * sizes["first"]["flops"]
     assert "inference draws at eps" not in page
+    assert "Each input was predicted with one set of draws only" not in page  # they are all the members
+    assert "a few networks, all of which an attack may know" in page
     table = pd.read_csv(work.folder / "tables" / "accuracy.csv")
     assert (table.parameters > 0).all()
 

@@ -228,15 +228,16 @@ class Work:
     def go(self, progress: Progress = lambda done, total, note: None, heard: Callable[[], list[str]] = list) -> None:
         """Compute every unit that is not there, and as soon as they are there, look at those that others compute."""
         waiting, of = self.units, len(self.units)
-
-        def training(step: int, steps: int, told: str) -> None:
-            progress(self.done() + step / steps, of, f"training: {told}")
-
+        before = {unit.name: self.before(unit) for unit in self.units}
         while waiting:
             put_off = list[Unit]()
             for unit in waiting:
-                progress(self.done(), of, f"{unit.label}, {self.last}" if self.last else unit.label)
-                if self.do(unit, training):
+                if any(name not in self.status for name in before[unit.name]):
+                    put_off.append(unit)
+                    continue
+                at = self.done()
+                progress(at, of, f"{unit.label}, {self.last}" if self.last else unit.label)
+                if self.do(unit, lambda step, steps, told, at=at: progress(at + step / steps, of, f"training: {told}")):
                     self.record(self.units)
                 else:
                     put_off.append(unit)
@@ -252,9 +253,7 @@ class Work:
         return max(len(self.status), sum(self.path(unit).exists() for unit in self.units))
 
     def do(self, unit: Unit, progress: Callable[..., None]) -> bool:
-        """Compute one unit unless it is there and note how it went; False where it has to wait for another process."""
-        if any(self.status.get(name) is None for name in self.before(unit)):
-            return False
+        """Compute one unit unless it is there and note how it went; False where another process is at it."""
         if unit.kind != "train" and unit.model not in self.models:
             self.status[unit.name] = {"status": "skipped", "error": f"the model {unit.model!r} failed"}
             return True

@@ -59,3 +59,8 @@ def test_inputs_that_fell_are_left_alone() -> None:
 def test_the_last_round_is_not_shorter_than_the_first() -> None:
     with raises_sentence("most_steps must be at least the 10 steps of the first round; got 5"):
         doubling(ensemble(), X, Y, most_steps=5, **HOW)
+
+
+def test_a_loss_of_latents_is_refused() -> None:
+    with raises_sentence("doubling ends where the label has fallen, which a loss of latents does not aim at: use pgd"):
+        doubling(ensemble(), X, Y, **HOW | {"loss": "latent_shift"})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from unshaken.attacks.losses import LOSSES, margin
+from unshaken.attacks.losses import LATENT, LOSSES, margin
 from unshaken.attacks.norms import Norm
 from unshaken.attacks.pgd import Watch, heights, judges_of, pgd, sizes_of
 from unshaken.errors import lookup
@@ -33,7 +36,7 @@ def doubling(
     update: str = "steepest",
     seed: int = 0,
     batch_size: int = 256,
-    places: list[int] | None = None,
+    places: Sequence[int] | None = None,
     watch: Watch | None = None,
 ) -> Inputs:
     """DOUBLING-k: PGD of n, 2n, 4n, ... steps, each from the start anew, until an input has fallen or its loss settles.
@@ -59,18 +62,20 @@ def doubling(
     if most_steps < steps:
         raise ValueError(f"most_steps must be at least the {steps} steps of the first round; got {most_steps}.")
     check_not_negative("rise", rise)
+    if objective in LATENT:
+        raise ValueError("doubling ends where the label has fallen, which a loss of latents does not aim at: use pgd.")
     sizes = sizes_of(eps, x)
     radius, where = sizes.flatten(), list(range(len(x)) if places is None else places) * len(sizes)
     origin, labels = x.detach().repeat(len(sizes), *[1] * (x.dim() - 1)), y.repeat(len(sizes))
     judges = judges_of(model, draws, seed)
     used: list[Provenance] = [judges.provenance]
-    how = {"norm": norm, "loss": loss, "draws": draws, "step_size": step_size, "start": start, "update": update}
-    how |= {"redraw": redraw, "batch_size": batch_size}
+    climb = partial(pgd, model, norm=norm, loss=loss, draws=draws, step_size=step_size, start=start, redraw=redraw)
+    climb = partial(climb, update=update, batch_size=batch_size)
 
     def ascend(going: Tensor, count: int, look: Watch | None) -> Inputs:
         """PGD of so many steps on the inputs that are not done."""
-        own = {"seed": derive(seed, "round", count), "places": [where[i] for i in going.tolist()], "watch": look}
-        found = pgd(model, origin[going], labels[going], eps=radius[going], steps=count, **own, **how)  # type: ignore[arg-type]
+        own, places = derive(seed, "round", count), [where[i] for i in going.tolist()]
+        found = climb(origin[going], labels[going], eps=radius[going], steps=count, seed=own, places=places, watch=look)
         used.extend(provenance_of(found))
         return found
 

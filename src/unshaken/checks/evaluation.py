@@ -113,10 +113,12 @@ def disjoint_draws(rows: DataFrame) -> Finding:
     """Scoring a perturbation on the draws that made it overstates the attack."""
     if rows.shared_draws.isna().any():
         return Finding("disjoint draws", None, "An attack from outside did not tell which draws it used.")
-    if (rows.shared_draws < 0).all():
-        told = "The draws of these models are a few networks, all of which an attack may know: there are no others."
-        return Finding("disjoint draws", None, told)
     shared = int(rows.shared_draws.max())
+    few = rows.model[rows.shared_draws < 0].drop_duplicates()
+    if len(few) and shared <= 0:
+        whose = f"{few.iloc[0]}{f' and {len(few) - 1} more' if len(few) > 1 else ''}"
+        told = f"The draws of {whose} are a few networks, all of which an attack may know: there are no others."
+        return Finding("disjoint draws", None, told)
     told = "Attack and inference draws are disjoint" if shared == 0 else "Attack and inference share draws"
     return Finding("disjoint draws", shared == 0, f"{told}: {shared} of {rows.inference_draws.max()} shared.", shared)
 

@@ -115,7 +115,7 @@ def doubts(run: dict[str, Any], rows: DataFrame, histories: Histories | None = N
     a result."""
     said = of_training(run, histories or {})
     attacked = bool((rows.attack != "none").any())
-    lucky = attacked and bool((rows.shared_draws >= 0).any())  # prediction is not by the same few networks each time
+    lucky = attacked and (run.get("recipe", {}).get("evaluation") or {}).get("draws") != "all"
     if lucky and rows.repeat.nunique() == 1:
         said.append(
             "Each input was predicted with one set of draws only (one repeat), so the intervals cover the choice of "
