@@ -8,10 +8,10 @@ from made_rows import attacked, clean, curves, source
 from matplotlib.colors import to_hex
 
 from unshaken.report.budget import budget, budget_figure, budget_section
-from unshaken.report.models import models_section
 from unshaken.report.page import page
-from unshaken.report.seeds import seeds_section
-from unshaken.report.sizes import Size, counted, sizes
+from unshaken.report.section import Table
+from unshaken.report.sections import sections
+from unshaken.report.sizes import Size, counted, sized, sizes
 from unshaken.report.tables import accuracy_table, write_tables
 from unshaken.statistics import accuracy
 
@@ -40,9 +40,14 @@ def networks(**groups: list[int]):
     return run({f"{g}, seed {s}": left for g, s, left in models}, told, recipe=recipe)
 
 
+def tables(told):
+    """The tables of every section, by their names."""
+    return {table.name: table for section in sections(told, curves(told)) for table in section.tables}
+
+
 def test_the_table_has_sizes_and_accuracies_with_their_intervals_the_smallest_first():
     told = run()
-    (table,) = budget_section(told, curves(told)).tables
+    table = tables(told)["budget"]
     assert table.head == ["model", "parameters", "FLOP", "no attack", "PGD-5, eps 0.1"]
     rows = told.rows[(told.rows.model == "ensemble") & (told.rows.attack == "pgd") & (told.rows.eps == 0.1)]
     assert [row[:3] for row in table.body] == [
@@ -89,7 +94,7 @@ def test_networks_that_differ_by_their_seed_are_one_model():
     found = budget(told, curves(told))
     assert list(found.sizes) == ["single", "ensemble", "double"]
     assert found.sizes["ensemble"] == Size(**SIZES["ensemble"])
-    (table,) = budget_section(told, curves(told)).tables
+    table = tables(told)["budget"]
     assert table.body[1][4].startswith(f"{(60 + 58 + 61) / 300:.3f} ± 0.015 [")
     assert (
         "double (820 k parameters, 0.400) is less robust than ensemble."
@@ -143,14 +148,14 @@ def test_operations_that_are_not_known_are_left_out():
     told = run(told={model: size | {"flops": None} for model, size in SIZES.items()})
     figure = budget_figure(budget(told, curves(told)), narrow=False)
     assert [axis.get_xlabel() for axis in figure.axes] == ["parameters"]
-    (table,) = budget_section(told, curves(told)).tables
+    table = tables(told)["budget"]
     assert [row[2] for row in table.body] == ["", "", ""]
     assert "350 k parameters</p>" in page(told, curves(told), {})
 
 
 def test_every_table_of_models_has_their_sizes(tmp_path):
     told = run()
-    (table,) = models_section(told, curves(told)).tables
+    table = tables(told)["models"]
     assert table.head[:4] == ["model", "parameters", "FLOP", "no attack"]
     assert table.body[0][:3] == ["double", "820 k", "119 M"]
     assert table.data.parameters.tolist() == [820_000, 350_123, 700_246]
@@ -167,9 +172,40 @@ def test_every_table_of_models_has_their_sizes(tmp_path):
     assert f"% single: {size}\n" in (tmp_path / "tables/accuracy.tex").read_text()
 
 
+def test_a_table_with_several_lines_for_a_model_has_its_size_in_each():
+    table = tables(run())["strongest"]
+    assert table.head == ["model", "parameters", "FLOP", "eps", "attack", "loss", "accuracy"]
+    assert [line[:3] for line in table.body[:2]] == [["double", "820 k", "119 M"]] * 2
+    assert table.data.groupby("model").flops.unique().map(list)["single"] == [52_000_000]
+
+
+def test_models_of_one_size_have_it_in_the_csv_alone():
+    table = tables(run(told=dict.fromkeys(LEFT, SIZES["single"])))["models"]
+    assert table.head[:2] == ["model", "no attack"]
+    assert table.data.parameters.tolist() == [350_123] * 3
+
+
+def test_a_table_of_one_model_says_its_size_below():
+    known = {model: Size(**size) for model, size in SIZES.items()}
+    data = pd.DataFrame({"model": ["x", "x"], "target": ["single", "single"]})
+    table = sized(Table("transfer_single", data, ["attack"], [["PGD"], ["FGSM"]], note="Accuracy."), known)
+    assert table.note == "Accuracy. single: 350 k parameters, 52.0 MFLOP for the prediction of one image."
+    assert (table.head, table.data.parameters.tolist()) == (["attack"], [350_123] * 2)
+    two = sized(table._replace(data=data.assign(target=["single", "double"]), note="Accuracy."), known)
+    assert two.note == "Accuracy."
+
+
+def test_a_cell_that_says_more_than_the_model_still_has_its_size():
+    known = {"net": Size(10, 20), "net, small": Size(1, 2)}
+    data = pd.DataFrame({"title": ["net, L2", "net, small, L2", "other"], "model": ["net", "net, small", "other"]})
+    table = sized(Table("t", data, ["noise", "model"], [["a", title] for title in data.title]), known)
+    assert table.head == ["noise", "model", "parameters", "FLOP"]
+    assert [line[2:] for line in table.body] == [["10", "20"], ["1", "2"], ["", ""]]
+
+
 def test_the_table_of_groups_has_the_size_of_one_network():
     told = networks(double=[40, 41], single=[30, 29])
-    (table,) = seeds_section(told, []).tables
+    table = tables(told)["seeds"]
     assert table.head == ["networks of", "parameters", "FLOP", "attack", "eps", "networks", "accuracy", "best"]
     assert table.body[0][:4] == ["double", "820 k", "119 M", "no attack"]
     assert table.data.groupby("group").parameters.unique().map(list).to_dict() == {
@@ -180,7 +216,7 @@ def test_the_table_of_groups_has_the_size_of_one_network():
 
 def test_a_run_from_before_sizes_were_counted_has_tables_without_them(tmp_path):
     told = run(told={})
-    assert models_section(told, curves(told)).tables[0].head[:2] == ["model", "no attack"]
+    assert tables(told)["models"].head[:2] == ["model", "no attack"]
     write_tables(told.__class__(tmp_path, told.about, told.rows, {}, {}, {}), accuracy_table(told.rows))
     assert (tmp_path / "tables/accuracy.csv").read_text().splitlines()[0].endswith(",accuracy,low,high")
     assert "parameters" not in page(told, curves(told), {})

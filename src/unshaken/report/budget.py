@@ -11,7 +11,7 @@ from unshaken.report.groups import groups
 from unshaken.report.models import MANY, Shared, shared
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.seeds import grouped
-from unshaken.report.sizes import HEAD, Size, counted, size_cells, sizes, with_sizes
+from unshaken.report.sizes import Size, counted, sizes
 from unshaken.report.source import Source
 from unshaken.report.tables import Panel, accuracy_table, at, rows_of
 from unshaken.report.tables import panels as panels_of
@@ -80,7 +80,7 @@ def budget(source: Source, panels: Sequence[Panel]) -> Budget | None:
 
 
 def budget_table(found: Budget) -> Table:
-    """Parameters, operations, clean accuracy and accuracy under the attack of every model, the smallest first."""
+    """Clean accuracy and accuracy under the attack of every model, the smallest first."""
     import pandas as pd
 
     values, body = [], []
@@ -88,15 +88,15 @@ def budget_table(found: Budget) -> Table:
         clean, left = found.attack.clean.get(model), at(found.attack.curves[model], found.eps)
         values.append((model, *(clean or (None,) * 4)[:3], found.attack.label, found.eps, *left[:3]))
         cells = ["" if clean is None else clean.in_full(), left.in_full()]
-        body.append([model, *size_cells(found.sizes, model), *cells])
+        body.append([model, *cells])
     names = ["model", "clean", "clean_low", "clean_high", "attack", "eps", "accuracy", "low", "high"]
-    data = with_sizes(pd.DataFrame(values, columns=names), found.sizes)
+    data = pd.DataFrame(values, columns=names)
     note = (
         "Parameters: learnt numbers that a prediction uses, those of all networks of the model together. FLOP: "
         "operations of convolutions and matrix products in the prediction of one image with all its draws, a "
         "multiply-add counted as two. Accuracy with its 95 % interval."
     )
-    return Table("budget", data, ["model", *HEAD, "no attack", found.where], body, note=note)
+    return Table("budget", data, ["model", "no attack", found.where], body, note=note)
 
 
 @styled()

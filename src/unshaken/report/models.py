@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unshaken.report.drawing import SCHEMES, blank, draw_lines, eps_axis, legend, legend_height, named_styles, styled
 from unshaken.report.groups import groups
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.sizes import HEAD, Size, size_cells, sizes, with_sizes
 from unshaken.report.source import Source
 from unshaken.report.tables import LATENT, NORMS, SERIES, STEP, Panel, Point, apart, at, rows_of
 from unshaken.report.wording import eps_text, increase, listed, percent, significant, times
@@ -72,11 +71,6 @@ class Models:
     def __init__(self, source: Source, attacks: Sequence[Shared]) -> None:
         self.source, self.attacks = source, attacks
         self.labels = list(dict.fromkeys(model for attack in attacks for model in attack.curves))
-
-    @cached_property
-    def sizes(self) -> dict[str, Size]:
-        """The parameters of each model, and the operations of its predictions."""
-        return sizes(self.source.about)
 
     @cached_property
     def seconds(self) -> dict[str, float]:
@@ -214,7 +208,7 @@ def shown(attacks: Sequence[Shared], panels: Sequence[Panel]) -> list[Shared]:
 
 
 def models_table(models: Models) -> Table:
-    """Size, clean accuracy, accuracy under each attack, saturation, and training time, of every model.
+    """Clean accuracy, accuracy under each attack, saturation, and training time, of every model.
 
     The .csv has every eps; the text has the informative eps of each attack.
     """
@@ -237,8 +231,8 @@ def models_table(models: Models) -> Table:
         cells += [increase(relative - 1) if relative == relative and model != BASE else ""] * bool(models.relative)
         cells += [increase(published) if published == published else ""] * bool(models.published)
         data.append({"model": model, **numbers})
-        body.append([model, *size_cells(models.sizes, model), *cells])
-    return Table("models", with_sizes(pd.DataFrame(data), models.sizes), _head(models), body, note=_note(models))
+        body.append([model, *cells])
+    return Table("models", pd.DataFrame(data), _head(models), body, note=_note(models))
 
 
 @styled()
@@ -288,7 +282,7 @@ def _accuracies(models: Models, model: str) -> tuple[dict[str, float], list[str]
 def _head(models: Models) -> list[str]:
     sizes = [eps_text(attack.eps())[attack.informative()] for attack in models.attacks]
     attacked = [f"{attack.label}, eps {size}" for attack, size in zip(models.attacks, sizes, strict=True)]
-    head = ["model", *HEAD * bool(models.sizes), "no attack", *attacked]
+    head = ["model", "no attack", *attacked]
     head += [f"better / worse than {BASE}"] * bool(models.scores)
     head += ["saturated"] * models.saturating
     head += ["training, s"] * bool(models.seconds) + [f"training time over {BASE}"] * bool(models.relative)

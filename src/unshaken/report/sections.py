@@ -19,6 +19,7 @@ from unshaken.report.models import models_section
 from unshaken.report.section import Section
 from unshaken.report.seeds import seeds_section
 from unshaken.report.settings import settings_section
+from unshaken.report.sizes import sized, sizes
 from unshaken.report.slopes import slopes_section
 from unshaken.report.source import Source
 from unshaken.report.spread import spread_section
@@ -55,6 +56,7 @@ SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
 
 
 def sections(source: Source, panels: Sequence[Panel]) -> list[Section]:
-    """Every section that there is something for, in the order of SECTIONS."""
+    """Every section that there is something for, in the order of SECTIONS; its tables tell the sizes of models."""
+    known = sizes(source.about)
     found = [section(source, panels) for section in SECTIONS.values()]
-    return [section for section in found if section is not None]
+    return [part._replace(tables=[sized(table, known) for table in part.tables]) for part in found if part is not None]

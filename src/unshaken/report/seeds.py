@@ -11,7 +11,6 @@ from unshaken.report.drawing import aside, eps_axis, facets, legend, legend_heig
 from unshaken.report.groups import groups
 from unshaken.report.models import place_of, shared
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.sizes import HEAD, Size, size_cells, sizes, with_sizes
 from unshaken.report.source import Source
 from unshaken.report.tables import NORMS, SERIES, Panel, accuracy_table, at, columns, grid, rows_of
 from unshaken.report.tables import panels as panels_of
@@ -41,7 +40,7 @@ def seeds_section(source: Source, panels: Sequence[Panel]) -> Section | None:
         "side by side to be legible. Accuracy at eps 0 is that without an attack.",
     )
     swept = any(len(panel.eps()) > 1 for panel in found)
-    table = seeds_table(found, rows, sizes(source.about))
+    table = seeds_table(found, rows)
     place = place_of([panel.model for panel in panels])
     return Section(
         "seeds", "What the luck of training does", _sentences(found, rows), [drawing] * swept, [table], place
@@ -80,17 +79,14 @@ def networks(panel: Panel, label: str, eps: float, rows: DataFrame) -> Series:
     return found
 
 
-def seeds_table(found: Sequence[Panel], rows: DataFrame, known: dict[str, Size]) -> Table:
-    """Mean, standard deviation and best over networks of the accuracy, for every group, attack and size.
-
-    `known` are parameters and operations of one network of each group.
-    """
+def seeds_table(found: Sequence[Panel], rows: DataFrame) -> Table:
+    """Mean, standard deviation and best over networks of the accuracy, for every group, attack and size."""
     import pandas as pd
 
     values, body, titled = [], [], len(found) > 1
     texts = eps_text([0.0, *(eps for panel in found for eps in panel.eps())])
     for panel in found:
-        above = [panel.title] * titled + size_cells(known, panel.model)
+        above = [panel.title] * titled
         for label, cells in grid(panel):
             for eps, point in zip(columns(panel), cells, strict=True):
                 if point is not None:
@@ -101,10 +97,10 @@ def seeds_table(found: Sequence[Panel], rows: DataFrame, known: dict[str, Size])
                     body.append([*above, label, texts[eps], str(len(single)), point.in_full(), best])
     names = ["title", "group", "norm", "attack", "eps", "networks", "accuracy", "low", "high", "spread"]
     data = pd.DataFrame(values, columns=[*names, "best", "best_seed", "worst"])
-    head = ["networks of"] * titled + HEAD * bool(known) + ["attack", "eps", "networks", "accuracy", "best"]
+    head = ["networks of"] * titled + ["attack", "eps", "networks", "accuracy", "best"]
     note = "Mean over networks ± their standard deviation, and its 95 % interval, which covers the choice of inputs "
     note += "and the luck of training. The repeats of the draws of each network are averaged first."
-    return Table("seeds", with_sizes(data, known, "group"), head, body, note=note)
+    return Table("seeds", data, head, body, note=note)
 
 
 @styled()

@@ -10,8 +10,16 @@ from unshaken.report.wording import significant
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from unshaken.report.section import Table
+
 HEAD = ["parameters", "FLOP"]
-"""The columns of `size_cells`."""
+"""The columns of parameters and operations in the text of a table."""
+
+MODELS = ("model", "networks of")
+"""The heads of columns that name a model."""
+
+COLUMNS = ("target", "model", "group")
+"""The columns of a .csv that name a model, the one whose predictions it tells first."""
 
 
 class Size(NamedTuple):
@@ -50,16 +58,41 @@ def counted(number: float, unit: str = "") -> str:
     return f"{text} {'kMGT'[power - 1] if power else ''}{unit}".rstrip()
 
 
-def size_cells(known: dict[str, Size], model: str) -> list[str]:
-    """The cells under HEAD of a model; none where no size is known."""
-    return ["" if number is None else counted(number) for number in known.get(model, Size())] if known else []
+def sized(table: Table, known: dict[str, Size]) -> Table:
+    """A table with the size of every model that it names; as it is if no size is known.
+
+    Its .csv gets the columns `parameters` and `flops`. If the models differ in size, its text gets those of HEAD
+    behind the column of models, whose cells are a model, or a model and what sets it apart; a table of one model says
+    its size in the note.
+    """
+    data = with_sizes(table.data, known)
+    if len(set(known.values())) < 2 or "parameters" not in data:
+        return table._replace(data=data)
+    place = next((place for place, word in enumerate(table.head) if word in MODELS), None)
+    if place is None:
+        column = _column(data)
+        told = [f"{model}: {known[model]}." for model in data[column].unique() if model in known]
+        return table._replace(data=data, note=" ".join([table.note, *told]).strip() if len(told) == 1 else table.note)
+    body = [[*line[: place + 1], *_cells(known, line[place]), *line[place + 1 :]] for line in table.body]
+    return table._replace(data=data, head=[*table.head[: place + 1], *HEAD, *table.head[place + 1 :]], body=body)
 
 
-def with_sizes(data: DataFrame, known: dict[str, Size], column: str = "model") -> DataFrame:
-    """`data` with the columns `parameters` and `flops` of the model that `column` names; as it is if none is known."""
+def _cells(known: dict[str, Size], cell: str) -> list[str]:
+    named = [model for model in known if cell == model or cell.startswith(f"{model}, ")]
+    size = known[max(named, key=len)] if named else Size()
+    return ["" if number is None else counted(number) for number in size]
+
+
+def with_sizes(data: DataFrame, known: dict[str, Size]) -> DataFrame:
+    """`data` with the columns `parameters` and `flops`; as it is if it names no model, or none of known size."""
     import pandas as pd
 
-    if not known:
+    column = _column(data)
+    if not known or column is None:
         return data
     told = [known.get(model, Size()) for model in data[column]]
     return data.assign(**{word: pd.array([getattr(s, word) for s in told], dtype="Int64") for word in Size._fields})
+
+
+def _column(data: DataFrame) -> str | None:
+    return next((column for column in COLUMNS if column in data), None)
