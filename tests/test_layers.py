@@ -21,6 +21,7 @@ LAYERS = [
     {"recipe"},
     {"plan"},
     {"units"},
+    {"rehearse"},
     {"experiment", "catalogue", "report"},
     {"explain"},
     {"cli"},

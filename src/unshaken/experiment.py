@@ -18,23 +18,18 @@ from pathlib import Path
 import torch
 
 import unshaken
-from unshaken.analysis.conditions import smooth_limit
-from unshaken.attacks import ATTACKS, LOSSES
-from unshaken.attacks.losses import LATENT
-from unshaken.attacks.pgd import SCHEMES
-from unshaken.attacks.transfer import check_made_for, load_transfer_set, only_fooling
-from unshaken.data import Data
+from unshaken.attacks.transfer import load_transfer_set, only_fooling
 from unshaken.errors import unknown
 from unshaken.evaluate import inference_sets
 from unshaken.jobs import alongside, choose_jobs
 from unshaken.memory import keep_freed_memory
 from unshaken.models import Cost, Draws, StochasticClassifier
-from unshaken.models.base import check_coded
 from unshaken.models.draws import read_tensors
 from unshaken.models.size import flops, parameters
-from unshaken.parts import Table, bound, full
-from unshaken.plan import Unit, is_clean, is_source, plan, source_of
+from unshaken.parts import Table
+from unshaken.plan import Unit, is_clean, is_source, plan
 from unshaken.recipe import Recipe, read_recipe
+from unshaken.rehearse import rehearse
 from unshaken.resolve import needs_of
 from unshaken.store import (
     Damaged,
@@ -49,9 +44,6 @@ from unshaken.store import (
     write_tensors,
     write_whole,
 )
-from unshaken.training.inputs import Points, points_per_input, shown
-from unshaken.training.loop import check_before, learning_rates, update_rule, when_to_store
-from unshaken.training.self_training import check_unlabelled, takes_unlabelled
 from unshaken.units import (
     analysis_unit,
     attack_unit,
@@ -112,62 +104,6 @@ def work_along(
     Work(recipe, out, data_root, device, say, token).go()
 
 
-def rehearse_model(place: int, config: Table, data: Data, examples: int) -> None:
-    """One model on one input: a draw, what its attacks have in the place of draws, what its training would see.
-
-    `examples` is the number of training inputs.
-    """
-    spec, source = config["models"][place], source_of(config, place)
-    model, x, y = new_model(source, data), data.x[:1], data.y[:1]
-    model.logits(x, model.draw(1, seed=0))
-    inputs = (spec["training"] or {}).get("inputs", {})
-    attacks = [*config["attacks"], *([inputs["attack"]] if "attack" in inputs else [])]
-    attacks += config.get("curves", {}).get("attacks", []) if spec["training"] else []
-    used = [full(attack, ATTACKS).get("draws") for attack in attacks]
-    for draws in (analysis.get("draws") for analysis in config["analyses"]):
-        used += draws if isinstance(draws, list) else [draws]
-    for scheme in sorted(SCHEMES.keys() & set(used)):
-        model.logits(x, SCHEMES[scheme](model))
-    if any(LOSSES.get(attack.get("loss")) in LATENT for attack in attacks):
-        check_coded(model.net, "encode")
-    for analysis in config["analyses"]:
-        if analysis["kind"] == "latent_shift":
-            model.reconstructions(x, model.draw(1, seed=0))
-        if analysis["kind"] == "conditions":
-            smooth_limit(model, analysis["smoothness"], analysis["rule"])
-    if spec["training"]:
-        settings = bound(spec["training"])
-        learning_rates(settings["schedule"], settings["epochs"])
-        if config["data"]["unlabelled"] is None:
-            minibatches = points_per_input(settings["inputs"]) * -(-examples // settings["batch_size"])
-            when_to_store(model, settings["burn_in"], settings["thin"], minibatches * settings["epochs"])
-        if takes_unlabelled(settings["objective"]):
-            check_coded(model.net, "encode", "decode")
-        try:
-            update_rule(model, settings["optimizer"], examples, 0)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"[training]: optimizer of {spec['label']}: {error}") from error
-        change = partial(settings["augment"], seed=0)
-        change(x)
-        points = Points(torch.zeros_like(y), torch.zeros_like(y), 0, 0)
-        try:
-            check_before(settings["objective"], shown(settings["inputs"])(model, x, y, points, change, 0))
-        except ValueError as error:
-            raise ValueError(f"[training]: inputs of {spec['label']}: {error}") from error
-        if (name := needs_of(spec).get("continues")) is not None:
-            try:
-                model.start_at(new_model(source["continues"], data).network())
-            except ValueError as error:
-                raise ValueError(f"[training]: {spec['label']} continues {name!r}: {error}") from error
-
-
-def check_apart(names: list[str]) -> None:
-    """Stored sets are told apart by their file names."""
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"[transfer]: two of the sets are files called {twice[0]!r}: rename one.")
-
-
 def choose_device(device: str) -> torch.device:
     """auto is a GPU where there is one."""
     if device not in ("auto", "cpu", "cuda"):
@@ -209,15 +145,8 @@ class Work:
         self.last = ""
 
     def rehearse(self) -> None:
-        """Build every model, make a draw, look at every attack: what cannot work is said before any work."""
-        config = self.recipe.config
-        for place in range(len(config["models"])):
-            rehearse_model(place, config, self.data["test"], len(self.data.get("train", self.data["test"]).y))
-        if self.unlabelled is not None:
-            check_unlabelled(self.unlabelled, self.data["test"].x.shape[1:])
-        for path in config["transfer"]["sets"]:
-            check_made_for(load_transfer_set(path), self.data["test"].x)
-        check_apart([Path(path).stem for path in config["transfer"]["sets"]])
+        """What cannot work is said before any work."""
+        rehearse(self.recipe.config, self.data, self.unlabelled)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / ".writable", {})

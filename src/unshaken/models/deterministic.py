@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from unshaken.models.base import StochasticClassifier, own_copy
 from unshaken.models.draws import Draws
-from unshaken.types import State
+from unshaken.types import Inputs, Logits, State
 
 
 class Deterministic(StochasticClassifier):
@@ -34,6 +34,13 @@ class Deterministic(StochasticClassifier):
 
     def all(self) -> Draws:
         return self.draw(1)
+
+    def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
+        """Logits (S, B, K): one pass for all draws, unless the network has dropout, whose masks tell them apart."""
+        if self.drops:
+            return super().training_logits(x, draws, seed)
+        found = super().training_logits(x, 1, seed)
+        return found.expand(draws, *found.shape[1:])
 
     def variances(self) -> State:
         return {}
