@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unshaken.checks.finding import aimed
 from unshaken.report.drawing import CLEAN, INK, MUTED, facets, legend, legend_height, shade, styled
 from unshaken.report.groups import group_of
-from unshaken.report.networks import SETTING, label_of, labels, point, together
+from unshaken.report.networks import SETTING, in_all, label_of, labels, point, together
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.source import Source
 from unshaken.report.tables import NORMS, Panel, Point, chance
@@ -146,7 +146,8 @@ def stages_of(
 ) -> tuple[list[Stage], int, list[str]]:
     """(stages of one model or group at one eps, number of inputs, kinds left out).
 
-    Stages are of the inputs and repeats that all of them have. A kind that would leave out a network is left out.
+    Stages are of the inputs and repeats that all of them have, for every network. A kind that would leave out a
+    network or all inputs is left out.
     """
     import pandas as pd
 
@@ -162,7 +163,7 @@ def stages_of(
     kept, left_out = table[[FIRST]].dropna(), []
     networks = kept.index.unique("model")
     for kind in (kind for kind in KINDS if kind in table):
-        both = kept.join(table[kind]).dropna()
+        both = in_all(kept.join(table[kind]).dropna())
         if len(both.index.unique("model")) == len(networks):
             kept = both
         else:

@@ -246,7 +246,10 @@ def _short(names: Sequence[str]) -> dict[str, str]:
 def _paired(
     given: DataFrame, white: DataFrame | None, group: dict[str, str]
 ) -> dict[tuple[str, str], tuple[DataFrame, DataFrame | None]]:
-    """The rows of each (source, target), and those of the target's own attack where it has one."""
+    """The rows of each (source, target), and those of the target's own attack where it has one.
+
+    There are none where the networks of the target were given no input in common.
+    """
     cells: dict[tuple[str, str], tuple[DataFrame, DataFrame | None]] = {}
     for target, on_target in given.groupby(given.model.map(group), sort=False):
         base = None if white is None else white[white.model.isin(on_target.model.unique())]
@@ -254,7 +257,8 @@ def _paired(
         if base is not None:
             cells[ITSELF, str(target)] = base, None
         for source, made in on_target.groupby(on_target.source.map(group), sort=False):
-            cells[str(source), str(target)] = made, base
+            if len(together(made)):
+                cells[str(source), str(target)] = made, base
     return cells
 
 
