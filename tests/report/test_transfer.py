@@ -228,3 +228,24 @@ def test_runs_without_transfer_have_no_section():
     told = run()
     own = source(told.rows[told.rows.role == "sweep"], recipe=RECIPE)
     assert transfer_section(own, curves(own)) is None
+
+
+def covering(**inputs: range):
+    """Two networks of one group and the inputs that each was given perturbations of; those below 30 survive."""
+    parts = [
+        part for model in ("b, seed 0", "b, seed 1") for part in (clean(model), attacked(model, "PGD-1", {0.3: 20}))
+    ]
+    for seed, kept in inputs.items():
+        given = attacked(f"b, seed {seed[-1]}", "PGD-1", {0.3: 30}, role="transfer", source="erm")
+        parts.append(given[given["index"].isin(kept)])
+    return source(*parts, recipe=RECIPE)
+
+
+def test_networks_that_were_given_other_inputs_are_compared_on_those_in_common():
+    found = cells(covering(seed0=range(0, 50), seed1=range(10, 90)))["erm", "b"]
+    assert found.point.value == pytest.approx(20 / 40)  # of inputs 10 to 49 those below 30 are right
+    assert found.change.value == pytest.approx(20 / 40 - 10 / 40)
+
+
+def test_networks_that_were_given_no_input_in_common_have_no_cell():
+    assert set(cells(covering(seed0=range(0, 50), seed1=range(50, 90)))) == {("itself", "b")}
