@@ -204,6 +204,19 @@ def test_the_heat_map_has_every_number_and_frames_what_beats_the_own_attack(narr
     assert [colour for _, colour in by_value] == sorted(colours, reverse=True), "darker is more accurate"
 
 
+def test_many_targets_of_one_source_stand_below_each_other():
+    members = [f"model {letter}" for letter in "abcdef"]
+    rows = [part for m in members for part in (clean(m), attacked(m, "PGD-1", {0.3: 20}))]
+    rows += [attacked(m, "PGD-1", {0.3: 30 + i}, role="transfer", source="erm") for i, m in enumerate(members)]
+    told = source(*rows)
+    (axis,) = transfer_section(told, curves(told)).drawings[0].make(False).axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == members
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["itself (white box)", "erm"]
+    places = {text.get_text(): text.get_position() for text in axis.texts}
+    assert places[".350"] == (1.25, 5)
+    assert axis.get_ylim() == (5.5, -0.5)
+
+
 def test_of_many_matrices_each_attack_is_drawn_where_it_halves_accuracy():
     sizes = (0.1, 0.2, 0.3, 0.4, 0.5)
     told = run(("b", "erm"), sizes)

@@ -32,6 +32,12 @@ DRAWN = 4
 TOLD = 3
 """With more targets than this only the one that stands worst is told of."""
 
+MANY = 4
+"""The most names that stand beside each other without being tilted."""
+
+WIDE = 6
+"""A heat map with more columns has a line of the figure to itself."""
+
 SCALE = ("#f4f7fa", "#0b4f7d")
 """The colours of accuracy 0 and 1."""
 
@@ -179,20 +185,26 @@ def matrix_table(found: Sequence[Matrix]) -> Table:
 
 @styled()
 def transfer_figure(found: Sequence[Matrix], *, narrow: bool = False) -> Figure:
-    """A heat map for each matrix: targets across, sources down, and above them the attack on the model itself."""
-    rows = max(len(matrix.sources()) for matrix in found) + 2.2
-    across = max(len(matrix.targets()) for matrix in found)
+    """A heat map for each matrix: targets across, sources down, and above them the attack on the model itself.
+
+    Many targets of few sources stand the other way round, so that their names can be read.
+    """
+    sources = max(len(matrix.sources()) for matrix in found) + 1
+    targets = max(len(matrix.targets()) for matrix in found)
+    turned = targets > max(sources, MANY)
+    rows, across = (targets, sources) if turned else (sources, targets)
+    tilted = across > (3 if narrow else MANY)
     lines = max(_title(matrix).count("\n") for matrix in found)
-    height = 0.34 * rows + 0.9 + 0.15 * lines + 0.4 * (across > (3 if narrow else 4))
-    figure, axes = facets(len(found), narrow=narrow, height=height)
+    height = 0.34 * (rows + 1.2) + 0.9 + 0.15 * lines + 0.4 * tilted
+    figure, axes = facets(len(found), narrow=narrow, height=height, columns=1 if across > WIDE else 2)
     for axis, matrix in zip(axes, found, strict=True):
-        _draw(axis, matrix, tilted=across > (3 if narrow else 4))
+        _draw(axis, matrix, turned=turned, tilted=tilted)
     return figure
 
 
 def _drawing(drawn: list[Matrix]) -> Drawing:
-    caption = "Accuracy of each model (across) on perturbations made against each model (down); the line above is the "
-    caption += "attack on the model itself. A darker cell is a higher accuracy, so a weaker attack. "
+    caption = "Accuracy of each model on perturbations made against each model, and apart from these under the attack "
+    caption += "on the model itself. A darker cell is a higher accuracy, so a weaker attack. "
     caption += "Where a model has several networks, cells are means, and perturbations of its own name are those made "
     caption += "against its other networks. An orange frame marks perturbations that are surely stronger than the "
     caption += "model's own, judged over all attacks, sizes and models together: a sign of masked gradients."
@@ -200,8 +212,8 @@ def _drawing(drawn: list[Matrix]) -> Drawing:
     return Drawing("transfer", lambda narrow: transfer_figure(drawn, narrow=narrow), told, caption)
 
 
-def _draw(axis: Axes, matrix: Matrix, *, tilted: bool) -> None:
-    """One heat map; the white-box line stands a little apart."""
+def _draw(axis: Axes, matrix: Matrix, *, turned: bool, tilted: bool) -> None:
+    """One heat map; the white box stands a little apart. `turned` has the sources across."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.patches import Rectangle
 
@@ -211,22 +223,28 @@ def _draw(axis: Axes, matrix: Matrix, *, tilted: bool) -> None:
     for (source, target), cell in matrix.cells.items():
         if target not in targets:
             continue
-        x, y, value = targets.index(target), places[source], cell.point.value
+        where, value = (targets.index(target), places[source]), cell.point.value
+        x, y = where[::-1] if turned else where
         box: dict[str, Any] = {"facecolor": colours(value), "linewidth": 0}
         if cell.stronger():
             box |= {"edgecolor": MEAN_COLOUR, "linewidth": 2}
         axis.add_patch(Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, **box))
         ink = "#ffffff" if value > 0.5 else "#14171a"  # on the cell, whatever the page's colour scheme
         axis.text(x, y, f"{value:.3f}".removeprefix("0") if value < 1 else "1", color=ink, ha="center", va="center")
-    axis.set_xticks(range(len(targets)), [names[target] for target in targets])
+    told = {ITSELF: "itself (white box)"} | {source: names[source] for source in matrix.sources()}
+    sides = [
+        ("given to", [*range(len(targets))], [names[target] for target in targets]),
+        ("made against", [places[source] for source in told], [*told.values()]),
+    ]
+    (xlabel, across, columns), (ylabel, down, rows) = sides[::-1] if turned else sides
+    axis.set_xticks(across, columns)
+    axis.set_yticks(down, rows)
     axis.tick_params(axis="both", length=0)
     if tilted:
-        axis.tick_params(axis="x", rotation=30)
-    told = {ITSELF: "itself (white box)"} | {source: names[source] for source in matrix.sources()}
-    axis.set_yticks([places[source] for source in told], [told[source] for source in told])
-    axis.set(xlim=(-0.5, len(targets) - 0.5), ylim=(max(places.values()) + 0.5, -0.5))
+        for text in axis.get_xticklabels():
+            text.set(rotation=30, ha="right", rotation_mode="anchor")
+    axis.set(xlim=(-0.5, across[-1] + 0.5), ylim=(down[-1] + 0.5, -0.5), xlabel=xlabel, ylabel=ylabel)
     axis.set_title(_title(matrix))
-    axis.set(xlabel="given to", ylabel="made against")
     axis.spines[:].set_visible(False)
     axis.grid(False)
 
