@@ -209,6 +209,15 @@ def test_networks_that_are_listed_may_be_set_together(path: Path) -> None:
             ["sweep.method.unlike.model={kind='mean_field'}"],
             "only an ensemble has several networks; got a 'mean_field'",
         ),
+        (
+            ["sweep.method.both.model.of=['first', 'first']"],
+            "both is made of 'first' twice: an ensemble needs networks",
+        ),
+        (["sweep.method.both.model.of=['two', 'member 2']"], "both is made of 'two' twice: an ensemble needs networks"),
+        (
+            ["sweep.method.unlike.model.gate={kind='mlp'}"],
+            "keep 'fooled' needs sources that are networks or ensembles; unlike is an ensemble with a gate",
+        ),
         (["sweep.method.second.replica=0"], "replica must be a whole number, 1 or more; got 0"),
         (["attacks.draws='mean'"], "a 'ensemble' model has no mean network: attack it with a number of draws"),
         (["evaluation.draws='mean'"], "draws must be a number or 'all'; got 'mean'"),

@@ -231,6 +231,24 @@ def _check_made_of(models: list[Table]) -> None:
 
     for label in labelled:
         walk(label, ())
+        _check_apart(label, networks_in(label, labelled))
+
+
+def networks_in(label: str, labelled: dict[str, Table]) -> list[tuple[str, int | None]]:
+    """Which trained networks a model consists of: (label, number of the member, None for all of them)."""
+    model, parts = labelled[label], parts_of(labelled[label]).values()
+    if model["model"]["kind"] == "member":
+        return [(name, model["model"]["number"]) for name in parts]
+    return [one for name in parts for one in networks_in(name, labelled)] or [(label, None)]
+
+
+def _check_apart(label: str, found: list[tuple[str, int | None]]) -> None:
+    """No network is twice in a model, as it would be stored but once."""
+    for place, (name, number) in enumerate(found):
+        if any(
+            (name == other and None in (number, its)) or (name, number) == (other, its) for other, its in found[:place]
+        ):
+            raise ValueError(f"[model]: {label} is made of {name!r} twice: an ensemble needs networks of their own.")
 
 
 def parts_of(model: Table) -> dict[str, str]:
@@ -259,7 +277,9 @@ def _transfer(given: Table, models: list[Table]) -> Table:
     sources = dict.fromkeys(label for name in found["sources"] for label in named[name])
     labelled = {model["label"]: model for model in models}
     for label in sources if found["keep"] == "fooled" else ():
-        if (kind := labelled[label]["model"]["kind"]) not in FOOLED:
+        model = labelled[label]["model"]
+        kind = "an ensemble with a gate" if model.get("gate") else model["kind"]
+        if kind not in FOOLED:
             raise ValueError(
                 f"[transfer]: keep 'fooled' needs sources that are networks or ensembles; {label} is {kind}."
             )

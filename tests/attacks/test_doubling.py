@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
 import torch
 
 from oracles import raises_sentence, small_inputs, small_model
@@ -64,3 +67,20 @@ def test_the_last_round_is_not_shorter_than_the_first() -> None:
 def test_a_loss_of_latents_is_refused() -> None:
     with raises_sentence("doubling ends where the label has fallen, which a loss of latents does not aim at: use pgd"):
         doubling(ensemble(), X, Y, **HOW | {"loss": "latent_shift"})
+
+
+def test_what_takes_the_label_is_kept_though_another_has_a_larger_loss() -> None:
+    y = torch.zeros(1, dtype=torch.int64)
+    model, x = small_model("ensemble", hidden=32), X[:1]
+    told = iter([torch.tensor([2.0]), torch.tensor([-1.0]), torch.tensor([1.0]), torch.tensor([1.0])])
+    seen = []
+
+    def heights(model, inputs, *rest):
+        seen.append(inputs.clone())
+        return next(told, torch.tensor([1.0]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["unshaken.attacks.doubling"], "heights", heights)
+        found = doubling(model, x, y, steps=1, most_steps=2, seed=1, **HOW)
+    assert not torch.equal(seen[0], seen[2])
+    assert torch.equal(found, seen[2])  # loss 1 after 2, but the label is lost

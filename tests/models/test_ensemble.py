@@ -190,13 +190,13 @@ def test_a_recipe_lists_networks_or_says_how_many() -> None:
 
 
 def test_models_that_are_trained_are_joined_and_members_taken_out_again() -> None:
-    members = nets(4)
-    model = joined([Deterministic(members[0]), Ensemble(members[1:3]), Together(Ensemble(members[2:]))])
+    members = nets(5)
+    model = joined([Deterministic(members[0]), Ensemble(members[1:3]), Together(Ensemble(members[3:]))])
     assert len(model) == 5
-    mean = probabilities([*members[:3], *members[2:]]).mean(0)
+    mean = probabilities(members).mean(0)
     torch.testing.assert_close(predict(model, X, model.all()), mean)
     one = member([model], number=4)
-    torch.testing.assert_close(predict(one, X, one.all()), probabilities(members)[2])
+    torch.testing.assert_close(predict(one, X, one.all()), probabilities(members)[3])
     logit = joined([Ensemble(members[:2])], combine="logit")
     assert isinstance(logit, Together)
     with raises_sentence("only networks and ensembles of them can be joined; got a 'mean_field' model"):
@@ -228,3 +228,19 @@ def test_an_ensemble_has_no_mean_network() -> None:
     for model in (Ensemble(nets()), Together(Ensemble(nets()), combine="logit")):
         with raises_sentence(f"a '{model.kind}' model has no mean network: attack it with a number of draws"):
             fgsm(model, X, Y, eps=0.1, draws="mean")
+
+
+def test_a_member_is_no_member_again() -> None:
+    pair = Ensemble(nets())
+    with raises_sentence("the same network is a member twice"):
+        joined([pair, pair.member(2)])
+    with raises_sentence("a member is taken out of one ensemble; got 2: A, B"):
+        member([pair, pair], of=["A", "B"])
+
+
+def test_a_gate_has_an_output_for_each_member() -> None:
+    pair = Ensemble(nets())
+    for outputs in (1, 2):
+        model = Together(pair, gate=nn.Sequential(nn.Flatten(), nn.Linear(12, outputs)))
+        with raises_sentence(rf"a gate must have an output for each of the 3 members, .* got \(\d+, {outputs}\)"):
+            model.logits(X, model.all())

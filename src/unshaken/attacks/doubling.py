@@ -41,7 +41,7 @@ def doubling(
 ) -> Inputs:
     """DOUBLING-k: PGD of n, 2n, 4n, ... steps, each from the start anew, until an input has fallen or its loss settles.
 
-    Of every input the perturbation with the largest loss is kept. An input is done when its label is lost, or when
+    Of every input the first perturbation that takes its label is kept, or else the one with the largest loss. It is done when its label is lost, or when
     twice the steps raised its loss by `rise` or less; both are judged by further draws, as restarts of `pgd` are. So
     the accuracy that is left has stopped falling, or `most_steps` have not been enough.
 
@@ -90,7 +90,8 @@ def doubling(
         count *= 2
         tried = ascend(going, count, None)
         value = height(tried, going, objective)
-        higher = value > best[going]
+        fallen = height(tried, going, margin) > 0  # the label is what counts, of inputs that have kept it so far
+        higher = fallen | (value > best[going])
         settled = value <= best[going] + rise
         x_adv[going[higher]], best[going[higher]] = tried[higher], value[higher]
         going = going[(height(x_adv[going], going, margin) <= 0) & ~settled]

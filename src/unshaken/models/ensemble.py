@@ -40,7 +40,7 @@ class Ensemble(StochasticClassifier):
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
         check_members("members", len(nets))
-        if len({id(net) for net in nets}) < len(nets):
+        if len({tuple(map(id, net.parameters())) or id(net) for net in nets}) < len(nets):
             raise ValueError("the same network is a member twice: an ensemble needs networks of their own.")
         self.parts = [Deterministic(net) for net in nets]
         super().__init__(nn.ModuleDict({f"member{number}": part.net for number, part in enumerate(self.parts, 1)}))
@@ -154,7 +154,13 @@ class Together(Wrapper):
         if self.gate is None:
             log_weights = logits.new_full(logits.shape[:2], -math.log(len(logits)))
         else:
-            log_weights = self.gate.forward(x, {}, training=training).log_softmax(-1).T
+            scores = self.gate.forward(x, {}, training=training)
+            if scores.shape != (len(x), len(self.model)):
+                raise ValueError(
+                    f"a gate must have an output for each of the {len(self.model)} members, {(len(x), len(self.model))} "
+                    f"for these inputs; got {tuple(scores.shape)}."
+                )
+            log_weights = scores.log_softmax(-1).T
         return self.put_together(logits, log_weights.unsqueeze(-1))
 
     def tensors(self) -> dict[str, Tensor]:
@@ -216,7 +222,9 @@ def joined(
 
 def member(models: Sequence[StochasticClassifier], *, of: Sequence[str] = (), number: int = 1) -> Deterministic:
     """One member of an ensemble that is trained already, by itself; `of` is the label of that ensemble in a recipe."""
-    (model,) = models
+    if len(models) != 1:
+        raise ValueError(f"a member is taken out of one ensemble; got {len(models)}: {', '.join(of)}.")
+    model = models[0]
     model = model.model if isinstance(model, Together) else model
     if not isinstance(model, Ensemble):
         raise ValueError(f"only an ensemble has members; {' '.join(of) or 'this'} is a {model.kind!r} model.")
