@@ -131,6 +131,9 @@ def test_published_values_stand_beside_ours(run, edit):
     assert re.search(rf"clean 0 0.500 {panel.clean.value:.3f} \[[^]]*\] no", text)
     assert "FGSM-99 0.1 0.250 " in text
     assert "Published in A & B (2020)." in text
+    edit(paper={"accuracy": [entry | {"model": "some model"} for entry in published[:1]]})
+    assert "model attack eps published this run" in words(text_of(run))
+    assert f"some model FGSM-10 0.1 {ours:.3f}" in words(text_of(run))
     edit(paper={})
     assert "Published" not in text_of(run)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_rows import attacked, clean, curves, source
@@ -9,6 +11,7 @@ from matplotlib.colors import to_hex
 
 from unshaken.report.drawing import MEAN_COLOUR
 from unshaken.report.networks import together
+from unshaken.report.survival import survivals
 from unshaken.report.transfer import matrices, shown, transfer_figure, transfer_section
 from unshaken.statistics import accuracy
 
@@ -243,22 +246,25 @@ def test_runs_without_transfer_have_no_section():
     assert transfer_section(own, curves(own)) is None
 
 
-def covering(**inputs: range):
-    """Two networks of one group and the inputs that each was given perturbations of; those below 30 survive."""
-    parts = [
-        part for model in ("b, seed 0", "b, seed 1") for part in (clean(model), attacked(model, "PGD-1", {0.3: 20}))
-    ]
-    for seed, kept in inputs.items():
-        given = attacked(f"b, seed {seed[-1]}", "PGD-1", {0.3: 30}, role="transfer", source="erm")
-        parts.append(given[given["index"].isin(kept)])
-    return source(*parts, recipe=RECIPE)
+def test_sources_that_kept_some_perturbations_are_compared_on_the_inputs_that_all_have():
+    whole = run()
+    own = (whole.rows.role == "transfer") & whole.rows.source.str.endswith("seed 1") & (whole.rows["index"] >= 70)
+    other = (whole.rows.role == "transfer") & whole.rows.source.str.endswith("seed 0") & (whole.rows["index"] < 10)
+    kept = whole.rows[~own & ~other]
+    (matrix,) = matrices(kept, {name(*m): m[0] for m in OWN}, curves(whole))
+    assert (matrix.inputs, matrix.of) == (60, 100)
+    within = whole.rows[whole.rows["index"].between(10, 69)]
+    white = within[(within.role == "sweep") & (within.attack != "none") & within.model.str.startswith("a,")]
+    assert matrix.cells["itself", "a"].point.value == pytest.approx(white.correct.mean())
+    section = transfer_section(replace(whole, rows=kept), curves(whole))
+    assert "60 of 100" in section.tables[0].body[0]
+    assert "on the 60 of 100 inputs whose perturbations were kept," in section.sentences[0]
 
 
-def test_networks_that_were_given_other_inputs_are_compared_on_those_in_common():
-    found = cells(covering(seed0=range(0, 50), seed1=range(10, 90)))["erm", "b"]
-    assert found.point.value == pytest.approx(20 / 40)  # of inputs 10 to 49 those below 30 are right
-    assert found.change.value == pytest.approx(20 / 40 - 10 / 40)
-
-
-def test_networks_that_were_given_no_input_in_common_have_no_cell():
-    assert set(cells(covering(seed0=range(0, 50), seed1=range(50, 90)))) == {("itself", "b")}
+def test_a_page_is_made_of_several_networks_that_kept_different_perturbations():
+    whole = run()
+    own = (whole.rows.role == "transfer") & whole.rows.source.str.endswith("seed 1") & (whole.rows["index"] >= 70)
+    kept = replace(whole, rows=whole.rows[~own])
+    for part in survivals(kept, curves(whole)):
+        assert (part.n, [stage.kind for stage in part.stages if stage.kind == "transfer"]) == (100, [])
+    assert transfer_section(kept, curves(whole)) is not None

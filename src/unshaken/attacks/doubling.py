@@ -41,8 +41,8 @@ def doubling(
 ) -> Inputs:
     """DOUBLING-k: PGD of n, 2n, 4n, ... steps, each from the start anew, until an input has fallen or its loss settles.
 
-    Of every input the first perturbation that takes its label is kept, or else the one with the largest loss. It is done when its label is lost, or when
-    twice the steps raised its loss by `rise` or less; both are judged by further draws, as restarts of `pgd` are. So
+    Of every input the first perturbation that takes its label is kept, or else the one with the largest loss. It is
+    done when its label is lost, or when twice the steps raised its loss by `rise` or less; both are judged by further draws, as restarts of `pgd` are. So
     the accuracy that is left has stopped falling, or `most_steps` have not been enough.
 
     Args:

@@ -157,8 +157,8 @@ class Together(Wrapper):
             scores = self.gate.forward(x, {}, training=training)
             if scores.shape != (len(x), len(self.model)):
                 raise ValueError(
-                    f"a gate must have an output for each of the {len(self.model)} members, {(len(x), len(self.model))} "
-                    f"for these inputs; got {tuple(scores.shape)}."
+                    f"a gate must have an output for each of the {len(self.model)} members, "
+                    f"{(len(x), len(self.model))} for these inputs; got {tuple(scores.shape)}."
                 )
             log_weights = scores.log_softmax(-1).T
         return self.put_together(logits, log_weights.unsqueeze(-1))

@@ -17,21 +17,10 @@ SETTING = [column for column in SERIES if column != "model"]
 
 
 def together(rows: DataFrame) -> DataFrame:
-    """(repeat, index, correct): where there are several networks each is a repeat, and all else is averaged.
-
-    An input that some network or repeat does not have is left out: other perturbations may be stored for another.
-    """
+    """(repeat, index, correct): where there are several networks each is a repeat, and all else is averaged."""
     by = "model" if rows.model.nunique() > 1 else "repeat"
-    found = in_all(rows.groupby([by, "index"], sort=False)[["correct"]].mean()).reset_index()
+    found: DataFrame = rows.groupby([by, "index"], sort=False).correct.mean().reset_index()
     return found.rename(columns={by: "repeat"})
-
-
-def in_all(table: DataFrame) -> DataFrame:
-    """The lines of those inputs, a level "index" of its index, that are there under all that the other levels name."""
-    others = table.index.droplevel("index").nunique()
-    size = table.groupby(level="index")[table.columns[0]].transform("size")
-    found: DataFrame = table[size == others]
-    return found
 
 
 def point(rows: DataFrame) -> Point:

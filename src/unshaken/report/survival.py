@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unshaken.checks.finding import aimed
 from unshaken.report.drawing import CLEAN, INK, MUTED, facets, legend, legend_height, shade, styled
 from unshaken.report.groups import group_of
-from unshaken.report.networks import SETTING, in_all, label_of, labels, point, together
+from unshaken.report.networks import SETTING, label_of, labels, point, together
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.source import Source
 from unshaken.report.tables import NORMS, Panel, Point, chance
@@ -146,8 +146,8 @@ def stages_of(
 ) -> tuple[list[Stage], int, list[str]]:
     """(stages of one model or group at one eps, number of inputs, kinds left out).
 
-    Stages are of the inputs and repeats that all of them have, for every network. A kind that would leave out a
-    network or all inputs is left out.
+    Stages are of the repeats that all of them have. A kind that would leave out a network or an input is left out: what
+    is left of inputs that were chosen, as those that mislead another model, is no accuracy of this one.
     """
     import pandas as pd
 
@@ -163,8 +163,9 @@ def stages_of(
     kept, left_out = table[[FIRST]].dropna(), []
     networks = kept.index.unique("model")
     for kind in (kind for kind in KINDS if kind in table):
-        both = in_all(kept.join(table[kind]).dropna())
-        if len(both.index.unique("model")) == len(networks):
+        both = kept.join(table[kind]).dropna()
+        inputs = both.reset_index().groupby("model")["index"].nunique()
+        if len(inputs) == len(networks) and (inputs == kept.index.unique("index").size).all():
             kept = both
         else:
             left_out.append(kind)
@@ -355,13 +356,13 @@ def _largest(stages: Sequence[Stage]) -> str:
 
 
 def _left_out(found: Sequence[Survival]) -> str:
-    """A sentence on every kind that not all networks of a group were attacked with."""
+    """A sentence on every kind that not all networks of a group were attacked with on all inputs."""
     groups: dict[str, list[str]] = {}
     for part in found:
         for kind in part.left_out:
             if part.model not in groups.setdefault(kind, []):
                 groups[kind].append(part.model)
     return "".join(
-        f" Left out, because not every network of {listed(names)} has it: {NAMED.get(kind, kind)}."
+        f" Left out, because not every network of {listed(names)} has it for every input: {NAMED.get(kind, kind)}."
         for kind, names in groups.items()
     )

@@ -62,6 +62,8 @@ class Cell(NamedTuple):
 class Matrix(NamedTuple):
     """One attack at one eps: `cells` by (source, target), whose source is ITSELF for the white-box attack.
 
+    All are of the same inputs: `inputs` of them, of so many that were attacked, as a source may have kept some only.
+
     `clean` is the accuracy of the targets without an attack, 1 where it is not known.
     """
 
@@ -70,6 +72,8 @@ class Matrix(NamedTuple):
     eps: float
     clean: float
     cells: dict[tuple[str, str], Cell]
+    inputs: int
+    of: int
 
     def sources(self) -> list[str]:
         """Whose perturbations were given to others; those that are targets too come first, in the order of these."""
@@ -98,6 +102,8 @@ def transfer_section(source: Source, panels: Sequence[Panel]) -> Section | None:
         return None
     group = group_of(source.about, [*rows.model.unique(), *given.source.unique()])
     found = matrices(rows, group, panels)
+    if not found:
+        return None
     alone = len({group[model] for model in [*given.model.unique(), *given.source.unique()]}) == 1
     single = matrices(rows, {model: model for model in group}, panels) if alone else found
     drawn = shown(single)
@@ -120,17 +126,24 @@ def matrices(rows: DataFrame, group: dict[str, str], panels: Sequence[Panel]) ->
     own = dict(iter(swept.groupby([*SETTING, "eps"], sort=False)))
     norms = given.norm.nunique() > 1
     for key, part in given.groupby([*SETTING, "eps"], sort=False):
-        first, cells = part.iloc[0], _paired(part, own.get(key), group)
+        white = own.get(key)
+        known_to_all = set.intersection(*({*made["index"]} for _, made in part.groupby("source")))
+        if not known_to_all:
+            continue
+        count = (len(known_to_all), max(len(known_to_all), 0 if white is None else white["index"].nunique()))
+        part = part[part["index"].isin(known_to_all)]
+        white = None if white is None else white[white["index"].isin(known_to_all)]
+        first, cells = part.iloc[0], _paired(part, white, group)
         if len(far(part)) == 0:  # what moves an input further need not be the better attack
             cells = {where: (given, None) for where, (given, _) in cells.items()}
         label = label_of(first, known) + (f", {NORMS.get(first.norm, first.norm)} norm" if norms else "")
         right = clean.reindex(part.model.unique()).mean()
-        found.append((label, first.norm, float(first.eps), float(right) if right == right else 1.0, cells))
-    compared = sum(base is not None for *_, cells in found for _, base in cells.values())
+        found.append((label, first.norm, float(first.eps), float(right) if right == right else 1.0, cells, count))
+    compared = sum(base is not None for *_, cells, _ in found for _, base in cells.values())
     level = 1 - 0.05 / max(compared, 1)
     return [
-        Matrix(label, norm, eps, right, {key: _cell(*both, level) for key, both in cells.items()})
-        for label, norm, eps, right, cells in found
+        Matrix(label, norm, eps, right, {key: _cell(*both, level) for key, both in cells.items()}, *count)
+        for label, norm, eps, right, cells, count in found
     ]
 
 
@@ -153,21 +166,22 @@ def transfer_table(found: Sequence[Matrix], target: str, about: dict[str, Any]) 
     several = any(cell.networks > 1 for cells in own for cell in cells.values())
     published = [_published(matrix, target, about) for matrix in parts]
     known, texts = any(published), eps_text([matrix.eps for matrix in parts])
+    few = any(matrix.inputs < matrix.of for matrix in parts)
     body = []
     for matrix, cells, value in zip(parts, own, published, strict=True):
-        line = [matrix.label, texts[matrix.eps]]
+        line = [matrix.label, texts[matrix.eps]] + [f"{matrix.inputs} of {matrix.of}"] * few
         for source in sources:
             cell = cells.get(source)
             line += [cell.point.in_full() if cell else ""] + [f"{cell.best:.3f}" if cell else ""] * several
             line += [value] * (known and source == ITSELF)
         body.append(line)
-    head = ["attack", "eps"]
+    head = ["attack", "eps"] + ["inputs"] * few
     for source in sources:
         told = f"others of {source}" if source == target else source
         head += [f"made against {told}"] + ["best"] * several + ["published"] * (known and source == ITSELF)
     one = len({to for matrix in found for to in matrix.targets()}) == 1
     name = "transfer" if one else f"transfer_{re.sub(r'[^a-z0-9]+', '_', target.lower()).strip('_')}"
-    return Table(name, _long(parts, target), head, body, f"Given to {target}", _note(several, known, about))
+    return Table(name, _long(parts, target), head, body, f"Given to {target}", _note(several, known, about, few))
 
 
 def matrix_table(found: Sequence[Matrix]) -> Table:
@@ -264,10 +278,7 @@ def _short(names: Sequence[str]) -> dict[str, str]:
 def _paired(
     given: DataFrame, white: DataFrame | None, group: dict[str, str]
 ) -> dict[tuple[str, str], tuple[DataFrame, DataFrame | None]]:
-    """The rows of each (source, target), and those of the target's own attack where it has one.
-
-    There are none where the networks of the target were given no input in common.
-    """
+    """The rows of each (source, target), and those of the target's own attack where it has one."""
     cells: dict[tuple[str, str], tuple[DataFrame, DataFrame | None]] = {}
     for target, on_target in given.groupby(given.model.map(group), sort=False):
         base = None if white is None else white[white.model.isin(on_target.model.unique())]
@@ -275,8 +286,7 @@ def _paired(
         if base is not None:
             cells[ITSELF, str(target)] = base, None
         for source, made in on_target.groupby(on_target.source.map(group), sort=False):
-            if len(together(made)):
-                cells[str(source), str(target)] = made, base
+            cells[str(source), str(target)] = made, base
     return cells
 
 
@@ -293,10 +303,23 @@ def _long(found: Sequence[Matrix], target: str | None = None) -> DataFrame:
     """A row for every cell, of one target or of all."""
     import pandas as pd
 
-    names = ["attack", "norm", "eps", "source", "target", "networks", "accuracy", "low", "high", "spread", "best"]
+    names = [
+        "attack",
+        "norm",
+        "eps",
+        "inputs",
+        "source",
+        "target",
+        "networks",
+        "accuracy",
+        "low",
+        "high",
+        "spread",
+        "best",
+    ]
     unknown = Interval(*(float("nan"),) * 3)
     values = [
-        (matrix.label, matrix.norm, matrix.eps, source, to, cell.networks, *cell.point, cell.best)
+        (matrix.label, matrix.norm, matrix.eps, matrix.inputs, source, to, cell.networks, *cell.point, cell.best)
         + (cell.change or unknown)
         for matrix in found
         for (source, to), cell in matrix.cells.items()
@@ -314,13 +337,16 @@ def _published(matrix: Matrix, target: str, about: dict[str, Any]) -> str:
     return ""
 
 
-def _note(several: bool, published: bool, about: dict[str, Any]) -> str:
+def _note(several: bool, published: bool, about: dict[str, Any], few: bool = False) -> str:
     """What the numbers of a table mean."""
     spread = "networks" if several else "repeats of the draws"
     note = f"Mean ± standard deviation over {spread}, and the 95 % interval of the mean. Perturbations made against "
     note += "several networks are averaged over these"
     note += ", for each network that they are given to; best is the best network." if several else "."
     note += " The .csv also has the differences to the attack on the model itself; their intervals hold together."
+    if few:
+        note += " All accuracies of a line, those under the model's own attack too, are of the inputs whose "
+        note += "perturbations every source has kept."
     told = (about.get("paper") or {}).get("source", "")
     return note + (f" Published in {told}." if published and told else "")
 
@@ -345,6 +371,8 @@ def _sentences(found: Sequence[Matrix]) -> list[str]:
 def _sentence(matrix: Matrix, target: str, source: str, cell: Cell) -> str:
     """The strongest source of one target beside the target itself."""
     where = f"under {matrix.label} at eps {eps_text([matrix.eps])[matrix.eps]}"
+    if matrix.inputs < matrix.of:
+        where += f", on the {matrix.inputs} of {matrix.of} inputs whose perturbations were kept,"
     against = f"other networks of {source}" if source == target else source
     said = f"Accuracy of {target} {where} is {cell.point.in_full()} on perturbations made against {against}"
     own = matrix.cells.get((ITSELF, target))
