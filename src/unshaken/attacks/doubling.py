@@ -42,8 +42,9 @@ def doubling(
     """DOUBLING-k: PGD of n, 2n, 4n, ... steps, each from the start anew, until an input has fallen or its loss settles.
 
     Of every input the first perturbation that takes its label is kept, or else the one with the largest loss. It is
-    done when its label is lost, or when twice the steps raised its loss by `rise` or less; both are judged by further draws, as restarts of `pgd` are. So
-    the accuracy that is left has stopped falling, or `most_steps` have not been enough.
+    done when its label is lost, or when twice the steps raised its loss by `rise` or less; both are judged by further
+    draws, as restarts of `pgd` are. So the accuracy that is left has stopped falling, or `most_steps` have not been
+    enough.
 
     Args:
         steps: n, of the first round.
