@@ -332,7 +332,7 @@ class Work:
         told["attack_seconds"] = round(seconds, 4)
         if made is not None:
             if self.recipe.config["transfer"]["keep"] == "fooled":
-                made = only_fooling(made, model, self.data["test"].y)
+                made = only_fooling(made, model, self.data["test"].x, self.data["test"].y)
             made.save(self.perturbations(unit.name))
         if self.has_examples(unit):
             named = {

@@ -65,7 +65,7 @@ def transfer_section(*, sources: Sequence[str] = (), sets: Sequence[str] = (), k
     """[transfer]: models, or groups of them, whose perturbations are given to every other model; files of such ones.
 
     "all" stands for every model. With keep "fooled", only perturbations are given that mislead every member of their
-    source, a network or an ensemble.
+    source, a network or an ensemble; of a group it is then the first network, so that all are of one set.
     """
 
 
@@ -267,9 +267,12 @@ def needs_of(model: Table) -> dict[str, str]:
 def _transfer(given: Table, models: list[Table]) -> Table:
     """[transfer], with every model in the place of a group or of "all"."""
     found = arguments("[transfer]", transfer_section, given, supplied=())
-    named = {"all": [model["label"] for model in models]}
-    for model in models:
+    first = {model.get("group", model["label"]): model for model in reversed(models)}
+    made = models if found["keep"] == "all" else [model for model in models if model in first.values()]
+    named = {"all": [model["label"] for model in made]}
+    for model in made:
         named.setdefault(str(model.get("group", model["label"])), []).append(model["label"])
+    for model in models:
         named.setdefault(model["label"], [model["label"]])
     for name in found["sources"]:
         if name not in named:
