@@ -196,6 +196,15 @@ def test_networks_that_are_listed_may_be_set_together(path: Path) -> None:
     assert len(model) == 2
 
 
+def test_what_fooled_is_of_the_first_network_of_a_group(path: Path) -> None:
+    several = ["seed=[3, 4]"]
+    assert read(path, *several).config["transfer"]["sources"] == ["unlike, seed 3"]
+    named = [*several, "transfer.sources=['unlike, seed 4']"]
+    assert read(path, *named).config["transfer"]["sources"] == ["unlike, seed 4"]
+    every = [*several, "transfer.keep='all'"]
+    assert read(path, *every).config["transfer"]["sources"] == ["unlike, seed 3", "unlike, seed 4"]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -205,7 +214,11 @@ def test_networks_that_are_listed_may_be_set_together(path: Path) -> None:
         (["sweep.method.both.model.of=['first', 'both']"], "both is made of 'both', which is made of it"),
         (["sweep.method.both.model.of=['first']"], "an ensemble needs two members or more; got 1"),
         (["sweep.method.'member 2'.model.number=3"], "number must be that of one of the 2 members, from 1; got 3"),
-        (["sweep.method.'member 2'.model.of=['first']"], "only an ensemble has members; first is a 'deterministic'"),
+        (
+            ["sweep.method.'member 2'.model.of=['first']"],
+            "only an ensemble has members; first is of kind 'deterministic'",
+        ),
+        (["sweep.method.'member 2'.model.of=[]"], "member 2 is made of other models: of must name one or more"),
         (["sweep.method.unlike.model.members=3"], "members is 3, but 2 networks are listed"),
         (
             ["sweep.method.unlike.model={kind='mean_field'}"],

@@ -125,7 +125,7 @@ COUNTS = (
 )
 POSITIVE = (
     *("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness", "factor", "delta"),
-    *("initial_c", "first", "scale", "weight"),
+    *("initial_c", "first", "scale", "weight", "start"),
 )
 RANGES: dict[str, Callable[[str, Any], None]] = {
     **dict.fromkeys((*COUNTS, "train_limit", "test_limit", "limit"), check_count),

@@ -229,7 +229,9 @@ def _check_made_of(models: list[Table]) -> None:
                 raise ValueError(f"{where} {name!r}, which is made of it: one of them must be trained.")
             walk(name, (*above, label))
 
-    for label in labelled:
+    for label, model in labelled.items():
+        if model["model"]["kind"] in MADE_OF and not parts_of(model):
+            raise ValueError(f"[model]: {label} is made of other models: of must name one or more; got [].")
         walk(label, ())
         _check_apart(label, networks_in(label, labelled))
 

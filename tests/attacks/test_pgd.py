@@ -82,6 +82,12 @@ def test_a_random_start_is_that_of_the_input_whatever_the_batch(start):
     assert not torch.allclose(pgd(model(), X[2:4], Y[2:4], **settings), part)
 
 
+@pytest.mark.parametrize(("start", "told"), [("gausian", "did you mean 'gaussian'"), (0.0, "start"), (-1, "start")])
+def test_a_start_is_a_word_or_a_positive_share(start, told):
+    with pytest.raises(ValueError, match=told):
+        pgd(COIN, X, Y, eps=0.1, start=start)
+
+
 def test_restarts_are_judged_by_draws_of_their_own():
     net = model()
     x_adv = pgd(net, X, Y, eps=0.1, draws=2, steps=3, start="uniform", restarts=2, seed=1)

@@ -86,6 +86,11 @@ def test_starts_fill_the_ball(norm, kind):
     assert norm.size(starts(norm, kind)).max() > 0.6
 
 
+def test_a_number_is_the_share_of_the_ball_that_a_gaussian_start_has(norm):
+    assert torch.equal(starts(norm, 1 / 32), starts(norm, "near"))
+    assert torch.equal(starts(norm, 0.5), starts(norm, "gaussian"))
+
+
 def test_a_start_near_the_input_is_a_gaussian_of_a_32nd_of_the_ball(norm):
     entries = starts(norm, "near").flatten(1)
     if norm is NORMS["l2"]:

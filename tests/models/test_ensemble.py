@@ -201,7 +201,7 @@ def test_models_that_are_trained_are_joined_and_members_taken_out_again() -> Non
     assert isinstance(logit, Together)
     with raises_sentence("only networks and ensembles of them can be joined; got a 'mean_field' model"):
         joined([MeanField(small_net())])
-    with raises_sentence("only an ensemble has members; A is a 'deterministic' model"):
+    with raises_sentence("only an ensemble has members; A is of kind 'deterministic'"):
         member([Deterministic(small_net())], of=["A"])
 
 
@@ -209,6 +209,8 @@ def test_an_ensemble_of_one_is_refused() -> None:
     with raises_sentence("an ensemble needs two members or more; got 1: one network is a 'deterministic' model"):
         Ensemble(nets(1))
     net = small_net()
+    with raises_sentence("an ensemble is made of networks; got a model of kind 'deterministic': use joined"):
+        Ensemble([Deterministic(small_net()), Deterministic(small_net())])
     with raises_sentence("the same network is a member twice"):
         Ensemble([net, net])
 
@@ -236,6 +238,19 @@ def test_a_member_is_no_member_again() -> None:
         joined([pair, pair.member(2)])
     with raises_sentence("a member is taken out of one ensemble; got 2: A, B"):
         member([pair, pair], of=["A", "B"])
+
+
+def test_dropout_of_a_gate_follows_from_the_seed() -> None:
+    torch.manual_seed(0)
+    nets = [nn.Sequential(nn.Flatten(), nn.Linear(9, 4)) for _ in range(2)]
+    gated = Together(Ensemble(nets), gate=nn.Sequential(nn.Flatten(), nn.Linear(9, 64), nn.Dropout(), nn.Linear(64, 2)))
+    x = torch.rand(5, 1, 3, 3)
+    state = torch.get_rng_state()
+    with mode(gated.net, training=True):
+        once, again, other = (gated.training_logits(x, 1, seed) for seed in (1, 1, 2))
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_gate_has_an_output_for_each_member() -> None:

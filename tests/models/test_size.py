@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from oracles import SHAPE, small_inputs, small_model, small_net, wrap
-from unshaken.models import MODELS, Chain, Deterministic, MeanField, SeededModule, Smoothing, mean_network
+from unshaken.models import MODELS, Chain, Deterministic, Ensemble, MeanField, SeededModule, Smoothing, mean_network
 from unshaken.models.size import flops, parameters
 from unshaken.networks import resnet18
 
@@ -61,6 +61,27 @@ def test_buffers_are_no_parameters_and_a_shared_layer_counts_once(kind):
     if kind in ("deterministic", "chain"):
         square = nn.Linear(5, 5)
         assert parameters(wrap(kind, nn.Sequential(square, nn.ReLU(), square))) == times * 30
+
+
+def test_a_layer_counts_that_has_the_name_of_a_buffer_outside_it():
+    net = nn.Sequential()
+    net.register_buffer("weight", torch.ones(3))
+    net.append(nn.Linear(4, 5))
+    assert parameters(Deterministic(net)) == 25
+
+
+def test_draws_of_a_wrapped_ensemble_cost_what_their_members_cost():
+    pair = Ensemble(
+        [
+            nn.Sequential(nn.Flatten(), nn.Linear(9, 5)),
+            nn.Sequential(nn.Flatten(), nn.Linear(9, 5, bias=False), nn.Linear(5, 5)),
+        ]
+    )
+    x = torch.rand(1, 1, 3, 3)
+    small, large = 2 * 9 * 5, 2 * 9 * 5 + 2 * 5 * 5
+    noisy = Smoothing(pair, (1, 3, 3), sigma=0.1)
+    for seed in range(3):
+        assert flops(noisy, x, noisy.draw(4, seed=seed)) == 2 * (small + large)
 
 
 def test_convolutions_are_counted_by_what_they_put_out():

@@ -167,6 +167,8 @@ def test_every_table_of_models_has_their_sizes(tmp_path):
         pd.read_csv(tmp_path / "tables/accuracy.csv").groupby("model")[["parameters", "flops"]].agg(["min", "max"])
     )
     assert written.loc["double"].tolist() == [820_000, 820_000, 119_400_000, 119_400_000]
+    for name in ("repeats", "cost"):
+        assert {"parameters", "flops"} <= {*pd.read_csv(tmp_path / f"tables/{name}.csv").columns}
     size = "350 k parameters, 52.0 MFLOP for the prediction of one image"
     assert f"**single**\n\n{size}\n\n| attack |" in (tmp_path / "tables/accuracy.md").read_text()
     assert f"% single: {size}\n" in (tmp_path / "tables/accuracy.tex").read_text()

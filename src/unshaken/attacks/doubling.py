@@ -31,7 +31,7 @@ def doubling(
     most_steps: int = 1280,
     rise: float = 0.01,
     step_size: float | None = None,
-    start: str = "none",
+    start: str | float = "none",
     redraw: bool = True,
     update: str = "steepest",
     seed: int = 0,
@@ -51,6 +51,7 @@ def doubling(
         most_steps: a round with more steps than this is not begun.
         rise: in the scale of the loss, which is by default a margin of logits.
         start: where it is random every round has one of its own.
+        step_size: by default 2·eps over the steps of a round, so it shrinks as they double.
 
     The rest is as in `pgd`. Source: Grefenstette et al., "Strength in numbers" (2018), appendix A, who double the steps
     until the accuracy of all inputs stops falling; here each input decides, so that none depends on the others.

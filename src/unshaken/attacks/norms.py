@@ -19,7 +19,7 @@ class Norm(NamedTuple):
     size: Callable[[Tensor], Tensor]  # ‖d‖, (N,)
     project: Callable[[Tensor, Tensor], Tensor]  # (d, eps): the nearest point of the ball
     direction: Callable[[Tensor], Tensor]  # g: the d with ‖d‖ <= 1 that maximises <g, d>
-    start: Callable[[Tensor, str, torch.Generator], Tensor]  # (like, kind, rng): a start in the unit ball
+    start: Callable[[Tensor, str | float, torch.Generator], Tensor]  # (like, kind, rng): a start in the unit ball
 
 
 def _wide(values: Tensor, like: Tensor) -> Tensor:
@@ -27,11 +27,16 @@ def _wide(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *[1] * (like.dim() - 1))
 
 
-def _linf_start(like: Tensor, kind: str, rng: torch.Generator) -> Tensor:
+def _spread(kind: str | float) -> float:
+    """The standard deviation of a Gaussian start, as a share of the size of the ball."""
+    return SPREAD[kind] if isinstance(kind, str) else kind
+
+
+def _linf_start(like: Tensor, kind: str | float, rng: torch.Generator) -> Tensor:
     if kind == "uniform":
         return torch.rand(like.shape, generator=rng, dtype=like.dtype, device=like.device) * 2 - 1
     noise = torch.randn(like.shape, generator=rng, dtype=like.dtype, device=like.device)
-    return (noise * SPREAD[kind]).clamp(-1, 1)
+    return (noise * _spread(kind)).clamp(-1, 1)
 
 
 def _l2_size(d: Tensor) -> Tensor:
@@ -50,13 +55,13 @@ def _l2_direction(g: Tensor) -> Tensor:
     return g / _wide(torch.where(size > 0, size, 1.0), g)
 
 
-def _l2_start(like: Tensor, kind: str, rng: torch.Generator) -> Tensor:
+def _l2_start(like: Tensor, kind: str | float, rng: torch.Generator) -> Tensor:
     noise = torch.randn(like.shape, generator=rng, dtype=like.dtype, device=like.device)
     dimensions = like[0].numel()
     if kind == "uniform":
         radius = torch.rand(len(like), generator=rng, dtype=like.dtype, device=like.device) ** (1 / dimensions)
         return _l2_direction(noise) * _wide(radius, like)
-    return _l2_project(noise * (SPREAD[kind] / math.sqrt(dimensions)), torch.ones_like(_l2_size(noise)))
+    return _l2_project(noise * (_spread(kind) / math.sqrt(dimensions)), torch.ones_like(_l2_size(noise)))
 
 
 NORMS: dict[str, Norm] = {

@@ -43,7 +43,7 @@ def pgd(
     draws: int | str | Draws = 10,
     steps: int = 10,
     step_size: float | None = None,
-    start: str = "none",
+    start: str | float = "none",
     restarts: int = 1,
     redraw: bool = True,
     update: str = "steepest",
@@ -66,7 +66,8 @@ def pgd(
             used at every step.
         steps: number of gradient steps.
         step_size: ν in the scale of x; by default 2·eps/steps, which is eps/5 for ten steps, and eps for one.
-        start: a word of STARTS: "none", "uniform" in the ball, "gaussian", or "near" x.
+        start: a word of STARTS: "none", "uniform" in the ball, "gaussian", or "near" x; or a number σ, for a Gaussian
+            of standard deviation σ·eps (in L2, of about that length), projected.
         restarts: how many times, each with a start and draws of its own; of every input the perturbation with the
             largest loss is kept, judged by further draws (k, at least 20), which are no inference draws either; where
             `draws` is a scheme or a Draws object, by that.
@@ -91,8 +92,6 @@ def pgd(
     check_count("batch_size", batch_size)
     if step_size is not None:
         check_positive("step_size", step_size)
-    if start not in STARTS:
-        raise unknown("start", start, STARTS)
     check_restarts(restarts, start)
     check_start(loss, start)
     y = goal(objective, x, y)
@@ -127,7 +126,9 @@ def pgd(
     return remember(x_adv, used)
 
 
-def _start(x: Inputs, ball: Norm, start: str, radius: Tensor, seed: int, places: Sequence[int]) -> Inputs | None:
+def _start(
+    x: Inputs, ball: Norm, start: str | float, radius: Tensor, seed: int, places: Sequence[int]
+) -> Inputs | None:
     """Where every size starts, (E·B, ...): in its ball; None where all start at x. An input's depends on its place."""
     if start == "none":
         return None
@@ -212,15 +213,19 @@ def judges_of(model: StochasticClassifier, draws: int | str | Draws, seed: int) 
     return attack_draws(model, max(draws, JUDGES) if isinstance(draws, int) else draws, derive(seed, "judge")).keep()
 
 
-def check_restarts(restarts: int, start: str) -> None:
+def check_restarts(restarts: int, start: str | float) -> None:
     """Several restarts need a start that is not always the same."""
     check_count("restarts", restarts)
     if restarts > 1 and start == "none":
         raise ValueError(f"restarts start anew: {restarts} of them need a random start, such as 'uniform', not 'none'.")
 
 
-def check_start(loss: str | Loss, start: str) -> None:
-    """A loss of latents needs a start: it is smallest, and flat, at the input itself."""
+def check_start(loss: str | Loss, start: str | float) -> None:
+    """A word of STARTS or a σ above 0. A loss of latents needs one: it is smallest, and flat, at the input itself."""
+    if not isinstance(start, str):
+        check_positive("start", start)
+    elif start not in STARTS:
+        raise unknown("start", start, STARTS)
     if start == "none" and lookup("loss", loss, LOSSES) in LATENT:
         raise ValueError(
             "a loss of latents has no gradient at the input itself: use pgd with a start such as 'near', not 'none'."

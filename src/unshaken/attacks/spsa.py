@@ -31,7 +31,7 @@ def spsa(
     delta: float = 0.01,
     steps: int = 100,
     step_size: float = 0.01,
-    start: str = "none",
+    start: str | float = "none",
     restarts: int = 1,
     update: str = "adam",
     seed: int = 0,

@@ -106,8 +106,8 @@ def transfer(model: StochasticClassifier, x: Inputs, y: Labels, *, eps: Eps, mad
     """Perturbations of x that were made against another model: black-box transfer.
 
     `made` is a set or its file. Inputs are found by their content: x may be any part of those of the set, in any order.
-    eps, a number or a list, must be among its sizes. Returns x_adv (B, ...), or (E, B, ...) for a list. Nothing is
-    random, and the model is not looked at.
+    eps, a number or a list, must be among its sizes. Returns x_adv (B, ...), or (E, B, ...) for a list; of a set that
+    kept some of its perturbations, those of x[covered(made, x)]. Nothing is random, and the model is not looked at.
     Source: Papernot et al., "Practical black-box attacks against machine learning" (2017).
     """
     check_inputs(x, y)

@@ -40,6 +40,8 @@ class Ensemble(StochasticClassifier):
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
         check_members("members", len(nets))
+        if made := [net.kind for net in nets if isinstance(net, StochasticClassifier)]:
+            raise ValueError(f"an ensemble is made of networks; got a model of kind {made[0]!r}: use joined.")
         if len({tuple(map(id, net.parameters())) or id(net) for net in nets}) < len(nets):
             raise ValueError("the same network is a member twice: an ensemble needs networks of their own.")
         self.parts = [Deterministic(net) for net in nets]
@@ -147,7 +149,12 @@ class Together(Wrapper):
         return self._joined(x, self.model.logits(x, self.model.all()), training=False)
 
     def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
-        return self._joined(x, self.model.training_logits(x, draws, seed), training=True).unsqueeze(0)
+        logits = self.model.training_logits(x, draws, seed)
+        masked = self.gate is not None and self.gate.drops
+        with torch.random.fork_rng([x.device] if x.device.type == "cuda" else [], enabled=masked):
+            if masked:
+                torch.manual_seed(derive(seed, "dropout", "gate"))
+            return self._joined(x, logits, training=True).unsqueeze(0)
 
     def _joined(self, x: Inputs, logits: Logits, *, training: bool) -> Tensor:
         """The members' logits (k, B, K) as one (B, K)."""
@@ -227,7 +234,7 @@ def member(models: Sequence[StochasticClassifier], *, of: Sequence[str] = (), nu
     model = models[0]
     model = model.model if isinstance(model, Together) else model
     if not isinstance(model, Ensemble):
-        raise ValueError(f"only an ensemble has members; {' '.join(of) or 'this'} is a {model.kind!r} model.")
+        raise ValueError(f"only an ensemble has members; {' '.join(of) or 'this'} is of kind {model.kind!r}.")
     return model.member(number)
 
 

@@ -31,17 +31,21 @@ def parameters(model: StochasticClassifier) -> int:
         model = model.model
     if isinstance(model, Chain):
         return weights * (len(model.stored) or model.members)
-    buffers = {name for name, _ in model.net.named_buffers()}
-    return sum(t.numel() for name, t in model.tensors().items() if not {name, name.partition(".")[2]} & buffers)
+    own, buffers = (dict(named) for named in (model.net.named_parameters(), model.net.named_buffers()))
+    return sum(
+        tensor.numel()
+        for name, tensor in model.tensors().items()
+        if name in own or not {name, name.partition(".")[2]} & buffers.keys()
+    )
 
 
 @torch.no_grad()
 def flops(model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
     """Floating point operations of the prediction of `x` (B, ...) with `draws`, a multiply-add counted as two.
 
-    The first draw is counted and stands for all: each is a pass through the same layers, but for an ensemble, whose
-    members are counted one by one. Where nothing is random one pass is a prediction, however many draws there are (as
-    in `predict`).
+    The first draw is counted and stands for all: each is a pass through the same layers. Draws of an ensemble, also of
+    one inside a wrapper, are counted one by one. Where nothing is random one pass is a prediction, however many draws
+    there are (as in `predict`).
 
     Counted are convolutions, matrix products and attention, by torch's FlopCounterMode; not biases, activations,
     BatchNorm, pooling, dropout masks, softmax, interpolation or eigenvalues (of `matrix_estimation`), which grow with
@@ -53,7 +57,17 @@ def flops(model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
         return turns * sum(each) + sum(each[int(state["member"])] for state in (draws[:rest] if rest else ()))
     if isinstance(model, Together):
         model.model.check_alike(x)  # a look at the members is no part of it
-    one = draws[:1].keep()  # nor what drawing computes
+    passes = 1 if draws.alike else len(draws)
+    inner = model
+    while isinstance(inner, Wrapper) and not isinstance(inner, Together):
+        inner = inner.model
+    if isinstance(inner, Ensemble):
+        return sum(_of_one(model, x, draws[place : place + 1]) for place in range(passes))
+    return passes * _of_one(model, x, draws[:1])
+
+
+def _of_one(model: StochasticClassifier, x: Inputs, one: Draws) -> int:
+    one = one.keep()  # what drawing computes is no part of it
     with FlopCounterMode(display=False) as counter:
         model.logits(x, one)
-    return int(counter.get_total_flops()) * (1 if draws.alike else len(draws))
+    return int(counter.get_total_flops())

@@ -207,8 +207,8 @@ def write_tables(source: Source, table: DataFrame, sections: Sequence[Section] =
     write(folder / "accuracy.csv", with_sizes(table.drop(columns="spread"), known).to_csv(index=False))
     write(folder / "accuracy.md", "\n".join(_markdown_panel(panel, size) for panel, size in sized))
     write(folder / "accuracy.tex", "\n".join(_latex_panel(panel, size) for panel, size in sized))
-    write(folder / "repeats.csv", repeats_table(source.rows).to_csv(index=False))
-    write(folder / "cost.csv", cost.to_csv(index=False))
+    write(folder / "repeats.csv", with_sizes(repeats_table(source.rows), known).to_csv(index=False))
+    write(folder / "cost.csv", with_sizes(cost, known).to_csv(index=False))
     write(folder / "cost.md", markdown(list(summary.columns), [[_plain(v) for v in row] for row in summary.to_numpy()]))
     for section in sections:
         for part in section.tables:
