@@ -196,6 +196,15 @@ def test_networks_that_are_listed_may_be_set_together(path: Path) -> None:
     assert len(model) == 2
 
 
+def test_what_fooled_all_networks_is_not_given_to_one_of_them(path: Path) -> None:
+    def targets(*settings: str) -> set[str]:
+        told = read(path, "transfer.sources=['both']", *settings)
+        return {unit.model for unit in plan(told) if unit.kind == "transfer"}
+
+    assert targets() == {"two", "unlike", "member 2", "by logit"}
+    assert targets("transfer.keep='all'") == {"first", "second", "two", "unlike", "member 2", "by logit"}
+
+
 def test_what_fooled_is_of_the_first_network_of_a_group(path: Path) -> None:
     several = ["seed=[3, 4]"]
     assert read(path, *several).config["transfer"]["sources"] == ["unlike, seed 3"]

@@ -14,7 +14,7 @@ from unshaken.errors import lookup
 from unshaken.models import derive
 from unshaken.parts import PARTS, Table
 from unshaken.recipe import Recipe
-from unshaken.resolve import needs_of
+from unshaken.resolve import needs_of, networks_in
 from unshaken.store import digest
 from unshaken.training.self_training import takes_unlabelled
 
@@ -82,13 +82,19 @@ def plan(recipe: Recipe, inputs: Table | None = None) -> list[Unit]:
 
 
 def _transfers(config: Table, units: list[Unit], inputs: Table | None) -> list[Unit]:
-    """The perturbations of every source, and every stored set, given to each (other) model."""
-    found = []
+    """The perturbations of every source, and every stored set, given to each (other) model.
+
+    What was kept for misleading all networks of its source is not given to one of these.
+    """
+    found, labelled = [], {model["label"]: model for model in config["models"]}
+    chosen = config["transfer"]["sources"] if config["transfer"]["keep"] == "fooled" else ()
+    fooled = {source: {label for label, _ in networks_in(source, labelled)} for source in chosen}
     clean = {(unit.model, unit.config["repeat"]): unit for unit in units if is_clean(unit)}
     for model, repeat in clean:
         own = {word: clean[model, repeat].config[word] for word in ("seed", "data", "inputs", "model", "evaluation")}
         for made in (unit for unit in units if is_source(unit, config)):
-            if made.model != model and made.config["repeat"] == repeat:
+            own_of = {made.model, *fooled.get(made.model, ())}
+            if model not in own_of and made.config["repeat"] == repeat:
                 named = {"made": made.name, "source": made.model, "attack": made.config["attack"], "repeat": repeat}
                 label = f"{model} {made.config['attack']['label']} from {made.model} r{repeat}"
                 found.append(Unit("transfer", label, model, own | named))
