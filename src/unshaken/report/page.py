@@ -156,19 +156,11 @@ def _paper(paper: dict[str, Any], curves: Sequence[Panel]) -> dict[str, Any] | N
     for entry in paper["accuracy"]:
         ours = _ours(entry, curves)
         inside = "" if ours is None else "yes" if ours.low <= entry["value"] <= ours.high else "no"
-        rows.append(
-            (
-                entry.get("model", ""),
-                entry["attack"],
-                f"{entry['eps']:.4g}",
-                f"{entry['value']:.3f}",
-                str(ours or ""),
-                inside,
-            )
-        )
-    if not any(model for model, *_ in rows):
-        rows = [tuple(rest) for _, *rest in rows]
-    return {"source": paper.get("source", ""), "rows": rows, "models": len(rows[0]) > 5}
+        numbers = (f"{entry['eps']:.4g}", f"{entry['value']:.3f}", str(ours or ""), inside)
+        rows.append((entry.get("model", ""), entry["attack"], *numbers))
+    models = any(model for model, *_ in rows)
+    rows = rows if models else [tuple(rest) for _, *rest in rows]
+    return {"source": paper.get("source", ""), "rows": rows, "models": models}
 
 
 def _ours(entry: dict[str, Any], curves: Sequence[Panel]) -> Any:

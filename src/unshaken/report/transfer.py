@@ -303,20 +303,8 @@ def _long(found: Sequence[Matrix], target: str | None = None) -> DataFrame:
     """A row for every cell, of one target or of all."""
     import pandas as pd
 
-    names = [
-        "attack",
-        "norm",
-        "eps",
-        "inputs",
-        "source",
-        "target",
-        "networks",
-        "accuracy",
-        "low",
-        "high",
-        "spread",
-        "best",
-    ]
+    names = ["attack", "norm", "eps", "inputs", "source", "target", "networks"]
+    names += ["accuracy", "low", "high", "spread", "best"]
     unknown = Interval(*(float("nan"),) * 3)
     values = [
         (matrix.label, matrix.norm, matrix.eps, matrix.inputs, source, to, cell.networks, *cell.point, cell.best)
