@@ -152,11 +152,11 @@ def _paper(paper: dict[str, Any], curves: Sequence[Panel]) -> dict[str, Any] | N
     """Published accuracies beside ours; None where there are none."""
     if not paper.get("accuracy"):
         return None
-    rows = []
+    rows, texts = [], eps_text([entry["eps"] for entry in paper["accuracy"]])
     for entry in paper["accuracy"]:
         ours = _ours(entry, curves)
         inside = "" if ours is None else "yes" if ours.low <= entry["value"] <= ours.high else "no"
-        numbers = (f"{entry['eps']:.4g}", f"{entry['value']:.3f}", str(ours or ""), inside)
+        numbers = (texts[entry["eps"]], f"{entry['value']:.3f}", str(ours or ""), inside)
         rows.append((entry.get("model", ""), entry["attack"], *numbers))
     models = any(model for model, *_ in rows)
     rows = rows if models else [tuple(rest) for _, *rest in rows]
