@@ -59,6 +59,23 @@ def test_inputs_that_fell_are_left_alone() -> None:
     assert model.cost.gradients - before < 2 * len(X) * (2 + 4)
 
 
+def test_inputs_that_fall_in_a_later_round_are_left_alone_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, fell, rounds = ensemble(), set[int](), []
+
+    def seen(model, x, y, **how):
+        x_adv = pgd(model, x, y, **how)
+        rounds.append(len(x))
+        assert fell.isdisjoint(how["places"])
+        lost = predict(model, x_adv, model.all()).argmax(-1) != y
+        fell.update(place for place, gone in zip(how["places"], lost.tolist(), strict=True) if gone)
+        return x_adv
+
+    monkeypatch.setattr(sys.modules["unshaken.attacks.doubling"], "pgd", seen)
+    doubling(model, X, Y, steps=1, most_steps=64, rise=0.0, step_size=0.004, seed=1, **HOW)
+    assert len(rounds) > 3
+    assert rounds[2] < rounds[1]
+
+
 def test_the_last_round_is_not_shorter_than_the_first() -> None:
     with raises_sentence("most_steps must be at least the 10 steps of the first round; got 5"):
         doubling(ensemble(), X, Y, most_steps=5, **HOW)

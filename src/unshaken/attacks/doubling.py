@@ -96,6 +96,6 @@ def doubling(
         higher = fallen | (value > best[going])
         settled = value <= best[going] + rise
         x_adv[going[higher]], best[going[higher]] = tried[higher], value[higher]
-        going = going[(height(x_adv[going], going, margin) <= 0) & ~settled]
+        going = going[~fallen & ~settled]
     x_adv = x_adv.view(*sizes.shape, *x.shape[1:])
     return remember(x_adv if isinstance(eps, list | tuple) else x_adv[0], used)

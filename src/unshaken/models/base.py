@@ -62,6 +62,15 @@ def _aliases(net: nn.Module) -> dict[str, str]:
 
 
 @contextmanager
+def dropout_from(seed: int, x: Tensor, *, enabled: bool) -> Iterator[None]:
+    """The dropout masks of a pass through a network in training follow from `seed`; other random numbers go on."""
+    with torch.random.fork_rng([x.device] if x.device.type == "cuda" else [], enabled=enabled):
+        if enabled:
+            torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
 def mode(net: nn.Module, *, training: bool) -> Iterator[None]:
     """Every module in train or eval mode; then each back in the mode it was in, which may be another one for each."""
     modes = [(module, module.training) for module in net.modules()]
@@ -265,9 +274,7 @@ class StochasticClassifier(ABC):
         Dropout of the network, where it is no part of the draws, follows from the seed too.
         """
         sample = self.sampler()
-        with torch.random.fork_rng([x.device] if x.device.type == "cuda" else [], enabled=self.drops):
-            if self.drops:
-                torch.manual_seed(derive(seed, "dropout"))
+        with dropout_from(derive(seed, "dropout"), x, enabled=self.drops):
             return torch.stack([self.forward(x, sample(seed, s), training=True) for s in range(draws)])
 
     def logits_by_loop(self, x: Inputs, draws: Draws) -> Logits:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from unshaken.models.base import StochasticClassifier, own_copy
+from unshaken.models.base import StochasticClassifier, dropout_from, own_copy
 from unshaken.models.draws import Draws, derive, in_turns
 from unshaken.types import Inputs, Logits, State
 from unshaken.validate import check_count
@@ -98,24 +98,21 @@ class Chain(StochasticClassifier):
 
     def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
         """Logits (S, B, K) of every chain where it is now, whatever `draws` is; each has dropout masks of its own."""
-        living = self.living()
-        with torch.random.fork_rng([x.device] if x.device.type == "cuda" else [], enabled=self.drops):
-            if x.device.type != "cpu" if self.vectorised is None else self.vectorised:
-                if self.drops:
-                    torch.manual_seed(derive(seed, "dropout"))
-                stacked = {name: torch.stack([state[name] for state in living]) for name in living[0]}
-                self.cost.forwards += (len(living) - 1) * len(x)
+        if x.device.type != "cpu" if self.vectorised is None else self.vectorised:
+            living = self.living()
+            stacked = {name: torch.stack([state[name] for state in living]) for name in living[0]}
+            self.cost.forwards += (len(living) - 1) * len(x)
+            with dropout_from(derive(seed, "dropout"), x, enabled=self.drops):
                 return vmap(lambda state: self.forward(x, state, training=True), randomness="different")(stacked)
-            return torch.stack([self._own_logits(x, state, derive(seed, "dropout", s)) for s, state in self.numbered()])
+        return torch.stack([self._own_logits(x, state, derive(seed, "dropout", s)) for s, state in self.numbered()])
 
     def numbered(self) -> list[tuple[int, State]]:
         """(number, where it is) of each chain that has not diverged."""
         return list(itertools.compress(enumerate(self.positions), self.alive.tolist()))
 
     def _own_logits(self, x: Inputs, state: State, seed: int) -> Tensor:
-        if self.drops:
-            torch.manual_seed(seed)
-        return self.forward(x, state, training=True)
+        with dropout_from(seed, x, enabled=self.drops):
+            return self.forward(x, state, training=True)
 
     def keep_state(self) -> None:
         self.stored += [_snapshot(state) for state in self.living()]

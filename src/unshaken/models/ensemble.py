@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unshaken.errors import lookup
-from unshaken.models.base import StochasticClassifier, check_coded, mode
+from unshaken.models.base import StochasticClassifier, check_coded, dropout_from, mode
 from unshaken.models.deterministic import Deterministic
 from unshaken.models.draws import Draws, derive, in_turns
 from unshaken.models.wrapper import Wrapper
@@ -77,10 +77,8 @@ class Ensemble(StochasticClassifier):
         """Logits (k, B, K) of every member, whatever `draws` is; each has dropout masks of its own."""
         self.check_alike(x)
         each = list[Tensor]()
-        with torch.random.fork_rng([x.device] if x.device.type == "cuda" else [], enabled=self.drops):
-            for number, part in enumerate(self.parts):
-                if self.drops:
-                    torch.manual_seed(derive(seed, "dropout", number))
+        for number, part in enumerate(self.parts):
+            with dropout_from(derive(seed, "dropout", number), x, enabled=part.drops):
                 each.append(part.forward(x, {}, training=True))
         return torch.stack(each)
 
@@ -151,9 +149,7 @@ class Together(Wrapper):
     def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
         logits = self.model.training_logits(x, draws, seed)
         masked = self.gate is not None and self.gate.drops
-        with torch.random.fork_rng([x.device] if x.device.type == "cuda" else [], enabled=masked):
-            if masked:
-                torch.manual_seed(derive(seed, "dropout", "gate"))
+        with dropout_from(derive(seed, "dropout", "gate"), x, enabled=masked):
             return self._joined(x, logits, training=True).unsqueeze(0)
 
     def _joined(self, x: Inputs, logits: Logits, *, training: bool) -> Tensor:

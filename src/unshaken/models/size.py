@@ -51,16 +51,12 @@ def flops(model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
     BatchNorm, pooling, dropout masks, softmax, interpolation or eigenvalues (of `matrix_estimation`), which grow with
     the size of the layers and not with its square, nor the drawing of the weights.
     """
-    if isinstance(model, Ensemble):
-        each = [flops(part, x, part.all()) for part in model.parts]
-        turns, rest = divmod(len(draws), len(each))
-        return turns * sum(each) + sum(each[int(state["member"])] for state in (draws[:rest] if rest else ()))
-    if isinstance(model, Together):
-        model.model.check_alike(x)  # a look at the members is no part of it
-    passes = 1 if draws.alike else len(draws)
-    inner = model
+    passes, inner = 1 if draws.alike else len(draws), model
     while isinstance(inner, Wrapper) and not isinstance(inner, Together):
         inner = inner.model
+    if isinstance(inner, Ensemble | Together):
+        members = inner.model if isinstance(inner, Together) else inner
+        members.check_alike(x)  # a look at the members is no part of it
     if isinstance(inner, Ensemble):
         return sum(_of_one(model, x, draws[place : place + 1]) for place in range(passes))
     return passes * _of_one(model, x, draws[:1])

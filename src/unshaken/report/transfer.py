@@ -325,7 +325,7 @@ def _published(matrix: Matrix, target: str, about: dict[str, Any]) -> str:
     return ""
 
 
-def _note(several: bool, published: bool, about: dict[str, Any], few: bool = False) -> str:
+def _note(several: bool, published: bool, about: dict[str, Any], few: bool) -> str:
     """What the numbers of a table mean."""
     spread = "networks" if several else "repeats of the draws"
     note = f"Mean ± standard deviation over {spread}, and the 95 % interval of the mean. Perturbations made against "
