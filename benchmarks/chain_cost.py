@@ -35,9 +35,9 @@ from common import (
     seconds,
     write,
 )
-from unshaken.memory import keep_freed_memory
 from unshaken.models import Chain
 from unshaken.networks import dropout_cnn, mlp
+from unshaken.runs.memory import keep_freed_memory
 from unshaken.training import SGLD, SGAdaLD
 from unshaken.training.generators import langevin
 from unshaken.training.loop import _learn

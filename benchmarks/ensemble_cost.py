@@ -32,9 +32,9 @@ from common import (
     write,
 )
 from unshaken.attacks import pgd
-from unshaken.memory import keep_freed_memory
 from unshaken.models import Deterministic, Ensemble, StochasticClassifier
 from unshaken.networks import lenet, wide_resnet
+from unshaken.runs.memory import keep_freed_memory
 from unshaken.training.inputs import adversarial
 from unshaken.training.loop import _learn
 from unshaken.training.objectives import with_clean

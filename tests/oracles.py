@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from unshaken.attacks import ATTACKS, LOSSES, NORMS
 from unshaken.attacks.losses import LATENT
-from unshaken.autoencoder import VAE, vae
 from unshaken.models import MODELS, Chain, Draws, Dropout, Ensemble, MeanField, StochasticClassifier
 from unshaken.models.draws import generator
 from unshaken.models.matrix_estimation import matrix_estimation
 from unshaken.models.mean_network import mean_network
 from unshaken.models.smoothing import smoothing
+from unshaken.networks.autoencoder import VAE, vae
 from unshaken.types import State
 
 DUAL = {"linf": 1, "l2": 2}  # the order of the norm that measures gradients where the input is measured by the key

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from unshaken import __version__ as unshaken_version
 from unshaken.cli import app
-from unshaken.recipe import recipe_folders
 from unshaken.report import drawing, figures
+from unshaken.runs.recipe import recipe_folders
 
 
 def unshaken(*words: str) -> tuple[int, str, str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from unshaken.checks import CHECKS
 from unshaken.cli import app
-from unshaken.recipe import read_recipe
+from unshaken.evaluation.checks import CHECKS
+from unshaken.runs.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = version("unshaken")
 
 _HOME = {
     "Data": "data",
@@ -24,7 +25,7 @@ _HOME = {
     "resnet18": "networks",
     "vgg": "networks",
     "stn": "networks",
-    "vae": "autoencoder",
+    "vae": "networks.autoencoder",
     "Draws": "models",
     "StochasticClassifier": "models",
     "Deterministic": "models",
@@ -42,7 +43,7 @@ _HOME = {
     "load_draws": "models",
     "parameters": "models.size",
     "flops": "models.size",
-    "predict": "predict",
+    "predict": "evaluation.predict",
     "input_gradient": "attacks",
     "fgm": "attacks",
     "fgsm": "attacks",
@@ -75,14 +76,14 @@ _HOME = {
     "prediction_variance": "analysis",
     "flatness": "analysis",
     "latent_shift": "analysis",
-    "evaluate": "evaluate",
-    "accuracy": "statistics",
-    "difference": "statistics",
-    "Interval": "statistics",
-    "check": "checks",
-    "run": "experiment",
+    "evaluate": "evaluation.evaluate",
+    "accuracy": "evaluation.statistics",
+    "difference": "evaluation.statistics",
+    "Interval": "evaluation.statistics",
+    "check": "evaluation.checks",
+    "run": "runs.run",
     "report": "report",
-    "explain": "explain",
+    "explain": "report.explain",
 }
 __all__ = sorted(_HOME)
 
@@ -136,12 +137,11 @@ if TYPE_CHECKING:
         transfer,
         transfer_set,
     )
-    from unshaken.autoencoder import vae
-    from unshaken.checks import check
     from unshaken.data import Data, load, load_images
-    from unshaken.evaluate import evaluate
-    from unshaken.experiment import run
-    from unshaken.explain import explain
+    from unshaken.evaluation.checks import check
+    from unshaken.evaluation.evaluate import evaluate
+    from unshaken.evaluation.predict import predict
+    from unshaken.evaluation.statistics import Interval, accuracy, difference
     from unshaken.models import (
         Chain,
         Deterministic,
@@ -161,9 +161,10 @@ if TYPE_CHECKING:
     )
     from unshaken.models.size import flops, parameters
     from unshaken.networks import dropout_cnn, lenet, mlp, resnet18, small_cnn, stn, vgg, wide_resnet
-    from unshaken.predict import predict
+    from unshaken.networks.autoencoder import vae
     from unshaken.report import report
-    from unshaken.statistics import Interval, accuracy, difference
+    from unshaken.report.explain import explain
+    from unshaken.runs.run import run
     from unshaken.training import (
         SGLD,
         Monitor,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from unshaken.experiment import Progress, Say
+    from unshaken.runs.run import Progress, Say
 
 app = typer.Typer(
     help="How robust is a classifier whose prediction is random?",
@@ -61,19 +61,17 @@ def run(
 ) -> None:
     """Train, attack, evaluate and report as a recipe says; continues a run that was cut off."""
     with sentences():
-        from unshaken import experiment
-        from unshaken.memory import keep_freed_memory
-        from unshaken.recipe import read_recipe
         from unshaken.report import report, verdict
         from unshaken.report.source import load_run
+        from unshaken.runs import run as runs
+        from unshaken.runs.memory import keep_freed_memory
+        from unshaken.runs.recipe import read_recipe
 
         plan = read_recipe(recipe, preset=preset, settings=set_ or ())
         keep_freed_memory()
         with bar() as (progress, say):
-            folder = experiment.run(
-                plan, out=out, data_root=data_root, device=device, jobs=jobs, progress=progress, say=say
-            )
-        failed = experiment.failed_units(folder)
+            folder = runs.run(plan, out=out, data_root=data_root, device=device, jobs=jobs, progress=progress, say=say)
+        failed = runs.failed_units(folder)
         page = report(folder)
         told = load_run(folder)
         typer.echo("\n".join(verdict(told.about, told.rows, told.analyses, told.histories)))
@@ -111,7 +109,7 @@ def explain(
     """Why the labels of some inputs of a run fell under an attack, or did not: a page with the conditions per class."""
     with sentences():
         import unshaken
-        from unshaken.merge import number
+        from unshaken.runs.merge import number
 
         page = unshaken.explain(
             run,
@@ -132,8 +130,8 @@ def list_command(
 ) -> None:
     """What there is: recipes, datasets, networks, models, attacks, losses, norms, ..."""
     with sentences():
-        from unshaken.catalogue import catalogue
         from unshaken.errors import lookup
+        from unshaken.runs.catalogue import catalogue
 
         found = catalogue()
         kinds = {what: lookup("kind of part", what, found)} if what else found
@@ -144,8 +142,8 @@ def list_command(
 def show(recipe: RecipeName, preset: Preset = None, set_: Settings = None) -> None:
     """A recipe with every setting, also the ones it leaves at their defaults, and what it would compute."""
     with sentences():
-        from unshaken.catalogue import describe
-        from unshaken.recipe import read_recipe
+        from unshaken.runs.catalogue import describe
+        from unshaken.runs.recipe import read_recipe
 
         typer.echo(describe(read_recipe(recipe, preset=preset, settings=set_ or ())))
 
@@ -197,7 +195,3 @@ def bar() -> Iterator[tuple[Progress, Say]]:
 
 def main() -> None:
     app()
-
-
-if __name__ == "__main__":
-    main()

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from oracles import CoinClassifier, LinearClassifier, raises_sentence, small_inputs, small_model
 from unshaken.analysis import SMOOTHNESS, conditions, robustness, smoothness_of
 from unshaken.attacks import fgm, fgsm, pgd
-from unshaken.evaluate import evaluate
+from unshaken.evaluation.evaluate import evaluate
+from unshaken.evaluation.predict import RULES
 from unshaken.models import MODELS, Deterministic, MeanField, SeededModule, derive
 from unshaken.models.smoothing import Smoothing
-from unshaken.predict import RULES
 
 X, Y = small_inputs(12)
 FGM = {"FGM": partial(fgm, draws=3)}

@@ -15,7 +15,7 @@ from unshaken.attacks.losses import cw
 from unshaken.attacks.pgd import draws_of_steps
 from unshaken.models import Deterministic, StochasticClassifier
 from unshaken.models.draws import generator, provenance_of
-from unshaken.parts import full, part
+from unshaken.runs.parts import full, part
 
 X, Y = small_inputs(dtype=torch.float64)
 LINEAR = LinearClassifier(classes=3, dtype=torch.float64)  # a label can be taken everywhere in its box

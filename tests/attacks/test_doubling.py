@@ -9,8 +9,8 @@ import torch
 
 from oracles import raises_sentence, small_inputs, small_model
 from unshaken.attacks import doubling, pgd
+from unshaken.evaluation.predict import predict
 from unshaken.models import derive
-from unshaken.predict import predict
 
 X = small_inputs(30)[0]
 HOW = {"eps": 0.08, "draws": "all", "loss": "cw", "start": "uniform"}

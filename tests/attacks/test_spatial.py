@@ -16,12 +16,12 @@ from unshaken import load, spatial
 from unshaken.attacks import ATTACKS
 from unshaken.attacks.losses import cw
 from unshaken.attacks.spatial import flow_cost, warp
-from unshaken.experiment import run
 from unshaken.models import Deterministic, StochasticClassifier, shared_draws
 from unshaken.models.draws import generator
-from unshaken.parts import full, part
-from unshaken.recipe import read_recipe
 from unshaken.report.tables import accuracy_table, panels
+from unshaken.runs.parts import full, part
+from unshaken.runs.recipe import read_recipe
+from unshaken.runs.run import run
 from unshaken.store import read_rows
 
 X, Y = small_inputs(dtype=torch.float64)

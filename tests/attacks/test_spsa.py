@@ -10,7 +10,7 @@ from oracles import OF_LOGITS, CoinClassifier, LinearClassifier, raises_sentence
 from unshaken.attacks import ATTACKS, LOSSES, NORMS, input_gradient, pgd, spsa
 from unshaken.attacks.losses import cw
 from unshaken.models import Deterministic, SeededModule, StochasticClassifier
-from unshaken.parts import part
+from unshaken.runs.parts import part
 
 X, Y = small_inputs(dtype=torch.float64)
 QUICK = {"directions": 8, "steps": 3, "draws": 2}

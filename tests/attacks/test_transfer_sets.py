@@ -8,7 +8,7 @@ import torch
 from oracles import raises_sentence, small_inputs, small_model, truncate
 from unshaken.attacks import fgsm, load_transfer_set, pgd, transfer, transfer_set
 from unshaken.attacks.transfer import input_ids, of_perturbed
-from unshaken.evaluate import evaluate
+from unshaken.evaluation.evaluate import evaluate
 from unshaken.models.draws import provenance_of
 
 X, Y = small_inputs(20)

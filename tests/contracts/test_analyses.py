@@ -7,8 +7,8 @@ import pytest
 from oracles import small_coder, small_inputs, small_model
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS
-from unshaken.catalogue import first_line
 from unshaken.models import MeanField
+from unshaken.runs.catalogue import first_line
 
 X, Y = small_inputs()
 MEAN = {"MEAN": ATTACKS["mean"]}

@@ -20,8 +20,8 @@ from oracles import (
 from unshaken.attacks import ATTACKS, NORMS
 from unshaken.attacks.norms import STARTS
 from unshaken.attacks.pgd import SCHEMES
+from unshaken.evaluation.predict import predict
 from unshaken.models import SeededModule
-from unshaken.predict import predict
 
 every_attack = pytest.mark.parametrize(("name", "norm"), ATTACK_NORMS)
 EPS = [0.0, 0.003, 0.1, 0.5, 3.0]

@@ -10,9 +10,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from oracles import raises_sentence
-from unshaken.autoencoder import vae
 from unshaken.models import Deterministic, MeanField, StochasticClassifier
 from unshaken.networks import mlp
+from unshaken.networks.autoencoder import vae
 from unshaken.training import INPUTS, OBJECTIVES
 from unshaken.training.inputs import Points, Seen, shown
 from unshaken.training.objectives import UNLABELLED, elbo

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from oracles import raises_sentence, small_inputs, small_net, states_equal
+from unshaken.evaluation.predict import predict
 from unshaken.models import Chain, Deterministic, MeanField
-from unshaken.predict import predict
 from unshaken.training import OBJECTIVES, SGLD, adversarial, langevin, train
 
 X, Y = small_inputs(20)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from oracles import SHAPE, raises_sentence, small_inputs, small_net
 from unshaken.attacks import fgsm, input_gradient, pgd
 from unshaken.attacks.losses import cross_entropy
-from unshaken.evaluate import evaluate
+from unshaken.evaluation.evaluate import evaluate
+from unshaken.evaluation.predict import predict
 from unshaken.models import Deterministic, Ensemble, MeanField, Together, joined
 from unshaken.models.base import mode
 from unshaken.models.ensemble import ensemble, member
-from unshaken.predict import predict
 from unshaken.training import OBJECTIVES, adversarial, train
 
 X, Y = small_inputs(20)

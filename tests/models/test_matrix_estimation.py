@@ -8,11 +8,11 @@ from torch import nn
 
 from oracles import SHAPE, Resampled, raises_sentence, small_inputs, small_net
 from unshaken.attacks import pgd
-from unshaken.catalogue import catalogue
 from unshaken.models import MODELS, Deterministic, Dropout, MatrixEstimation, MeanField, SeededModule, Smoothing
 from unshaken.models.draws import derive, generator
 from unshaken.models.matrix_estimation import ESTIMATES, MASK, complete, matrix_estimation
-from unshaken.parts import part
+from unshaken.runs.catalogue import catalogue
+from unshaken.runs.parts import part
 from unshaken.training.objectives import elbo
 
 X, Y = small_inputs()

@@ -7,8 +7,8 @@ import torch
 
 from oracles import SHAPE, Resampled, raises_sentence, small_inputs, small_model, small_net
 from unshaken.attacks import pgd
+from unshaken.evaluation.predict import predict
 from unshaken.models import MeanNetwork, SeededModule
-from unshaken.predict import predict
 
 X, Y = small_inputs()
 

@@ -11,8 +11,8 @@ from torch import nn
 from oracles import ATTACK_NORMS, SHORT, fixed, small_inputs, wrap
 from unshaken.attacks import ATTACKS
 from unshaken.attacks.pgd import SCHEMES
+from unshaken.evaluation.predict import predict
 from unshaken.models import MODELS
-from unshaken.predict import predict
 
 X, Y = small_inputs()
 

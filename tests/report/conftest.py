@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from unshaken.attacks import fgm, fgsm, mean, pgd
 from unshaken.data import load
-from unshaken.evaluate import evaluate
+from unshaken.evaluation.evaluate import evaluate
 from unshaken.models import MeanField
 from unshaken.networks import mlp
 from unshaken.report import report

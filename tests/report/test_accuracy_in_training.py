@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from made_rows import source
 
-from unshaken.report.curves import curves_section
+from unshaken.report.sections.curves import curves_section
 from unshaken.report.training import of_training
 
 STEPS = [100 * i for i in range(1, 13)]

@@ -9,9 +9,9 @@ from made_rows import source
 from matplotlib.colors import to_hex
 from scipy import stats
 
-from unshaken.report.agreement import agreement_figure, agreement_section, measured
 from unshaken.report.boxes import mean_interval
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
+from unshaken.report.sections.agreement import agreement_figure, agreement_section, measured
 
 DRAWS = ("1", "10", "20", "mean", "moments")
 CENTRES = dict(zip(DRAWS, (0.55, 0.66, 0.75, 0.72, 0.8), strict=True))

@@ -8,10 +8,10 @@ import pytest
 from made_rows import conditions, source
 from matplotlib.colors import to_hex
 
-from unshaken.report.angles import angles_figure, angles_section, measured
+from unshaken.evaluation.statistics import Interval, mean
 from unshaken.report.attacked import attacked_rows, usual_eps
 from unshaken.report.drawing import COLOURS, MEAN_COLOUR
-from unshaken.statistics import Interval, mean
+from unshaken.report.sections.angles import angles_figure, angles_section, measured
 
 MIXED = ("FGM-1", "FGM-10", "PGD-1", "PGD-10", "MEAN", "FGM-10 (loss cw)")
 

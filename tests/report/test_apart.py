@@ -13,16 +13,16 @@ from made_rows import attacked, clean, curves, source
 from unshaken.report.drawing import Inline
 from unshaken.report.figures import accuracy_figure, lines
 from unshaken.report.glossary import WORDS, words
-from unshaken.report.lengths import lengths_section
-from unshaken.report.losses import losses_section
-from unshaken.report.models import models_section, shared, shown
 from unshaken.report.page import page
 from unshaken.report.pictures import choose
-from unshaken.report.seeds import seeds_section
+from unshaken.report.sections.lengths import lengths_section
+from unshaken.report.sections.losses import losses_section
+from unshaken.report.sections.models import models_section, shared, shown
+from unshaken.report.sections.seeds import seeds_section
+from unshaken.report.sections.survival import survival_section
+from unshaken.report.sections.transfer import matrices, transfer_section
 from unshaken.report.source import Examples
-from unshaken.report.survival import survival_section
 from unshaken.report.swept import Family, Setting, measured
-from unshaken.report.transfer import matrices, transfer_section
 from unshaken.report.verdict import of_panels, verdict
 
 L2 = {"norm": "l2", "zero_gradient": 0.0}

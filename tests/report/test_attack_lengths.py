@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from made_rows import conditions, source
 
-from unshaken.report.lengths import lengths_section
+from unshaken.evaluation.statistics import accuracy, mean
+from unshaken.report.sections.lengths import lengths_section
 from unshaken.report.wording import percent
-from unshaken.statistics import accuracy, mean
 
 
 def run(*parts: pd.DataFrame, **about):

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
-from unshaken.report.timing import measured, median_interval, timing_figure, timing_section
+from unshaken.report.sections.timing import measured, median_interval, timing_figure, timing_section
 
 PAPER = {"source": "A (2020), table 2", "time": {"digits": {"FGSM-10": 5.9772}, "mnist": {"FGSM-2": 1.0}}}
 FACTORS = {"MEAN": 1.0, "MOMENTS": 2.0, "FGSM-10": 8.0, "FGSM-2": 1.5}

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from unshaken.evaluation.statistics import mean
 from unshaken.report.boxes import NUMBERS, box_cells, box_numbers, box_places, draw_boxes, mean_interval
 from unshaken.report.drawing import blank
-from unshaken.statistics import mean
 
 
 def column(table: np.ndarray) -> pd.Series:

@@ -7,13 +7,13 @@ import pytest
 from made_rows import attacked, clean, curves, source
 from matplotlib.colors import to_hex
 
-from unshaken.report.budget import budget, budget_figure, budget_section
+from unshaken.evaluation.statistics import accuracy
 from unshaken.report.page import page
 from unshaken.report.section import Table
 from unshaken.report.sections import sections
+from unshaken.report.sections.budget import budget, budget_figure, budget_section
 from unshaken.report.sizes import Size, counted, sized, sizes
 from unshaken.report.tables import accuracy_table, write_tables
-from unshaken.statistics import accuracy
 
 LEFT = {"double": 40, "single": 30, "ensemble": 60}  # of 100 inputs under PGD-5 at eps 0.1
 SIZES = {

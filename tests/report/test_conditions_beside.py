@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from made_rows import conditions, source
 
-from unshaken.report.conditions import conditions_figure, conditions_section, measured, shown
-from unshaken.statistics import accuracy, mean
+from unshaken.evaluation.statistics import accuracy, mean
+from unshaken.report.sections.conditions import conditions_figure, conditions_section, measured, shown
 
 LABELS = ("conditions, smoothness published", "conditions, smoothness tight")
 RECIPE = {"analyses": [{"label": label, "smoothness": label.split()[-1]} for label in LABELS]}

@@ -8,7 +8,7 @@ import pytest
 from made_rows import source
 from scipy import stats
 
-from unshaken.report.flatness import LINEAR, flatness_section
+from unshaken.report.sections.flatness import LINEAR, flatness_section
 
 RANDOM = np.random.default_rng(0)
 COPIES = 4

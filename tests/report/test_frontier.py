@@ -8,7 +8,7 @@ from made_rows import attacked, clean, curves, source
 from matplotlib.colors import to_hex
 
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
-from unshaken.report.frontier import frontier_figure, frontier_section, frontiers
+from unshaken.report.sections.frontier import frontier_figure, frontier_section, frontiers
 
 TIMES = {"MEAN": 1.0, "MOMENTS": 2.0, "FGSM-1": 1.1, "FGSM-10": 6.0, "PGD-5": 30.0, "PGD-MOMENTS": 9.0}
 LEFT = {"MEAN": 60, "MOMENTS": 20, "FGSM-1": 70, "FGSM-10": 45, "PGD-5": 19, "PGD-MOMENTS": 21}

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from made_rows import conditions, source
 
-from unshaken.report.inference import inference_figure, inference_section, measured
-from unshaken.statistics import accuracy, mean
+from unshaken.evaluation.statistics import accuracy, mean
+from unshaken.report.sections.inference import inference_figure, inference_section, measured
 
 COUNTS = (1, 5, 100)
 

@@ -10,7 +10,7 @@ import pytest
 from made_rows import source
 from scipy import stats
 
-from unshaken.report.latents import informative, latents_section, measured, pictures_figure, shown
+from unshaken.report.sections.latents import informative, latents_section, measured, pictures_figure, shown
 
 RANDOM = np.random.default_rng(0)
 N, EPS = 60, (0.1, 0.2)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from made_rows import attacked, clean, curves, source
 
+from unshaken.evaluation.statistics import difference
 from unshaken.report.figures import accuracy_figure
-from unshaken.report.losses import losses, losses_figure, losses_section
-from unshaken.statistics import difference
+from unshaken.report.sections.losses import losses, losses_figure, losses_section
 
 NAIVE = "naive_cross_entropy"
 

@@ -7,11 +7,11 @@ import pytest
 from made_rows import attacked, clean, curves, source, trained
 from matplotlib.colors import to_hex
 
+from unshaken.evaluation.statistics import accuracy, difference
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
-from unshaken.report.models import Models, models_figure, models_section, shared, shown
 from unshaken.report.page import page
+from unshaken.report.sections.models import Models, models_figure, models_section, shared, shown
 from unshaken.report.verdict import results
-from unshaken.statistics import accuracy, difference
 
 LEFT = {"none": (10, 5), "MEAN": (50, 40), "FGSM-2": (52, 41), "FGSM-10": (49, 39), "PGD-5": (70, 60)}
 PAPER = {"source": "A (2020), table 3", "training": {"digits": {"PGD-5": 3.4179}}}

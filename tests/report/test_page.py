@@ -9,7 +9,7 @@ import re
 import pandas as pd
 import pytest
 
-from unshaken.checks import CHECKS
+from unshaken.evaluation.checks import CHECKS
 from unshaken.report import report
 from unshaken.report.page import described, page, typeset
 from unshaken.report.section import Section, Table

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from made_rows import source
 
+from unshaken.evaluation.statistics import Interval
 from unshaken.report.section import Table, latex, markdown, parts, textual, write_table
 from unshaken.report.sections import SECTIONS, sections
 from unshaken.report.wording import (
@@ -20,7 +21,6 @@ from unshaken.report.wording import (
     times,
     word,
 )
-from unshaken.statistics import Interval
 
 
 def test_a_table_is_written_in_three_forms(tmp_path):

@@ -9,12 +9,12 @@ from made_rows import attacked, clean, conditions, curves, source
 from matplotlib.colors import to_hex
 from scipy import stats
 
+from unshaken.evaluation.statistics import accuracy
 from unshaken.report.drawing import MEAN_COLOUR
 from unshaken.report.groups import group_of, groups, representatives
-from unshaken.report.models import models_section
 from unshaken.report.page import page
-from unshaken.report.seeds import seeds_section
-from unshaken.statistics import accuracy
+from unshaken.report.sections.models import models_section
+from unshaken.report.sections.seeds import seeds_section
 
 SURVIVE = {"im": [60, 64, 62, 66], "vmg": [50, 51, 57, 52]}
 

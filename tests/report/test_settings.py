@@ -11,9 +11,9 @@ import pytest
 from made_rows import attacked, clean, curves, source
 from scipy import stats
 
-from unshaken.report.settings import settings_section
+from unshaken.evaluation.statistics import difference
+from unshaken.report.sections.settings import settings_section
 from unshaken.report.swept import setting_of
-from unshaken.statistics import difference
 
 SURVIVE = {1: 16, 5: 31, 10: 46}
 SEEDS = (0, 3, -2, 1)

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from made_rows import conditions, source
 
-from unshaken.report.slopes import QUANTITIES, measured, slopes_figure, slopes_section
-from unshaken.statistics import mean
+from unshaken.evaluation.statistics import mean
+from unshaken.report.sections.slopes import QUANTITIES, measured, slopes_figure, slopes_section
 
 COUNTS = (1, 5, 100)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from made_rows import attacked, clean, curves, source
 
-from unshaken.report.steps import families, steps_figure, steps_section
+from unshaken.evaluation.statistics import accuracy
+from unshaken.report.sections.steps import families, steps_figure, steps_section
 from unshaken.report.swept import setting_of
-from unshaken.statistics import accuracy
 
 LEFT = {"plain": {1: 60, 10: 20, 100: 0}, "hard": {1: 70, 10: 50, 100: 50}}
 """Inputs of 100 that survive at eps 0.1."""

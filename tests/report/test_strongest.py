@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from made_rows import attacked, clean, curves, source
 
-from unshaken.report.strongest import strongest_section
-from unshaken.statistics import accuracy
+from unshaken.evaluation.statistics import accuracy
+from unshaken.report.sections.strongest import strongest_section
 
 
 def test_each_eps_has_its_strongest_attack_with_its_loss():

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from made_rows import REPEATS, N, attacked, clean, curves, source
 
+from unshaken.evaluation.statistics import accuracy, crossed
 from unshaken.report.networks import point, together
-from unshaken.report.survival import ratio, survival_section, survivals
-from unshaken.statistics import accuracy, crossed
+from unshaken.report.sections.survival import ratio, survival_section, survivals
 
 ALL = slice(0, N)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from unshaken.evaluation.statistics import accuracy
 from unshaken.report.source import load_run
 from unshaken.report.tables import SERIES, accuracy_table, at, columns, cost_summary, cost_table, grid, panels
 from unshaken.report.wording import eps_text
-from unshaken.statistics import accuracy
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 from made_rows import attacked, clean, curves, source
 from matplotlib.colors import to_hex
 
+from unshaken.evaluation.statistics import accuracy
 from unshaken.report.drawing import MEAN_COLOUR
 from unshaken.report.networks import together
-from unshaken.report.survival import survivals
-from unshaken.report.transfer import matrices, shown, transfer_figure, transfer_section
-from unshaken.statistics import accuracy
+from unshaken.report.sections.survival import survivals
+from unshaken.report.sections.transfer import matrices, shown, transfer_figure, transfer_section
 
 SEEDS = {"a": (0, 1, 2), "b": (0, 1)}
 OWN = {("a", 0): 40, ("a", 1): 42, ("a", 2): 47, ("b", 0): 20, ("b", 1): 24, ("erm", 0): 5}

@@ -9,7 +9,7 @@ from made_rows import source, spread
 from matplotlib.colors import to_hex
 from scipy import stats
 
-from unshaken.report.spread import FLOOR, spread_figure, spread_section, variances
+from unshaken.report.sections.spread import FLOOR, spread_figure, spread_section, variances
 
 RANDOM = np.random.default_rng(0)
 IM, VMG = RANDOM.uniform(0.02, 0.2, 80), RANDOM.uniform(0.01, 0.1, 80)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from unshaken.checks import Finding
+from unshaken.evaluation.checks import Finding
+from unshaken.evaluation.statistics import accuracy
 from unshaken.report import verdict
 from unshaken.report.source import load_run
 from unshaken.report.verdict import believe, doubts
-from unshaken.statistics import accuracy
 
 
 @pytest.fixture

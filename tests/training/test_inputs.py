@@ -9,9 +9,9 @@ import torch
 
 from oracles import SHORT, raises_sentence, small_inputs, small_model
 from unshaken.attacks import ATTACKS, fgm, fgsm, mean, pgd
+from unshaken.evaluation.predict import predict
 from unshaken.models import derive
 from unshaken.models.draws import provenance_of
-from unshaken.predict import predict
 from unshaken.training.inputs import (
     Points,
     adversarial,

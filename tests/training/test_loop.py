@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from oracles import raises_sentence
+from unshaken.evaluation.predict import predict
 from unshaken.models import Deterministic, MeanField, SeededModule
 from unshaken.networks import mlp
-from unshaken.predict import predict
 from unshaken.training import OPTIMIZERS, train
 from unshaken.training.augment import crop_flip
 from unshaken.training.inputs import adversarial, constant_noise, variable_noise

@@ -9,9 +9,9 @@ from torch import nn
 
 from oracles import raises_sentence
 from unshaken.attacks import fgsm, pgd
+from unshaken.evaluation.predict import predict
 from unshaken.models import Chain, Deterministic, Dropout, MeanField, StochasticClassifier
 from unshaken.networks import mlp
-from unshaken.predict import predict
 from unshaken.training import Monitor, train
 from unshaken.training.inputs import adversarial
 from unshaken.training.objectives import cross_entropy

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from oracles import raises_sentence, small_inputs, small_model
+from unshaken.evaluation.predict import predict
 from unshaken.models import derive
-from unshaken.predict import predict
 from unshaken.training import train
 from unshaken.training.objectives import cross_entropy
 from unshaken.training.self_training import with_unlabelled

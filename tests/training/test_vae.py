@@ -11,8 +11,8 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional as F
 
 from oracles import raises_sentence, small_coder, small_inputs, small_model
+from unshaken.evaluation.predict import predict
 from unshaken.models import Deterministic, MeanField
-from unshaken.predict import predict
 from unshaken.training import adversarial, train
 from unshaken.training.objectives import OBJECTIVES, UNLABELLED, cross_entropy, denoising_vae, vae
 from unshaken.training.self_training import takes_unlabelled, with_unlabelled

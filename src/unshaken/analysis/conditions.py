@@ -16,8 +16,8 @@ from unshaken.analysis import margins
 from unshaken.analysis.margins import DIFFERENTIABLE, Measured, measure
 from unshaken.attacks.pgd import accepted
 from unshaken.errors import lookup, unknown
+from unshaken.evaluation.predict import RULES
 from unshaken.models import Draws, StochasticClassifier, derive, shared_draws
-from unshaken.predict import RULES
 from unshaken.types import Inputs, Labels
 from unshaken.validate import check_count, check_eps, check_inputs, check_positive
 

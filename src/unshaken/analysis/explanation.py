@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from unshaken.analysis.conditions import Robustness, robustness, smoothness_of
+from unshaken.evaluation.predict import predict
 from unshaken.models import Draws, StochasticClassifier
-from unshaken.predict import predict
 from unshaken.types import Inputs, Labels
 
 REACH, POINTS = 3.0, 61  # how far the perturbation is followed, in its own length, and at how many points

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from unshaken.attacks.losses import cross_entropy
+from unshaken.evaluation.predict import predict
 from unshaken.models import Draws, StochasticClassifier, derive
-from unshaken.predict import predict
 from unshaken.training.noise import noise_of
 from unshaken.types import Inputs, Labels, Logits
 from unshaken.validate import check_count, check_inputs, check_labels, check_not_negative

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unshaken.evaluation.predict import RULES, predict
 from unshaken.models import Draws, StochasticClassifier
-from unshaken.predict import RULES, predict
 from unshaken.types import Inputs, Labels, Logits
 from unshaken.validate import check_labels
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from unshaken.evaluation.predict import predict
 from unshaken.models import StochasticClassifier, derive
-from unshaken.predict import predict
 from unshaken.types import Inputs, Labels, Logits
 from unshaken.validate import check_inputs, check_labels
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from unshaken.attacks.pgd import pgd
+from unshaken.evaluation.predict import predict
 from unshaken.models import Deterministic, StochasticClassifier
 from unshaken.models.draws import Provenance, provenance_of, read_tensors, remember
 from unshaken.models.ensemble import networks_of
-from unshaken.predict import predict
 from unshaken.store import hash_tensors, write_tensors
 from unshaken.types import Eps, Inputs, Labels
 from unshaken.validate import check_inputs

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from unshaken.evaluation.statistics import Interval, accuracy
 from unshaken.report.boxes import mean_interval
 from unshaken.report.drawing import split_label
 from unshaken.report.source import Source
 from unshaken.report.wording import judged
-from unshaken.statistics import Interval, accuracy
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

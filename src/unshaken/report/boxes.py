@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from unshaken.evaluation.statistics import Interval, mean
 from unshaken.report.drawing import INK, MUTED
 from unshaken.report.wording import places, spanned
-from unshaken.statistics import Interval, mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

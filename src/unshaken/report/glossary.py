@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unshaken.checks.finding import UNAIMED
+from unshaken.evaluation.checks.finding import UNAIMED
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
-from unshaken.checks import attack_name
+from unshaken.evaluation.checks import attack_name
+from unshaken.evaluation.statistics import accuracy
 from unshaken.report.tables import SERIES, Panel, Point
-from unshaken.statistics import accuracy
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

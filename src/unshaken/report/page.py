@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from unshaken.checks import Finding
+from unshaken.evaluation.checks import Finding
 from unshaken.report.drawing import CLEAN, Inline
 from unshaken.report.figures import lines
 from unshaken.report.glossary import words
 from unshaken.report.groups import groups
 from unshaken.report.pictures import choose
 from unshaken.report.section import Section, parts, textual
-from unshaken.report.seeds import grouped
+from unshaken.report.sections.seeds import grouped
 from unshaken.report.sizes import Size, sizes
 from unshaken.report.source import Source
 from unshaken.report.tables import (

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.report.drawing import CLEAN
 from unshaken.report.groups import group_of
-from unshaken.report.models import Shared, shared
-from unshaken.report.seeds import grouped
+from unshaken.report.sections.models import Shared, shared
+from unshaken.report.sections.seeds import grouped
 from unshaken.report.source import Source
 from unshaken.report.tables import Panel, Point, accuracy_table, at, rows_of
 from unshaken.report.tables import panels as panels_of

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unshaken.checks import attack_name, counted, named
-from unshaken.checks.finding import OWN_STEP, UNAIMED, is_one_of
+from unshaken.evaluation.checks import attack_name, counted, named
+from unshaken.evaluation.checks.finding import OWN_STEP, UNAIMED, is_one_of
+from unshaken.evaluation.statistics import accuracy, crossed
 from unshaken.report.section import Section, latex, markdown, write_table
 from unshaken.report.sizes import Size, sizes, with_sizes
 from unshaken.report.source import Source, write
 from unshaken.report.wording import eps_text
-from unshaken.statistics import accuracy, crossed
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unshaken.checks import Finding, check
+from unshaken.evaluation.checks import Finding, check
+from unshaken.evaluation.statistics import Interval, accuracy, difference
 from unshaken.report.section import Section
 from unshaken.report.source import Source
 from unshaken.report.tables import Panel, above_chance, accuracy_table, at, chance, panels, part_label, rows_of
 from unshaken.report.training import Histories, of_training
 from unshaken.report.wording import eps_text, listed, word
-from unshaken.statistics import Interval, accuracy, difference
 
 if TYPE_CHECKING:
     from pandas import DataFrame

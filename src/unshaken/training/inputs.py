@@ -16,10 +16,10 @@ from torch import Tensor
 
 from unshaken.attacks import NORMS, mean
 from unshaken.errors import lookup
+from unshaken.evaluation.predict import predict
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import mode
 from unshaken.models.draws import generator
-from unshaken.predict import predict
 from unshaken.training.noise import noise_of
 from unshaken.types import Inputs, Labels
 from unshaken.validate import check_count, check_not_negative, check_probability

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from unshaken.evaluation.predict import predict
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import mode
 from unshaken.models.draws import read_tensors
-from unshaken.predict import predict
 from unshaken.store import write_tensors
 from unshaken.training.augment import none
 from unshaken.training.inputs import Points, Seen, clean, points_per_input, shown

@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from unshaken.errors import unknown
+from unshaken.evaluation.predict import predict
 from unshaken.models import Cost, Draws, StochasticClassifier, derive
 from unshaken.models.base import mode
-from unshaken.predict import predict
 from unshaken.types import Inputs, Labels
 from unshaken.validate import check_count, check_inputs
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unshaken.evaluation.predict import predict
 from unshaken.models import StochasticClassifier, derive
-from unshaken.predict import predict
 from unshaken.training.objectives import UNLABELLED
 from unshaken.types import Inputs, Labels
 from unshaken.validate import check_inputs

@@ -1,0 +1,5 @@
+"""`python -m unshaken`: the command line."""
+
+from unshaken.cli import main
+
+main()

@@ -1,0 +1,128 @@
+"""One run, some of its inputs, and a page that says why each label fell or did not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unshaken.analysis.explanation import explanations
+from unshaken.data import Data
+from unshaken.errors import lookup
+from unshaken.report.explained import Case, explained_page, outcome, sentences
+from unshaken.report.source import Source, attack_entry, load_run
+from unshaken.report.tables import Panel, accuracy_table, panels, rows_of
+from unshaken.report.wording import eps_text
+from unshaken.runs.parts import Table
+from unshaken.runs.plan import plan
+from unshaken.runs.recipe import Recipe
+from unshaken.runs.run import choose_device
+from unshaken.runs.units import inference_draws, load_split, new_model, perturb
+from unshaken.store import hash_tensors
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+CASES = 6  # inputs that are shown where none are asked for
+
+
+def explain(
+    run: str | Path,
+    *,
+    inputs: Sequence[int] = (),
+    model: str | None = None,
+    attack: str | None = None,
+    eps: float | None = None,
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Write explain.html into the folder of a run: for some inputs the image, the attack and what the theorems say.
+
+    Args:
+        run: the folder of a run with attacks.
+        inputs: places of the inputs among the test images; by default some that fell and some that did not.
+        model, attack: labels as in the report; by default its first model and the attack that is strongest on it.
+        eps: one of the sizes of the attack; by default the smallest that halves the accuracy.
+        data_root: where the images are, as for the run itself.
+
+    Returns the page. Attack and inference draws are those of the first repeat of the run; `say` gets a line for each
+    input.
+    """
+    source = load_run(run)
+    panel, label = _choice(source, model, attack)
+    curve = panel.curves[label]
+    size = panel.informative(label) if eps is None else _size(curve, eps, label)
+    rows = rows_of(curve, size, source.rows)
+    rows = rows[rows.repeat == 0].sort_values("index")
+    places = _places(inputs, len(rows)) if inputs else _chosen(rows, source, panel.model)
+    data = _images(source, data_root, device)
+    cases = _cases(source, panel.model, attack_entry(source.about, rows.iloc[0])[1], data, size, places)
+    for case in cases:
+        say(f"input {case.place} {outcome(case.why)}. {sentences(case.why, data.labels)[-1]}")
+    return explained_page(source, cases, f"{label} on {panel.model}", size)
+
+
+def _choice(source: Source, model: str | None, attack: str | None) -> tuple[Panel, str]:
+    """The panel and the curve that are meant: by default the first model, and the strongest attack on it.
+
+    One with a step of its own, or that aims at the latent, is not meant by default where there is another.
+    """
+    found = sorted(panels(accuracy_table(source.rows)), key=lambda panel: bool(panel.apart))
+    if not found:
+        raise ValueError(f"{source.folder} has no attacks to explain.")
+    if model is not None:
+        lookup("model", model, {panel.model: panel for panel in found})
+        found = [panel for panel in found if panel.model == model]
+    if attack is None:
+        return found[0], found[0].strongest()
+    lookup("attack", attack, {label: panel for panel in found for label in panel.curves})
+    return next(panel for panel in found if attack in panel.curves), attack
+
+
+def _size(curve: DataFrame, eps: float, label: str) -> float:
+    near = [float(size) for size in curve.eps if abs(size - eps) < 1e-6]
+    if not near:
+        known = ", ".join(eps_text(curve.eps).values())
+        raise ValueError(f"{label} was not run with eps {eps:g}; choose one of: {known}.")
+    return near[0]
+
+
+def _places(inputs: Sequence[int], count: int) -> list[int]:
+    for place in inputs:
+        if not 0 <= place < count:
+            raise ValueError(f"there is no input {place}: the run has {count:,} of them, from 0 to {count - 1:,}.")
+    return list(dict.fromkeys(inputs))
+
+
+def _chosen(rows: DataFrame, source: Source, model: str) -> list[int]:
+    """Inputs that were right before the attack: the first that fell and the first that did not, in turns."""
+    clean = source.rows[(source.rows.attack == "none") & (source.rows.model == model) & (source.rows.repeat == 0)]
+    right = rows[rows["index"].isin(clean[clean.correct]["index"])]
+    fell, stood = (right[right.correct == kept]["index"].tolist() for kept in (False, True))
+    half = CASES // 2
+    chosen = fell[: max(half, CASES - len(stood))] + stood[: max(half, CASES - len(fell))]
+    return sorted(int(place) for place in chosen) or rows["index"].tolist()[:CASES]
+
+
+def _images(source: Source, data_root: str | Path | None, device: str) -> Data:
+    """The test images of the run, after a look at whether they are the same."""
+    data = load_split(source.about["recipe"]["data"], "test", data_root, choose_device(device))
+    if hash_tensors([data.x, data.y]) != source.about["inputs"]["data"]["test"]:
+        raise ValueError(f"{source.folder} was made with other test images than {data.name!r} has now.")
+    return data
+
+
+def _cases(source: Source, model_label: str, attack: Table, data: Data, size: float, places: list[int]) -> list[Case]:
+    """The attack of a unit on some inputs, and why it won or lost."""
+    units = plan(Recipe(source.about["name"], None, source.about["recipe"]), source.about["inputs"])
+    train, *others = (unit for unit in units if unit.model == model_label)
+    unit = next(u for u in others if u.kind == "attack" and u.config["attack"]["label"] == attack["label"])
+    model = new_model(train.config, data)
+    model.load(source.folder / "models" / f"{train.name}.safetensors")
+    x, y = data.x[places], data.y[places]
+    x_adv = perturb(unit, model, x, y, [size], places)[0][0]
+    rule = unit.config["evaluation"]["rule"]
+    smoothness = "published" if hasattr(model, "sigma") and rule == "probability" else None
+    told = explanations(model, x, y, x_adv, inference_draws(unit, model), smoothness=smoothness, rule=rule)
+    return [Case(place, x[i].cpu().numpy(), x_adv[i].cpu().numpy(), told[i]) for i, place in enumerate(places)]
