@@ -9,7 +9,8 @@ import torch
 
 from oracles import raises_sentence
 from unshaken.errors import lookup
-from unshaken.validate import check_count, check_eps, check_inputs, check_labels, check_positive
+from unshaken.types import Count, Positive
+from unshaken.validate import check_eps, check_inputs, check_labels, check_range
 
 Y = torch.tensor([0, 1, 2])
 
@@ -108,16 +109,16 @@ def test_there_are_as_many_probabilities_as_logits():
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, "3", None])
 def test_a_count_is_a_whole_number_above_zero(value):
-    check_count("draws", 1)
+    check_range("draws", 1, Count)
     with raises_sentence(f"draws must be a whole number, 1 or more; got {value!r}"):
-        check_count("draws", value)
+        check_range("draws", value, Count)
 
 
 @pytest.mark.parametrize("value", [0, -0.1, math.nan, math.inf, "3", None])
 def test_a_scale_is_a_finite_number_above_zero(value):
-    check_positive("step_size", 1e-9)
+    check_range("step_size", 1e-9, Positive)
     with raises_sentence(f"step_size must be a number above 0; got {value!r}"):
-        check_positive("step_size", value)
+        check_range("step_size", value, Positive)
 
 
 def test_a_word_names_an_entry_or_a_function_elsewhere_and_a_part_is_itself():

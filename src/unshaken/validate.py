@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
-from numbers import Real
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
+
+BOUNDS = (("ge", operator.ge), ("gt", operator.gt), ("le", operator.le), ("lt", operator.lt))
+"""Attributes of the bounds that pydantic keeps of a range, and the comparison that each stands for."""
 
 
 def check_inputs(x: Tensor, y: Tensor, *, soft: bool = False, unlabelled: bool = False) -> None:
@@ -75,40 +79,13 @@ def check_labels(y: Tensor, classes: int, *, soft: bool = False) -> None:
         raise ValueError(f"labels must be below {classes}, the number of logits; got {int(y.max())}.")
 
 
-def check_members(name: str, value: Any) -> None:
-    """A whole number, 2 or more."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 2:
-        raise ValueError(f"an ensemble needs two {name} or more; got {value}: one network is a 'deterministic' model.")
-
-
-def check_count(name: str, value: Any) -> None:
-    """A number of things, at least one."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}.")
-
-
-def check_positive(name: str, value: float) -> None:
-    """A finite number above zero."""
-    if isinstance(value, bool) or not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a number above 0; got {value!r}.")
-
-
-def check_probability(name: str, value: float) -> None:
-    """A number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{name} must be a number from 0 to 1; got {value!r}.")
-
-
-def check_share(name: str, value: float) -> None:
-    """A part of a whole that leaves something: a number between 0 and 1, neither of them."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        raise ValueError(f"{name} must be a number above 0 and below 1; got {value!r}.")
-
-
-def check_not_negative(name: str, value: float) -> None:
-    """A finite number, zero or more."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be a finite number, 0 or more; got {value!r}.")
+def check_range(name: str, value: Any, kind: Any) -> None:
+    """`value`, of Python or NumPy, is in the range of `kind`, a type such as `Count` or `Positive`."""
+    number, field = get_args(kind)
+    bounds = [(compare, getattr(rule, at)) for rule in field.metadata for at, compare in BOUNDS if hasattr(rule, at)]
+    right_type = isinstance(value, Integral if number is int else Real) and not isinstance(value, bool)
+    if not (right_type and math.isfinite(value) and all(compare(value, bound) for compare, bound in bounds)):
+        raise ValueError(f"{name} must be {field.description}; got {value!r}.")
 
 
 def check_eps(eps: float | Tensor | Sequence[float | Tensor], inputs: int) -> None:

@@ -206,7 +206,7 @@ def test_models_that_are_trained_are_joined_and_members_taken_out_again() -> Non
 
 
 def test_an_ensemble_of_one_is_refused() -> None:
-    with raises_sentence("an ensemble needs two members or more; got 1: one network is a 'deterministic' model"):
+    with raises_sentence("members must be a whole number, 2 or more: one network is a 'deterministic' model; got 1"):
         Ensemble(nets(1))
     net = small_net()
     with raises_sentence("an ensemble is made of networks; got a model of kind 'deterministic': use joined"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,10 +16,10 @@ from unshaken.analysis import margins
 from unshaken.analysis.margins import DIFFERENTIABLE, Measured, measure
 from unshaken.attacks.pgd import accepted
 from unshaken.errors import lookup, unknown
-from unshaken.evaluation.predict import RULES
+from unshaken.evaluation.predict import RULES, RuleName
 from unshaken.models import Draws, StochasticClassifier, derive, shared_draws
-from unshaken.types import Inputs, Labels
-from unshaken.validate import check_count, check_eps, check_inputs, check_positive
+from unshaken.types import Count, Inputs, Labels, NotNegative, OneOf, Positive, Supplied
+from unshaken.validate import check_eps, check_inputs, check_range
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,6 +41,7 @@ def tight(sigma: float) -> float:
 
 # L of the average of f in [0, 1] over Gaussian input noise of standard deviation σ
 SMOOTHNESS: dict[str, Callable[[float], float]] = {"published": published, "tight": tight}
+SmoothnessName = Annotated[str, OneOf(SMOOTHNESS)]
 
 
 class Robustness(NamedTuple):
@@ -100,7 +101,7 @@ def robustness(
     """
     limit = smooth_limit(model, smoothness, rule)
     check_inputs(x, y)
-    check_count("batch_size", batch_size)
+    check_range("batch_size", batch_size, Count)
     if not isinstance(draws, Draws):
         raise ValueError(f"draws must be a Draws object, such as model.draw(100, seed=1); got {draws!r}.")
     _check_perturbed("x_adv", x_adv, x)
@@ -115,18 +116,18 @@ def robustness(
 
 
 def conditions(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    seed: int,
-    attacks: Mapping[str, Callable[..., Inputs]],
-    eps: float | Sequence[float],
-    draws: int | Sequence[int] = (100,),
-    repeats: int = 1,
-    smoothness: float | str | None = None,
-    rule: str = "probability",
-    batch_size: int = 256,
+    seed: Supplied[int],
+    attacks: Supplied[Mapping[str, Callable[..., Inputs]]],
+    eps: NotNegative | Sequence[NotNegative],
+    draws: Count | Sequence[Count] = (100,),
+    repeats: Count = 1,
+    smoothness: Positive | SmoothnessName | None = None,
+    rule: RuleName = "probability",
+    batch_size: Count = 256,
 ) -> DataFrame:
     """Whether theorems 3.2 and 3.4 promise that the label withstands each attack, and whether it does.
 
@@ -147,11 +148,11 @@ def conditions(
 
     limit = smooth_limit(model, smoothness, rule)
     check_inputs(x, y)
-    check_count("repeats", repeats)
-    check_count("batch_size", batch_size)
+    check_range("repeats", repeats, Count)
+    check_range("batch_size", batch_size, Count)
     counts, sizes = _numbers("draws", draws), _numbers("eps", eps)
     for count in counts:
-        check_count("draws", count)
+        check_range("draws", count, Count)
     check_eps(sizes, len(x))
     if not attacks:
         raise ValueError("there are no attacks whose perturbations could be judged.")
@@ -185,7 +186,7 @@ def smoothness_of(model: StochasticClassifier, smoothness: float | str | None) -
     if smoothness is None:
         return None
     if not isinstance(smoothness, str):
-        check_positive("smoothness, the L of an L-smooth prediction,", smoothness)
+        check_range("smoothness, the L of an L-smooth prediction,", smoothness, Positive)
         return float(smoothness)
     bound, sigma = lookup("smoothness", smoothness, SMOOTHNESS), getattr(model, "sigma", None)
     if sigma is None:

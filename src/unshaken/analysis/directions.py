@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import Tensor
 
 from unshaken.attacks import LOSSES, input_gradient
-from unshaken.attacks.pgd import attack_draws
+from unshaken.attacks.losses import LossName
+from unshaken.attacks.pgd import SchemeName, attack_draws
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier, derive
-from unshaken.types import Inputs, Labels, Loss
-from unshaken.validate import check_count, check_inputs
+from unshaken.types import Count, Inputs, Labels, Loss, OneOf, Supplied
+from unshaken.validate import check_inputs, check_range
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -40,20 +41,21 @@ ZEROS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "never": _never,
     "left_out": _left_out,
 }
+ZerosName = Annotated[str, OneOf(ZEROS)]
 
 
 def gradient_agreement(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    seed: int,
-    draws: Sequence[int | str] = (1, 5, 10, 20, "mean", "moments"),
-    reference: int = 100,
-    loss: str | Loss = "log_error",
-    zeros: str = "both",
-    repeats: int = 3,
-    batch_size: int = 256,
+    seed: Supplied[int],
+    draws: Sequence[Count | SchemeName] = (1, 5, 10, 20, "mean", "moments"),
+    reference: Count = 100,
+    loss: LossName | Loss = "log_error",
+    zeros: ZerosName = "both",
+    repeats: Count = 3,
+    batch_size: Count = 256,
 ) -> DataFrame:
     """Share of the entries of ∇_x loss whose sign is that of the gradient of `reference` other draws.
 
@@ -69,8 +71,8 @@ def gradient_agreement(
     import pandas as pd
 
     check_inputs(x, y)
-    check_count("reference", reference)
-    check_count("repeats", repeats)
+    check_range("reference", reference, Count)
+    check_range("repeats", repeats, Count)
     if not draws or len(set(draws)) < len(draws):
         raise ValueError(f"draws must be one number or scheme at least, none of them twice; got {list(draws)}.")
     count, objective = lookup("zeros", zeros, ZEROS), lookup("loss", loss, LOSSES)

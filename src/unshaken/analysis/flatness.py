@@ -11,9 +11,9 @@ from torch import Tensor
 from unshaken.attacks.losses import cross_entropy
 from unshaken.evaluation.predict import predict
 from unshaken.models import Draws, StochasticClassifier, derive
-from unshaken.training.noise import noise_of
-from unshaken.types import Inputs, Labels, Logits
-from unshaken.validate import check_count, check_inputs, check_labels, check_not_negative
+from unshaken.training.noise import NoiseName, noise_of
+from unshaken.types import Count, Inputs, Labels, Logits, NotNegative, Supplied
+from unshaken.validate import check_inputs, check_labels, check_range
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -22,17 +22,17 @@ BLOCK = 2**24  # numbers in the noisy versions of one slice of the inputs: 64 Mi
 
 
 def flatness(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    seed: int,
-    size: float,
-    noise: str = "uniform",
-    copies: int = 10,
+    seed: Supplied[int],
+    size: NotNegative,
+    noise: NoiseName = "uniform",
+    copies: Count = 10,
     clip: bool = False,
-    draws: int = 100,
-    batch_size: int = 256,
+    draws: Count = 100,
+    batch_size: Count = 256,
 ) -> DataFrame:
     """Loss at x + δ minus loss at x, for several noises δ: −log p̄_y of each, p̄ the mean over draws of the softmax.
 
@@ -53,9 +53,9 @@ def flatness(
     import pandas as pd
 
     check_inputs(x, y)
-    check_not_negative("size", size)
-    check_count("copies", copies)
-    check_count("batch_size", batch_size)
+    check_range("size", size, NotNegative)
+    check_range("copies", copies, Count)
+    check_range("batch_size", batch_size, Count)
     chosen = model.draw(draws, seed=derive(seed, "inference", 0)).keep()
     at_once = max(1, min(batch_size, BLOCK // ((copies + 1) * x[0].numel())))
     parts = []

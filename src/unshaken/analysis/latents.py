@@ -11,8 +11,8 @@ from torch import Tensor
 
 from unshaken.attacks.pgd import accepted
 from unshaken.models import Draws, StochasticClassifier, derive
-from unshaken.types import Inputs, Labels
-from unshaken.validate import check_count, check_eps, check_inputs, check_labels
+from unshaken.types import Count, Inputs, Labels, NotNegative, Supplied
+from unshaken.validate import check_eps, check_inputs, check_labels, check_range
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,15 +30,15 @@ class Coded(NamedTuple):
 
 
 def latent_shift(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    seed: int,
-    attacks: Mapping[str, Callable[..., Inputs]],
-    eps: Sequence[float],
-    draws: int = 20,
-    batch_size: int = 256,
+    seed: Supplied[int],
+    attacks: Supplied[Mapping[str, Callable[..., Inputs]]],
+    eps: Sequence[NotNegative],
+    draws: Count = 20,
+    batch_size: Count = 256,
 ) -> DataFrame:
     """How far each attack moves the latent, ‖μ_s(x~) − μ_s(x)‖ on average over draws, and the error it leaves.
 
@@ -61,7 +61,7 @@ def latent_shift(
 
     check_inputs(x, y)
     check_eps(list(eps), len(x))
-    check_count("batch_size", batch_size)
+    check_range("batch_size", batch_size, Count)
     if not attacks:
         raise ValueError("there are no attacks whose perturbations could be coded.")
     inference = model.draw(draws, seed=derive(seed, "inference", 0))

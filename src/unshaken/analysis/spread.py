@@ -8,7 +8,7 @@ import torch
 
 from unshaken.evaluation.predict import predict
 from unshaken.models import StochasticClassifier, derive
-from unshaken.types import Inputs, Labels, Logits
+from unshaken.types import Count, Inputs, Labels, Logits, Supplied
 from unshaken.validate import check_inputs, check_labels
 
 if TYPE_CHECKING:
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def prediction_variance(
-    model: StochasticClassifier, x: Inputs, y: Labels, *, seed: int, draws: int = 1000, batch_size: int = 256
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
+    *,
+    seed: Supplied[int],
+    draws: Count = 1000,
+    batch_size: Count = 256,
 ) -> DataFrame:
     """Variance over draws of f_y(x, θ), the softmax probability of the label: mean of (f_y − mean of f_y)².
 

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING
 import torch
 
 from unshaken.models import StochasticClassifier
-from unshaken.types import Inputs, Labels
-from unshaken.validate import check_count, check_eps, check_inputs
+from unshaken.types import Count, Inputs, Labels, NotNegative, Positive, Supplied
+from unshaken.validate import check_eps, check_inputs, check_range
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
 def attack_time(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    seed: int,
-    attacks: Mapping[str, Callable[..., Inputs]],
-    eps: float = 0.1,
-    rounds: int = 100,
-    batch: int = 100,
-    shortest: float = 0.01,
+    seed: Supplied[int],
+    attacks: Supplied[Mapping[str, Callable[..., Inputs]]],
+    eps: NotNegative = 0.1,
+    rounds: Count = 100,
+    batch: Count = 100,
+    shortest: Positive = 0.01,
 ) -> DataFrame:
     """Wall seconds of each attack on one batch of inputs, `rounds` times.
 
@@ -43,8 +43,8 @@ def attack_time(
     import pandas as pd
 
     check_inputs(x, y)
-    check_count("rounds", rounds)
-    check_count("batch", batch)
+    check_range("rounds", rounds, Count)
+    check_range("batch", batch, Count)
     if not attacks:
         raise ValueError("there are no attacks to be timed.")
     if len(x) < batch:

@@ -1,6 +1,7 @@
 """Attacks: plain functions attack(model, x, y, *, eps, ...) -> x_adv, by name."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 from unshaken.attacks.carlini_wagner import carlini_wagner
 from unshaken.attacks.doubling import doubling
@@ -11,7 +12,7 @@ from unshaken.attacks.pgd import fgm, fgsm, ifgsm, mean, moments, one_step_cw, p
 from unshaken.attacks.spatial import spatial
 from unshaken.attacks.spsa import spsa
 from unshaken.attacks.transfer import TransferSet, load_transfer_set, transfer, transfer_set
-from unshaken.types import Inputs
+from unshaken.types import Inputs, PartOf
 
 ATTACKS: dict[str, Callable[..., Inputs]] = {
     "carlini_wagner": carlini_wagner,
@@ -26,11 +27,13 @@ ATTACKS: dict[str, Callable[..., Inputs]] = {
     "spatial": spatial,
     "spsa": spsa,
 }
+AttackPart = Annotated[Callable[..., Inputs], PartOf(ATTACKS)]
 
 __all__ = [
     "ATTACKS",
     "LOSSES",
     "NORMS",
+    "AttackPart",
     "Norm",
     "TransferSet",
     "carlini_wagner",

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from unshaken.attacks.gradient import input_gradient
-from unshaken.attacks.losses import LOSSES, cw, margin
-from unshaken.attacks.norms import NORMS
-from unshaken.attacks.pgd import UPDATES, Watch, draws_of_steps, fixed_at, sizes_of
+from unshaken.attacks.losses import LOSSES, LossName, cw, margin
+from unshaken.attacks.norms import NORMS, NormName
+from unshaken.attacks.pgd import UPDATES, SchemeName, Watch, draws_of_steps, fixed_at, sizes_of
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.models.draws import Provenance, remember
-from unshaken.types import Eps, Inputs, Labels, Loss
-from unshaken.validate import check_count, check_eps, check_inputs, check_not_negative, check_positive
+from unshaken.types import Count, Eps, Inputs, Labels, Loss, NotNegative, Positive, Supplied
+from unshaken.validate import check_eps, check_inputs, check_range
 
 MARGINS = (cw, margin)  # the losses of LOSSES that are above 0 where the label has fallen, and only there
 BALL = NORMS["l2"]
@@ -26,23 +26,23 @@ FALL = 1e-4
 
 
 def carlini_wagner(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    eps: Eps,
-    norm: str = "l2",
-    loss: str | Loss = "cw",
-    draws: int | str | Draws = 10,
-    steps: int = 100,
-    search_steps: int = 9,
-    lr: float = 0.1,
-    initial_c: float = 0.01,
-    confidence: float = 5.0,
+    eps: Supplied[Eps],
+    norm: NormName = "l2",
+    loss: LossName | Loss = "cw",
+    draws: Count | SchemeName | Draws = 10,
+    steps: Count = 100,
+    search_steps: Count = 9,
+    lr: Positive = 0.1,
+    initial_c: Positive = 0.01,
+    confidence: NotNegative = 5.0,
     redraw: bool = True,
-    seed: int = 0,
-    batch_size: int = 256,
-    watch: Watch | None = None,
+    seed: Supplied[int] = 0,
+    batch_size: Count = 256,
+    watch: Supplied[Watch | None] = None,
 ) -> Inputs:
     """CW-k: min over w of ‖x' − x‖₂² + c·max(κ − loss(x'), 0) with x' = (tanh(w) + 1)/2, and the smallest c that wins.
 
@@ -80,10 +80,10 @@ def carlini_wagner(
     check_inputs(x, y)
     check_eps(eps, len(x))
     for word, count in (("steps", steps), ("search_steps", search_steps), ("batch_size", batch_size)):
-        check_count(word, count)
-    check_positive("lr", lr)
-    check_positive("initial_c", initial_c)
-    check_not_negative("confidence", confidence)
+        check_range(word, count, Count)
+    check_range("lr", lr, Positive)
+    check_range("initial_c", initial_c, Positive)
+    check_range("confidence", confidence, NotNegative)
     x, sizes, used = x.detach(), sizes_of(eps, x), list[Provenance]()
 
     def look(x_adv: Inputs, going: Tensor, now: Draws) -> tuple[Tensor, Tensor]:

@@ -8,36 +8,36 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from unshaken.attacks.losses import LATENT, LOSSES, margin
-from unshaken.attacks.norms import Norm
-from unshaken.attacks.pgd import Watch, heights, judges_of, pgd, sizes_of
+from unshaken.attacks.losses import LATENT, LOSSES, LossName, margin
+from unshaken.attacks.norms import Norm, NormName, StartName
+from unshaken.attacks.pgd import SchemeName, UpdateName, Watch, heights, judges_of, pgd, sizes_of
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.models.draws import Provenance, provenance_of, remember
-from unshaken.types import Eps, Inputs, Labels, Loss
-from unshaken.validate import check_count, check_eps, check_inputs, check_not_negative
+from unshaken.types import Count, Eps, Inputs, Labels, Loss, NotNegative, Positive, Supplied
+from unshaken.validate import check_eps, check_inputs, check_range
 
 
 def doubling(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    eps: Eps,
-    norm: str | Norm = "linf",
-    loss: str | Loss = "cw",
-    draws: int | str | Draws = 10,
-    steps: int = 10,
-    most_steps: int = 1280,
-    rise: float = 0.01,
-    step_size: float | None = None,
-    start: str | float = "none",
+    eps: Supplied[Eps],
+    norm: NormName | Norm = "linf",
+    loss: LossName | Loss = "cw",
+    draws: Count | SchemeName | Draws = 10,
+    steps: Count = 10,
+    most_steps: Count = 1280,
+    rise: NotNegative = 0.01,
+    step_size: Positive | None = None,
+    start: StartName | Positive = "none",
     redraw: bool = True,
-    update: str = "steepest",
-    seed: int = 0,
-    batch_size: int = 256,
-    places: Sequence[int] | None = None,
-    watch: Watch | None = None,
+    update: UpdateName = "steepest",
+    seed: Supplied[int] = 0,
+    batch_size: Count = 256,
+    places: Supplied[Sequence[int] | None] = None,
+    watch: Supplied[Watch | None] = None,
 ) -> Inputs:
     """DOUBLING-k: PGD of n, 2n, 4n, ... steps, each from the start anew, until an input has fallen or its loss settles.
 
@@ -59,11 +59,11 @@ def doubling(
     objective = lookup("loss", loss, LOSSES)
     check_inputs(x, y)
     check_eps(eps, len(x))
-    check_count("steps", steps)
-    check_count("most_steps", most_steps)
+    check_range("steps", steps, Count)
+    check_range("most_steps", most_steps, Count)
     if most_steps < steps:
         raise ValueError(f"most_steps must be at least the {steps} steps of the first round; got {most_steps}.")
-    check_not_negative("rise", rise)
+    check_range("rise", rise, NotNegative)
     if objective in LATENT:
         raise ValueError("doubling ends where the label has fallen, which a loss of latents does not aim at: use pgd.")
     sizes = sizes_of(eps, x)

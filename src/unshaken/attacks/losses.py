@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import kl_div, logsigmoid, softplus
 
-from unshaken.types import Labels, Logits
+from unshaken.types import Labels, Logits, OneOf
 
 
 def _index(scores: Tensor, y: Labels) -> Tensor:
@@ -160,6 +160,7 @@ LOSSES: dict[str, Callable[[Logits, Labels], Tensor]] = {
     "kl": kl,
     "latent_shift": latent_shift,
 }
+LossName = Annotated[str, OneOf(LOSSES)]
 SOFT = {kl}  # losses whose y may be probabilities (B, K)
 LATENT = {latent_shift}  # losses of latents, which need no labels
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
+
+from unshaken.types import OneOf
 
 SPREAD = {"gaussian": 1 / 2, "near": 1 / 32}  # of a Gaussian start, as a share of the size of the ball
 
@@ -80,6 +82,7 @@ NORMS: dict[str, Norm] = {
         start=_l2_start,
     ),
 }
+NormName = Annotated[str, OneOf(NORMS)]
 
 # where an iterative attack starts
 STARTS = {
@@ -88,3 +91,4 @@ STARTS = {
     "gaussian": "Gaussian with half the size of the ball, projected",
     "near": "Gaussian with 1/32 of the size of the ball, for losses that have no gradient at the input itself",
 }
+StartName = Annotated[str, OneOf(STARTS)]

@@ -6,19 +6,19 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from numbers import Real
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from unshaken.attacks.gradient import compared, goal, input_gradient
-from unshaken.attacks.losses import LATENT, LOSSES, SOFT
-from unshaken.attacks.norms import NORMS, STARTS, Norm
+from unshaken.attacks.losses import LATENT, LOSSES, SOFT, LossName
+from unshaken.attacks.norms import NORMS, STARTS, Norm, NormName, StartName
 from unshaken.errors import lookup, nearest, unknown
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.models.draws import Provenance, generator, remember
-from unshaken.types import Eps, Inputs, Labels, Loss
-from unshaken.validate import check_count, check_eps, check_inputs, check_positive
+from unshaken.types import Count, Eps, Inputs, Labels, Loss, OneOf, Positive, Supplied
+from unshaken.validate import check_eps, check_inputs, check_range
 
 Watch = Callable[[int, Tensor], None]
 Slope = Callable[..., Tensor]  # (model, x, y, draws, loss, *, batch_size) -> ∇_x loss, see `pgd`
@@ -30,28 +30,29 @@ SCHEMES: dict[str, Callable[[StochasticClassifier], Draws]] = {
     "moments": lambda model: model.expected(),
     "all": lambda model: model.all(),
 }
+SchemeName = Annotated[str, OneOf(SCHEMES)]
 
 
 def pgd(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    eps: Eps,
-    norm: str | Norm = "linf",
-    loss: str | Loss = "log_error",
-    draws: int | str | Draws = 10,
-    steps: int = 10,
-    step_size: float | None = None,
-    start: str | float = "none",
-    restarts: int = 1,
+    eps: Supplied[Eps],
+    norm: NormName | Norm = "linf",
+    loss: LossName | Loss = "log_error",
+    draws: Count | SchemeName | Draws = 10,
+    steps: Count = 10,
+    step_size: Positive | None = None,
+    start: StartName | Positive = "none",
+    restarts: Count = 1,
     redraw: bool = True,
-    update: str = "steepest",
-    seed: int = 0,
-    batch_size: int = 256,
-    places: Sequence[int] | None = None,
-    watch: Watch | None = None,
-    slope: Slope = input_gradient,
+    update: UpdateName = "steepest",
+    seed: Supplied[int] = 0,
+    batch_size: Count = 256,
+    places: Supplied[Sequence[int] | None] = None,
+    watch: Supplied[Watch | None] = None,
+    slope: Supplied[Slope] = input_gradient,
 ) -> Inputs:
     """PGD-k: x ← clip(x0 + project(x − x0 + ν·direction(∇_x loss))), `steps` times, with k draws per gradient.
 
@@ -88,10 +89,10 @@ def pgd(
     objective, ball = lookup("loss", loss, LOSSES), lookup("norm", norm, NORMS)
     check_inputs(x, y, soft=objective in SOFT, unlabelled=objective in LATENT)
     check_eps(eps, len(x))
-    check_count("steps", steps)
-    check_count("batch_size", batch_size)
+    check_range("steps", steps, Count)
+    check_range("batch_size", batch_size, Count)
     if step_size is not None:
-        check_positive("step_size", step_size)
+        check_range("step_size", step_size, Positive)
     check_restarts(restarts, start)
     check_start(loss, start)
     y = goal(objective, x, y)
@@ -215,7 +216,7 @@ def judges_of(model: StochasticClassifier, draws: int | str | Draws, seed: int) 
 
 def check_restarts(restarts: int, start: str | float) -> None:
     """Several restarts need a start that is not always the same."""
-    check_count("restarts", restarts)
+    check_range("restarts", restarts, Count)
     if restarts > 1 and start == "none":
         raise ValueError(f"restarts start anew: {restarts} of them need a random start, such as 'uniform', not 'none'.")
 
@@ -223,7 +224,7 @@ def check_restarts(restarts: int, start: str | float) -> None:
 def check_start(loss: str | Loss, start: str | float) -> None:
     """A word of STARTS or a σ above 0. A loss of latents needs one: it is smallest, and flat, at the input itself."""
     if not isinstance(start, str):
-        check_positive("start", start)
+        check_range("start", start, Positive)
     elif start not in STARTS:
         raise unknown("start", start, STARTS)
     if start == "none" and lookup("loss", loss, LOSSES) in LATENT:
@@ -250,7 +251,7 @@ def draws_of_steps(
 ) -> Iterator[Draws]:
     """The draws of each step: the next k of one set, or the same ones at all steps, kept in memory."""
     if isinstance(draws, int) and redraw:
-        check_count("draws", draws)
+        check_range("draws", draws, Count)
         return model.draw(draws * steps, seed=derive(seed, "attack")).chunks(draws)
     fixed = attack_draws(model, draws, seed)
     return repeat(fixed.keep() if steps > 1 else fixed, steps)
@@ -299,6 +300,7 @@ UPDATES: dict[str, Callable[[Norm], Callable[[Tensor], Tensor]]] = {
     "adam": _adam,
     "gradient": _gradient,
 }
+UpdateName = Annotated[str, OneOf(UPDATES)]
 
 
 def fixed_at(word: str, value: object) -> ValueError:

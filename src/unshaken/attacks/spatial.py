@@ -8,34 +8,34 @@ import torch
 from torch import Tensor
 
 from unshaken.attacks.gradient import input_gradient
-from unshaken.attacks.losses import LOSSES
+from unshaken.attacks.losses import LOSSES, LossName
 from unshaken.attacks.norms import NORMS
-from unshaken.attacks.pgd import UPDATES, Watch, draws_of_steps, fixed_at, sizes_of
+from unshaken.attacks.pgd import UPDATES, SchemeName, Watch, draws_of_steps, fixed_at, sizes_of
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.models.draws import Provenance, remember
-from unshaken.types import Eps, Inputs, Labels, Loss
-from unshaken.validate import check_count, check_eps, check_inputs, check_not_negative, check_positive
+from unshaken.types import Count, Eps, Inputs, Labels, Loss, NotNegative, Positive, Supplied
+from unshaken.validate import check_eps, check_inputs, check_range
 
 ROUND = 1e-4  # of the side: below this a difference of neighbours costs its square, so that equal ones have a gradient
 
 
 def spatial(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    eps: Eps,
+    eps: Supplied[Eps],
     norm: str = "flow",
-    loss: str | Loss = "cw",
-    draws: int | str | Draws = 10,
-    steps: int = 20,
-    step_size: float | None = None,
-    flow_weight: float = 0.05,
+    loss: LossName | Loss = "cw",
+    draws: Count | SchemeName | Draws = 10,
+    steps: Count = 20,
+    step_size: Positive | None = None,
+    flow_weight: NotNegative = 0.05,
     redraw: bool = True,
-    seed: int = 0,
-    batch_size: int = 256,
-    watch: Watch | None = None,
+    seed: Supplied[int] = 0,
+    batch_size: Count = 256,
+    watch: Supplied[Watch | None] = None,
 ) -> Inputs:
     """SPATIAL-k: max over flows f of loss(warp(x, f)) − weight·flow_cost(f), |f| ≤ eps, by Adam from f = 0.
 
@@ -58,11 +58,11 @@ def spatial(
     check_inputs(x, y)
     check_images(x)
     check_eps(eps, len(x))
-    check_count("steps", steps)
-    check_count("batch_size", batch_size)
-    check_not_negative("flow_weight", flow_weight)
+    check_range("steps", steps, Count)
+    check_range("batch_size", batch_size, Count)
+    check_range("flow_weight", flow_weight, NotNegative)
     if step_size is not None:
-        check_positive("step_size", step_size)
+        check_range("step_size", step_size, Positive)
     x, sizes, used = x.detach(), sizes_of(eps, x), list[Provenance]()
     reach = sizes.view(-1, 1, 1, 1)
     nu = reach * min(1.0, 2 / steps) if step_size is None else step_size

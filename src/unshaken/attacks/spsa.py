@@ -9,35 +9,35 @@ import torch
 from torch import Tensor
 
 from unshaken.attacks.gradient import check_value, compared
-from unshaken.attacks.losses import LATENT
-from unshaken.attacks.norms import Norm
-from unshaken.attacks.pgd import Watch, pgd
+from unshaken.attacks.losses import LATENT, LossName
+from unshaken.attacks.norms import Norm, NormName, StartName
+from unshaken.attacks.pgd import SchemeName, UpdateName, Watch, pgd
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.models.draws import generator
-from unshaken.types import Eps, Inputs, Labels, Loss
-from unshaken.validate import check_count, check_positive
+from unshaken.types import Count, Eps, Inputs, Labels, Loss, Positive, Supplied
+from unshaken.validate import check_range
 
 
 def spsa(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    eps: Eps,
-    norm: str | Norm = "linf",
-    loss: str | Loss = "cw",
-    draws: int | str | Draws = 10,
-    directions: int = 64,
-    delta: float = 0.01,
-    steps: int = 100,
-    step_size: float = 0.01,
-    start: str | float = "none",
-    restarts: int = 1,
-    update: str = "adam",
-    seed: int = 0,
-    batch_size: int = 256,
-    places: Sequence[int] | None = None,
-    watch: Watch | None = None,
+    eps: Supplied[Eps],
+    norm: NormName | Norm = "linf",
+    loss: LossName | Loss = "cw",
+    draws: Count | SchemeName | Draws = 10,
+    directions: Count = 64,
+    delta: Positive = 0.01,
+    steps: Count = 100,
+    step_size: Positive = 0.01,
+    start: StartName | Positive = "none",
+    restarts: Count = 1,
+    update: UpdateName = "adam",
+    seed: Supplied[int] = 0,
+    batch_size: Count = 256,
+    places: Supplied[Sequence[int] | None] = None,
+    watch: Supplied[Watch | None] = None,
 ) -> Inputs:
     """SPSA-k: PGD along the mean over v of (loss(x + δv) − loss(x − δv)) / 2δ · v, v in {−1, 1}^d at random.
 
@@ -55,8 +55,8 @@ def spsa(
     The paper climbs the margin of the logits, `cw`. Steps, δ and Adam are the defaults of the authors' code in
     cleverhans, as are 64 directions (its 128 evaluations); it starts uniformly in the ball.
     """
-    check_count("directions", directions)
-    check_positive("delta", delta)
+    check_range("directions", directions, Count)
+    check_range("delta", delta, Positive)
     return pgd(
         model,
         x,

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from unshaken.errors import unknown
-from unshaken.validate import check_share
+from unshaken.types import Share
+from unshaken.validate import check_range
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder
@@ -79,7 +80,7 @@ def load(
     range; FileNotFoundError for files that are neither here nor on the Hub.
     """
     if validation is not None:
-        check_share("validation", validation)
+        check_range("validation", validation, Share)
     share = validation if split in ("train", "validation") else None
     own = split if share is None else "train"
     found, rows, what = _chosen(name, own, held_out, 0, limit, seed, data_root)
@@ -134,7 +135,7 @@ def _chosen(
     if skip < 0:
         raise ValueError(f"skip must be 0 or more, got {skip}.")
     if held_out is not None:
-        check_share("held_out", held_out)
+        check_range("held_out", held_out, Share)
     share = held_out if split in ("train", "test") else None
     own = split if share is None else "train"
     found = source(split=own, data_root=Path(root).expanduser() if root else None)

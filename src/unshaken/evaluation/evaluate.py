@@ -9,8 +9,8 @@ import torch
 
 from unshaken.evaluation.predict import predict
 from unshaken.models import Draws, StochasticClassifier, derive, shared_draws
-from unshaken.types import Inputs, Labels, Logits
-from unshaken.validate import check_count, check_inputs, check_labels
+from unshaken.types import Count, Inputs, Labels, Logits
+from unshaken.validate import check_inputs, check_labels, check_range
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -69,7 +69,7 @@ def inference_sets(
     """`repeats` independent sets ℐ: set r depends on (seed, r) alone."""
     if isinstance(draws, Draws):
         return [draws]
-    check_count("repeats", repeats)
+    check_range("repeats", repeats, Count)
     if draws == "all":
         return [model.all()] * repeats
     if isinstance(draws, int):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier
-from unshaken.types import Inputs, Logits
-from unshaken.validate import check_count
+from unshaken.types import Count, Inputs, Logits, OneOf
+from unshaken.validate import check_range
 
 
 def probability(logits: Logits) -> Tensor:
@@ -29,6 +30,7 @@ def vote(logits: Logits) -> Tensor:
 
 
 RULES: dict[str, Callable[[Logits], Tensor]] = {"probability": probability, "logit": logit, "vote": vote}
+RuleName = Annotated[str, OneOf(RULES)]
 
 
 @torch.no_grad()
@@ -46,7 +48,7 @@ def predict(
     `each(rows, logits)` is shown the logits (s, b, K) of every chunk of draws and inputs as they pass by.
     """
     score = lookup("prediction rule", rule, RULES)
-    check_count("batch_size", batch_size)
+    check_range("batch_size", batch_size, Count)
     if len(x) == 0:
         raise ValueError("x is empty: at least one input is needed.")
     rows = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]

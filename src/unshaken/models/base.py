@@ -19,8 +19,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from unshaken.models.draws import Draws, derive, read_tensors
 from unshaken.models.moments import Moments, propagate
 from unshaken.store import write_tensors
-from unshaken.types import Inputs, Logits, State
-from unshaken.validate import check_count
+from unshaken.types import Count, Inputs, Logits, State
+from unshaken.validate import check_range
 
 # measured on one CPU core: vmap over draws beats a loop up to this batch; a small dense net gains by some draws a graph
 SMALL_BATCH, SMALL_NETWORK = 4, 2**18
@@ -203,7 +203,7 @@ class StochasticClassifier(ABC):
 
     def draw(self, n: int, *, seed: int) -> Draws:
         """`n` draws. Draw s depends on (seed, s) alone: the same draws come first whatever `n` is."""
-        check_count("draws", n)
+        check_range("draws", n, Count)
         with torch.no_grad():
             sample = torch.no_grad()(self.sampler())
         return Draws(lambda s: sample(seed, s), tuple(range(n)), int(seed), self.kind)

@@ -12,8 +12,8 @@ from torch.func import vmap
 
 from unshaken.models.base import StochasticClassifier, dropout_from, own_copy
 from unshaken.models.draws import Draws, derive, in_turns
-from unshaken.types import Inputs, Logits, State
-from unshaken.validate import check_count
+from unshaken.types import Count, Inputs, Logits, State, Supplied
+from unshaken.validate import check_range
 
 
 class Chain(StochasticClassifier):
@@ -41,8 +41,8 @@ class Chain(StochasticClassifier):
     few = True
     stores = True
 
-    def __init__(self, net: nn.Module, *, chains: int = 5, vectorised: bool | None = None) -> None:
-        check_count("chains", chains)
+    def __init__(self, net: Supplied[nn.Module], *, chains: Count = 5, vectorised: bool | None = None) -> None:
+        check_range("chains", chains, Count)
         super().__init__(own_copy(net))
         counts = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.net.modules())
         if vectorised and counts:

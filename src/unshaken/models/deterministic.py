@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from unshaken.models.base import StochasticClassifier, own_copy
 from unshaken.models.draws import Draws
-from unshaken.types import Inputs, Logits, State
+from unshaken.types import Inputs, Logits, State, Supplied
 
 
 class Deterministic(StochasticClassifier):
@@ -20,7 +20,7 @@ class Deterministic(StochasticClassifier):
 
     kind = "deterministic"
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: Supplied[nn.Module]) -> None:
         super().__init__(own_copy(net))
 
     def sampler(self) -> Callable[[int, int], State]:

@@ -12,7 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from unshaken.models.base import StochasticClassifier, own_copy
 from unshaken.models.draws import Draws, generator
 from unshaken.models.moments import RULES, dropped
-from unshaken.types import Inputs, Logits, State
+from unshaken.types import Inputs, Logits, State, Supplied
 
 WHOLE_CHANNELS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -71,7 +71,7 @@ class Dropout(StochasticClassifier):
 
     kind = "dropout"
 
-    def __init__(self, net: nn.Module, shape: Sequence[int]) -> None:
+    def __init__(self, net: Supplied[nn.Module], shape: Supplied[Sequence[int]]) -> None:
         super().__init__(_with_masks(net))
         self.shape = tuple(shape)
         self.layers = {name: layer for name, layer in self.net.named_modules() if isinstance(layer, Masked)}

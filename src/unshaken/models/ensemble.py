@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,9 @@ from unshaken.models.base import StochasticClassifier, check_coded, dropout_from
 from unshaken.models.deterministic import Deterministic
 from unshaken.models.draws import Draws, derive, in_turns
 from unshaken.models.wrapper import Wrapper
-from unshaken.types import Inputs, Logits, State
-from unshaken.validate import check_count, check_members
+from unshaken.networks import NETWORKS
+from unshaken.types import Count, Inputs, Logits, Members, OneOf, PartOf, State, Supplied
+from unshaken.validate import check_range
 
 
 class Ensemble(StochasticClassifier):
@@ -39,7 +40,7 @@ class Ensemble(StochasticClassifier):
     vectorises = False
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
-        check_members("members", len(nets))
+        check_range("members", len(nets), Members)
         if made := [net.kind for net in nets if isinstance(net, StochasticClassifier)]:
             raise ValueError(f"an ensemble is made of networks; got a model of kind {made[0]!r}: use joined.")
         if len({tuple(map(id, net.parameters())) or id(net) for net in nets}) < len(nets):
@@ -55,7 +56,7 @@ class Ensemble(StochasticClassifier):
 
     def member(self, number: int) -> Deterministic:
         """Member `number`, from 1, as a model by itself; it shares its tensors with the ensemble."""
-        check_count("number", number)
+        check_range("number", number, Count)
         if number > len(self):
             raise ValueError(f"number must be that of one of the {len(self)} members, from 1; got {number}.")
         return Deterministic(self.parts[number - 1].net)
@@ -187,15 +188,16 @@ def _mean_logit(logits: Logits, log_weights: Tensor) -> Tensor:
 
 COMBINE: dict[str, Callable[[Logits, Tensor], Tensor]] = {"probability": _mean_probability, "logit": _mean_logit}
 """(logits of the members (k, B, K), logarithms of their weights (k, B, 1)) -> logits (B, K)."""
+CombineName = Annotated[str, OneOf(COMBINE)]
 
 
 def ensemble(
-    net: Sequence[nn.Module],
-    shape: Sequence[int],
+    net: Supplied[Sequence[nn.Module]],
+    shape: Supplied[Sequence[int]],
     *,
-    members: int | None = None,
-    combine: str = "probability",
-    gate: Callable[..., nn.Module] | None = None,
+    members: Members | None = None,
+    combine: CombineName = "probability",
+    gate: Annotated[Callable[..., nn.Module], PartOf(NETWORKS)] | None = None,
 ) -> Ensemble | Together:
     """An ensemble of `members` networks (by default two) of [network], or of the networks that it lists.
 
@@ -210,7 +212,7 @@ def ensemble(
 
 
 def joined(
-    models: Sequence[StochasticClassifier], *, of: Sequence[str] = (), combine: str = "probability"
+    models: Supplied[Sequence[StochasticClassifier]], *, of: Sequence[str] = (), combine: CombineName = "probability"
 ) -> Ensemble | Together:
     """The networks of models that are trained already (of each member, where one is an ensemble), predicting together.
 
@@ -223,7 +225,9 @@ def joined(
     return whole if combine == "probability" else Together(whole, combine=combine)
 
 
-def member(models: Sequence[StochasticClassifier], *, of: Sequence[str] = (), number: int = 1) -> Deterministic:
+def member(
+    models: Supplied[Sequence[StochasticClassifier]], *, of: Sequence[str] = (), number: Count = 1
+) -> Deterministic:
     """One member of an ensemble that is trained already, by itself; `of` is the label of that ensemble in a recipe."""
     if len(models) != 1:
         raise ValueError(f"a member is taken out of one ensemble; got {len(models)}: {', '.join(of)}.")

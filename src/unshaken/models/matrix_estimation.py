@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,8 @@ from unshaken.errors import lookup
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.deterministic import Deterministic
 from unshaken.models.draws import Draws, derive, generator
-from unshaken.models.wrapper import Wrapper, of_shape
-from unshaken.types import Inputs, Logits, State
+from unshaken.models.wrapper import Base, Wrapper, of_shape
+from unshaken.types import Inputs, Logits, OneOf, Probability, State, Supplied
 
 Estimate: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(seen, mask) -> matrix, (..., n, m) each with n <= m: entries in [-1, 1], zero where the mask is False."""
@@ -62,6 +62,7 @@ def soft_impute(seen: Tensor, mask: Tensor) -> Tensor:
 
 
 ESTIMATES: dict[str, Estimate] = {"usvt": usvt, "leading": leading, "soft_impute": soft_impute}
+EstimateName = Annotated[str, OneOf(ESTIMATES)]
 
 
 def _decomposed(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,13 +189,13 @@ class MatrixEstimation(Wrapper):
 
 
 def matrix_estimation(
-    net: nn.Module,
-    shape: Sequence[int],
+    net: Supplied[nn.Module],
+    shape: Supplied[Sequence[int]],
     *,
-    low: float,
-    high: float,
-    estimate: str | Estimate = "leading",
-    base: Callable[..., StochasticClassifier] = Deterministic,
+    low: Probability,
+    high: Probability,
+    estimate: EstimateName | Estimate = "leading",
+    base: Base = Deterministic,
 ) -> MatrixEstimation:
     """ME-Net: a model of kind `base` sees a low-rank estimate of the input from a random part of its entries."""
     return MatrixEstimation(of_shape(base, shape)(net), shape, low=low, high=high, estimate=estimate)

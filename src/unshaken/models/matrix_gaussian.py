@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.draws import Draws, generator
-from unshaken.types import Inputs, Logits, State
-from unshaken.validate import check_positive
+from unshaken.types import Inputs, Logits, Positive, State, Supplied
+from unshaken.validate import check_range
 
 MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # layers whose weights are a matrix: outputs by inputs
 
@@ -59,8 +59,10 @@ class MatrixGaussian(StochasticClassifier):
 
     kind = "matrix_gaussian"
 
-    def __init__(self, net: nn.Module, *, prior_scale: float = 1.0, initial_log_variance: float = -3.0) -> None:
-        check_positive("prior_scale", prior_scale)
+    def __init__(
+        self, net: Supplied[nn.Module], *, prior_scale: Positive = 1.0, initial_log_variance: float = -3.0
+    ) -> None:
+        check_range("prior_scale", prior_scale, Positive)
         if not math.isfinite(initial_log_variance):
             raise ValueError(f"initial_log_variance must be a finite number; got {initial_log_variance!r}.")
         super().__init__(copy.deepcopy(net).eval().requires_grad_())

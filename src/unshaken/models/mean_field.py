@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +14,15 @@ from torch.nn.functional import softplus
 from unshaken.errors import unknown
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.draws import Draws, generator
-from unshaken.types import State
-from unshaken.validate import check_positive
+from unshaken.types import OneOf, Positive, State, Supplied
+from unshaken.validate import check_range
 
 # where the posterior of a mean-field model starts
 INITIALS = {
     "network": "means at the network's own initial weights, standard deviations at initial_scale",
     "gaussian": "means and ρ from N(0, 1), so standard deviations near 0.8: as the code of Carbone et al. (2020)",
 }
+InitialName = Annotated[str, OneOf(INITIALS)]
 
 
 class MeanField(StochasticClassifier):
@@ -38,10 +40,15 @@ class MeanField(StochasticClassifier):
     kind = "mean_field"
 
     def __init__(
-        self, net: nn.Module, *, prior_scale: float = 1.0, initial: str = "network", initial_scale: float = 0.05
+        self,
+        net: Supplied[nn.Module],
+        *,
+        prior_scale: Positive = 1.0,
+        initial: InitialName = "network",
+        initial_scale: Positive = 0.05,
     ) -> None:
-        check_positive("prior_scale", prior_scale)
-        check_positive("initial_scale", initial_scale)
+        check_range("prior_scale", prior_scale, Positive)
+        check_range("initial_scale", initial_scale, Positive)
         if initial not in INITIALS:
             raise unknown("initial", initial, INITIALS)
         super().__init__(copy.deepcopy(net).eval())

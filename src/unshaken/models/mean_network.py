@@ -9,8 +9,8 @@ from torch import nn
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.draws import Draws
 from unshaken.models.mean_field import MeanField
-from unshaken.models.wrapper import Wrapper, of_shape
-from unshaken.types import State
+from unshaken.models.wrapper import Base, Wrapper, of_shape
+from unshaken.types import State, Supplied
 
 
 class MeanNetwork(Wrapper):
@@ -39,8 +39,6 @@ class MeanNetwork(Wrapper):
         return {}
 
 
-def mean_network(
-    net: nn.Module, shape: Sequence[int], *, base: Callable[..., StochasticClassifier] = MeanField
-) -> MeanNetwork:
+def mean_network(net: Supplied[nn.Module], shape: Supplied[Sequence[int]], *, base: Base = MeanField) -> MeanNetwork:
     """The mean network of a model of kind `base` by itself, trained as that model is."""
     return MeanNetwork(of_shape(base, shape)(net))

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.deterministic import Deterministic
 from unshaken.models.draws import derive, generator
-from unshaken.models.wrapper import Wrapper, of_shape
-from unshaken.types import Inputs, State
-from unshaken.validate import check_count, check_positive
+from unshaken.models.wrapper import Base, Wrapper, of_shape
+from unshaken.types import Count, Inputs, Positive, State, Supplied
+from unshaken.validate import check_range
 
 NOISE = "input noise"  # its name in a draw
 
@@ -38,8 +38,8 @@ class Smoothing(Wrapper):
     kind = "smoothing"
 
     def __init__(self, model: StochasticClassifier, shape: Sequence[int], *, sigma: float, noises: int = 1) -> None:
-        check_positive("sigma", sigma)
-        check_count("noises", noises)
+        check_range("sigma", sigma, Positive)
+        check_range("noises", noises, Count)
         super().__init__(model)
         if isinstance(model, Smoothing):
             raise ValueError("the model has input noise already: give it one sigma, the root of the sum of squares.")
@@ -72,12 +72,12 @@ class Smoothing(Wrapper):
 
 
 def smoothing(
-    net: nn.Module,
-    shape: Sequence[int],
+    net: Supplied[nn.Module],
+    shape: Supplied[Sequence[int]],
     *,
-    sigma: float,
-    base: Callable[..., StochasticClassifier] = Deterministic,
-    noises: int = 1,
+    sigma: Positive,
+    base: Base = Deterministic,
+    noises: Count = 1,
 ) -> Smoothing:
     """Randomised smoothing: Gaussian noise N(0, σ²) on the input of a model of kind `base`."""
     return Smoothing(of_shape(base, shape)(net), shape, sigma=sigma, noises=noises)

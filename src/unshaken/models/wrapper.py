@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from torch import Tensor, nn
 
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.draws import Draws
-from unshaken.types import Inputs, Logits, State
+from unshaken.types import Inputs, Logits, PartOf, State
+
+Base = Annotated[Callable[..., StochasticClassifier], PartOf("unshaken.models:MODELS")]
+"""A kind of model that another one is around."""
 
 
 class Wrapper(StochasticClassifier):

@@ -10,22 +10,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unshaken.networks.autoencoder import vae
-from unshaken.validate import check_count, check_not_negative, check_positive
+from unshaken.types import Count, NotNegative, Positive, Probability, Supplied
+from unshaken.validate import check_range
 
 Shape = tuple[int, int, int]  # (C, H, W)
 PerChannel = float | Sequence[float]  # one number for all channels, or one for each
 
 
-def mlp(shape: Shape, classes: int, *, widths: Sequence[int] = (128, 128)) -> nn.Sequential:
+def mlp(shape: Supplied[Shape], classes: Supplied[int], *, widths: Sequence[Count] = (128, 128)) -> nn.Sequential:
     """Dense layers with ReLU between them: C·H·W → widths → classes."""
     for width in widths:
-        check_count("every width", width)
+        check_range("every width", width, Count)
     sizes = [shape[0] * shape[1] * shape[2], *widths]
     hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], classes))
 
 
-def small_cnn(shape: Shape, classes: int, *, widths: Sequence[int] = (32, 512)) -> nn.Sequential:
+def small_cnn(shape: Supplied[Shape], classes: Supplied[int], *, widths: Sequence[Count] = (32, 512)) -> nn.Sequential:
     """5x5 convolution → max-pool 2 stride 2 → 5x5 convolution → max-pool 2 stride 1 → dense; leaky ReLU 0.01.
 
     Source: Däubener et al., "Efficient calculation of adversarial examples for Bayesian neural networks", appendix
@@ -46,7 +47,9 @@ def small_cnn(shape: Shape, classes: int, *, widths: Sequence[int] = (32, 512)) 
     )
 
 
-def lenet(shape: Shape, classes: int, *, widths: Sequence[int] = (32, 64), dense: int = 1024) -> nn.Sequential:
+def lenet(
+    shape: Supplied[Shape], classes: Supplied[int], *, widths: Sequence[Count] = (32, 64), dense: Count = 1024
+) -> nn.Sequential:
     """Twice 5x5 convolution with padding 2 → ReLU → max-pool 2, then dense → ReLU → dense.
 
     Source: Chernyak et al., "Constant random perturbations provide adversarial robustness with minimal effect on
@@ -57,7 +60,12 @@ def lenet(shape: Shape, classes: int, *, widths: Sequence[int] = (32, 64), dense
 
 
 def dropout_cnn(
-    shape: Shape, classes: int, *, widths: Sequence[int] = (32, 32), dense: int = 64, dropout: float = 0.5
+    shape: Supplied[Shape],
+    classes: Supplied[int],
+    *,
+    widths: Sequence[Count] = (32, 32),
+    dense: Count = 64,
+    dropout: Probability = 0.5,
 ) -> nn.Sequential:
     """Twice 3x3 convolution with padding 1 → ReLU → max-pool 2, then dropout → dense → ReLU → dense.
 
@@ -71,11 +79,11 @@ def dropout_cnn(
 
 
 def _two_convolutions(
-    name: str, shape: Shape, classes: int, widths: Sequence[int], dense: int, *, size: int, dropout: float = 0.0
+    name: str, shape: Shape, classes: int, widths: Sequence[Count], dense: int, *, size: int, dropout: float = 0.0
 ) -> nn.Sequential:
     """Twice convolution of this size, which keeps that of the image → ReLU → max-pool 2; dropout, two dense layers."""
     _check_convolutions(name, shape, widths, smallest=4)
-    check_count("dense", dense)
+    check_range("dense", dense, Count)
     first, second = widths
     return nn.Sequential(
         nn.Conv2d(shape[0], first, size, padding=size // 2),
@@ -92,13 +100,13 @@ def _two_convolutions(
     )
 
 
-def _check_convolutions(name: str, shape: Shape, widths: Sequence[int], *, smallest: int, count: int = 2) -> None:
+def _check_convolutions(name: str, shape: Shape, widths: Sequence[Count], *, smallest: int, count: int = 2) -> None:
     """Widths of `count` convolutions, and images that are large enough for them."""
     if len(widths) != count:
         word = {2: "two", 3: "three"}[count]
         raise ValueError(f"{name} has {word} convolutions, so widths must be {word} numbers; got {list(widths)}.")
     for width in widths:
-        check_count("every width", width)
+        check_range("every width", width, Count)
     if min(shape[1:]) < smallest:
         raise ValueError(f"{name} needs images of {smallest} x {smallest} or more; got {shape[1]} x {shape[2]}.")
 
@@ -118,14 +126,14 @@ class Normalise(nn.Module):
 
     def __init__(self, channels: int, mean: PerChannel = 0.5, std: PerChannel = 0.25) -> None:
         super().__init__()
-        for name, given, check in (("mean", mean, check_not_negative), ("std", std, check_positive)):
+        for name, given, kind in (("mean", mean, NotNegative), ("std", std, Positive)):
             values = [*given] if isinstance(given, Sequence) else [given] * channels
             if len(values) != channels:
                 raise ValueError(
                     f"{name} must be one number, or one for each of the {channels} channels; got {len(values)} numbers."
                 )
             for value in values:
-                check(f"every {name}", value)
+                check_range(f"every {name}", value, kind)
             self.register_buffer(name, torch.tensor(values, dtype=torch.get_default_dtype()).view(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -145,12 +153,12 @@ class Residual(nn.Module):
 
 
 def wide_resnet(
-    shape: Shape,
-    classes: int,
+    shape: Supplied[Shape],
+    classes: Supplied[int],
     *,
-    depth: int = 28,
-    width: int = 10,
-    dropout: float = 0.0,
+    depth: Count = 28,
+    width: Count = 10,
+    dropout: Probability = 0.0,
     mean: PerChannel = 0.5,
     std: PerChannel = 0.25,
 ) -> nn.Sequential:
@@ -166,8 +174,8 @@ def wide_resnet(
     the last BatchNorm keeps only 0.1 of its running statistics at each step. In the authors' own code the first
     convolution has the stride, a shortcut of another shape starts behind the first ReLU, and there are no biases.
     """
-    check_count("depth", depth)
-    check_count("width", width)
+    check_range("depth", depth, Count)
+    check_range("width", width, Count)
     blocks = (depth - 4) // 6
     if depth < 10 or depth != 6 * blocks + 4:
         valid = (6 * blocks + 4, 6 * blocks + 10) if depth > 10 else (10,)
@@ -205,7 +213,7 @@ def _wide_block(inputs: int, outputs: int, stride: int, dropout: float) -> Resid
 
 
 def resnet18(
-    shape: Shape, classes: int, *, width: int = 64, mean: PerChannel = 0.5, std: PerChannel = 0.25
+    shape: Supplied[Shape], classes: Supplied[int], *, width: Count = 64, mean: PerChannel = 0.5, std: PerChannel = 0.25
 ) -> nn.Sequential:
     """ResNet-18 for small images: 3x3 stem, no max-pooling, 4 groups of 2 blocks, width, 2, 4 and 8·width channels.
 
@@ -214,7 +222,7 @@ def resnet18(
 
     Source: He et al., "Deep residual learning for image recognition" (2016); the stem is that of its section 4.2.
     """
-    check_count("width", width)
+    check_range("width", width, Count)
     layers: list[nn.Module] = [Normalise(shape[0], mean, std), *_normed(shape[0], width, 3), nn.ReLU()]
     channels = width
     for group, stride in enumerate((1, 2, 2, 2)):
@@ -244,13 +252,13 @@ def _head(shape: Shape, halvings: int, channels: int, classes: int) -> tuple[nn.
 
 
 def vgg(
-    shape: Shape,
-    classes: int,
+    shape: Supplied[Shape],
+    classes: Supplied[int],
     *,
-    widths: Sequence[int] = (64, 128, 256, 512, 512),
-    convolutions: Sequence[int] | None = None,
-    dense: int = 512,
-    dropout: float = 0.0,
+    widths: Sequence[Count] = (64, 128, 256, 512, 512),
+    convolutions: Sequence[Count] | None = None,
+    dense: Count = 512,
+    dropout: Probability = 0.0,
     mean: PerChannel = 0.5,
     std: PerChannel = 0.25,
 ) -> nn.Sequential:
@@ -266,14 +274,14 @@ def vgg(
     """
     name = f"vgg with {len(widths)} groups"
     _check_convolutions(name, shape, widths, smallest=2 ** len(widths), count=len(widths))
-    check_count("dense", dense)
+    check_range("dense", dense, Count)
     counts = [2 if group < 2 else 3 for group in range(len(widths))] if convolutions is None else convolutions
     if len(counts) != len(widths):
         raise ValueError(f"{name} needs as many numbers of convolutions; got {list(counts)}.")
     layers: list[nn.Module] = [Normalise(shape[0], mean, std)]
     channels = shape[0]
     for width, count in zip(widths, counts, strict=True):
-        check_count("every number of convolutions", count)
+        check_range("every number of convolutions", count, Count)
         for _ in range(count):
             layers += [*_normed(channels, width, 3), nn.ReLU()]
             channels = width
@@ -308,13 +316,13 @@ class SpatialTransformer(nn.Module):
 
 
 def stn(
-    shape: Shape,
-    classes: int,
+    shape: Supplied[Shape],
+    classes: Supplied[int],
     *,
-    widths: Sequence[int] = (50, 100, 150),
-    dense: int = 350,
-    localisation: Sequence[int] = (10, 10, 10),
-    dropout: float = 0.5,
+    widths: Sequence[Count] = (50, 100, 150),
+    dense: Count = 350,
+    localisation: Sequence[Count] = (10, 10, 10),
+    dropout: Probability = 0.5,
 ) -> nn.Sequential:
     """Spatial transformer, then 5x5, 3x3 and 1x1 convolutions without padding, then dense → dense; leaky ReLU 0.01.
 
@@ -329,7 +337,7 @@ def stn(
     a log-softmax comes last.
     """
     _check_convolutions("stn", shape, widths, smallest=16, count=3)
-    check_count("dense", dense)
+    check_range("dense", dense, Count)
     layers: list[nn.Module] = [SpatialTransformer(_localisation(shape, localisation, dropout))]
     channels = shape[0]
     for width, size in zip(widths, (5, 3, 1), strict=True):
@@ -341,13 +349,13 @@ def stn(
     return nn.Sequential(*layers, nn.Flatten(), *hidden, nn.Linear(dense, classes))
 
 
-def _localisation(shape: Shape, widths: Sequence[int], dropout: float) -> nn.Sequential:
+def _localisation(shape: Shape, widths: Sequence[Count], dropout: float) -> nn.Sequential:
     """An affine map for each image (B, 6), the identity for any image before training."""
     if len(widths) != 3:
         told = "localisation must be three numbers, the widths of two convolutions and of a dense layer"
         raise ValueError(f"{told}; got {list(widths)}.")
     for width in widths:
-        check_count("every width of localisation", width)
+        check_range("every width of localisation", width, Count)
     layers: list[nn.Module] = []
     for inputs, width, size in ((shape[0], widths[0], 7), (widths[0], widths[1], 5)):
         layers += [nn.Conv2d(inputs, width, size, padding=size // 2), nn.LeakyReLU(), nn.MaxPool2d(2)]

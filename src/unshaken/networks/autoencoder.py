@@ -7,7 +7,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from unshaken.validate import check_count
+from unshaken.types import Count, Supplied
+from unshaken.validate import check_range
 
 Shape = tuple[int, int, int]  # (C, H, W)
 
@@ -40,7 +41,7 @@ class VAE(nn.Module):
         return logits
 
 
-def vae(shape: Shape, classes: int, *, latent: int = 16, widths: Sequence[int] = (400,)) -> VAE:
+def vae(shape: Supplied[Shape], classes: Supplied[int], *, latent: Count = 16, widths: Sequence[Count] = (400,)) -> VAE:
     """Variational auto-encoder: dense ReLU layers to a Gaussian latent and back, and a linear head on its mean.
 
     C·H·W → widths → mean and log-variance of `latent` numbers; latent → widths in reverse → C·H·W logits of pixels.
@@ -48,9 +49,9 @@ def vae(shape: Shape, classes: int, *, latent: int = 16, widths: Sequence[int] =
     tanh in it, 500 units for MNIST and no head. The head on the mean is that of their semi-supervised model M1
     (Kingma et al., 2014), but learnt together with the rest.
     """
-    check_count("latent", latent)
+    check_range("latent", latent, Count)
     for width in widths:
-        check_count("every width", width)
+        check_range("every width", width, Count)
     pixels = shape[0] * shape[1] * shape[2]
     down, up = [pixels, *widths], [latent, *reversed(widths)]
     return VAE(

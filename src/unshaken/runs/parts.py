@@ -3,256 +3,270 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from functools import lru_cache, partial
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from unshaken.analysis import SMOOTHNESS, ZEROS
-from unshaken.attacks import ATTACKS, LOSSES, NORMS
-from unshaken.attacks.norms import STARTS
-from unshaken.attacks.pgd import SCHEMES, UPDATES
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_serializer, model_validator
+from pydantic.fields import FieldInfo
+
 from unshaken.errors import lookup, nearest, unknown
-from unshaken.models import MODELS
-from unshaken.models.ensemble import COMBINE
-from unshaken.models.matrix_estimation import ESTIMATES
-from unshaken.models.mean_field import INITIALS
-from unshaken.networks import NETWORKS
-from unshaken.evaluation.predict import RULES
-from unshaken.training import (
-    ANSWERS,
-    AUGMENTS,
-    FORMS,
-    INPUTS,
-    NOISES,
-    OBJECTIVES,
-    OPTIMIZERS,
-    OVER,
-    SCHEDULES,
-    WAYS,
-)
-from unshaken.training.samplers import check_friction, check_window
-from unshaken.validate import (
-    check_count,
-    check_eps,
-    check_members,
-    check_not_negative,
-    check_positive,
-    check_probability,
-    check_share,
-)
+from unshaken.types import LABELLED, SUPPLIED, OneOf, PartOf
 
-Table = dict[str, Any]
+Table = Mapping[str, Callable[..., Any]]
 
-# what the pipeline passes to every part, so that a recipe cannot
-SUPPLIED = (
-    "model",
-    "models",
-    "x",
-    "y",
-    "net",
-    "shape",
-    "classes",
-    "params",
-    "seed",
-    "examples",
-    "attacks",
-    "places",
-    "points",
-    "then",
-    "before",
-    "unlabelled",
-    "progress",
-    "checkpoint",
-    "monitor",
-    "watch",
-    "slope",
-)
-PARTS: dict[str, Mapping[str, Any]] = {
-    "inputs": INPUTS,
-    "objective": OBJECTIVES,
-    "optimizer": OPTIMIZERS,
-    "attack": ATTACKS,
-    "base": MODELS,
-    "augment": AUGMENTS,
-    "schedule": SCHEDULES,
-    "gate": NETWORKS,
-}
-WORDS: dict[str, Collection[str]] = {
-    "loss": LOSSES,
-    "norm": NORMS,
-    "start": STARTS,
-    "update": UPDATES,
-    "rule": RULES,
-    "initial": INITIALS,
-    "estimate": ESTIMATES,
-    "zeros": ZEROS,
-    "noise": NOISES,
-    "labels": ANSWERS,
-    "smoothness": SMOOTHNESS,
-    "over": OVER,
-    "way": WAYS,
-    "form": FORMS,
-    "combine": COMBINE,
-    "keep": ("all", "fooled"),
-}
-COUNTS = (
-    "draws",
-    "reference",
-    "steps",
-    "search_steps",
-    "epochs",
-    "repeats",
-    "rounds",
-    "restarts",
-    "directions",
-    "batch",
-    "batch_size",
-    "copies",
-    "noises",
-    "depth",
-    "dense",
-    "chains",
-    "updates",
-    "burn_in",
-    "thin",
-    "adapt",
-    "latent",
-    "every",
-    "smooth",
-    "number",
-    "most_steps",
-)
-POSITIVE = (
-    *("step_size", "lr", "prior_scale", "initial_scale", "shortest", "sigma", "smoothness", "factor", "delta"),
-    *("initial_c", "first", "scale", "weight", "start"),
-)
-RANGES: dict[str, Callable[[str, Any], None]] = {
-    **dict.fromkeys((*COUNTS, "train_limit", "test_limit", "limit"), check_count),
-    **dict.fromkeys(POSITIVE, check_positive),
-    **dict.fromkeys(("probability", "flip", "low", "high"), check_probability),
-    **dict.fromkeys(
-        (
-            *("kl_scale", "kl_weight", "label_weight", "size", "beta", "temperature", "cost", "decay", "rho"),
-            *("confidence", "flow_weight", "rise"),
-        ),
-        check_not_negative,
-    ),
-    "members": check_members,
-    "friction": lambda word, value: check_friction(value),
-    "window": lambda word, value: check_window(value),
-    **dict.fromkeys(("held_out", "validation"), check_share),
-    "eps": lambda word, value: check_eps(value, 1),
-}
+SCALARS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+"""Types of a TOML file, as an error sentence calls them."""
 
 
-def part(where: str, table: Mapping[str, Any], given: Table) -> Table:
+class Part(BaseModel):
+    """A function of a table by its name, with every argument that a recipe may set."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    arguments: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nest(cls, value: Any) -> Any:
+        """Accept the flat form of a recipe, `{ kind = "...", ... }`, in which `_flatten` writes a part."""
+        if not isinstance(value, dict) or "arguments" in value:
+            return value
+        arguments = {name: _revived(item) for name, item in value.items() if name != "kind"}
+        return {"kind": value.get("kind"), "arguments": arguments}
+
+    @model_serializer
+    def _flatten(self) -> dict[str, Any]:
+        flat = {name: item._flatten() if isinstance(item, Part) else item for name, item in self.arguments.items()}
+        return {"kind": self.kind, **flat}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of an argument, or `default` where the function does not have it."""
+        return self.arguments.get(name, default)
+
+    def with_arguments(self, **arguments: Any) -> Part:
+        """The same part with some arguments replaced."""
+        return Part(kind=self.kind, arguments=self.arguments | arguments)
+
+
+def _revived(value: Any) -> Any:
+    return Part.model_validate(value) if isinstance(value, dict) and "kind" in value else value
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument that a recipe may set."""
+
+    name: str
+    hint: Any
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+    @property
+    def table(self) -> Table | None:
+        """The table whose functions it takes, where it takes parts."""
+        return next((mark.table for mark in _marks(self.hint) if isinstance(mark, PartOf)), None)
+
+    @property
+    def choices(self) -> list[str]:
+        """Every word that it takes."""
+        return [word for mark in _marks(self.hint) for word in _words(mark)]
+
+    @property
+    def plain(self) -> Any:
+        """What of its type a TOML file can hold; `Any` where it says nothing about that."""
+        return _plain(self.hint)
+
+    def checked(self, where: str, value: Any) -> Any:
+        """The value of a recipe as its type has it; `ValueError` that says what is expected."""
+        if self.table is not None and not (value is None and NoneType in _members(self.hint)):
+            return resolve_part(f"{where}: {self.name}", self.table, value)
+        try:
+            checked = self._adapter().validate_json(json.dumps(value, default=repr), strict=True)
+        except ValidationError as error:
+            raise ValueError(f"{where}: {self._complaint(value)}") from error
+        except RecursionError as error:
+            raise ValueError(f"{where}: {self.name} is nested too deeply.") from error
+        return list(checked) if isinstance(checked, tuple) else checked
+
+    def _adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self.plain)
+
+    def _complaint(self, value: Any) -> str:
+        """What is wrong with a value: an unknown word, with the nearest one, or a value of another type or range."""
+        if self.choices and str not in _members(self.hint):
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, str):
+                    return str(unknown(self.name, item, self.choices))
+        return f"{self.name} must be {describe(self.plain)}; got {value!r}."
+
+    def filled(self) -> Any:
+        """The default, as a recipe would write it."""
+        if self.table is not None and self.default is not None:
+            kind = next(kind for kind, function in self.table.items() if function is self.default)
+            return resolve_part(self.name, self.table, {"kind": kind})
+        return list(self.default) if isinstance(self.default, tuple) else self.default
+
+
+def resolve_part(where: str, table: Table, given: Any) -> Part:
     """A part with its kind and every argument filled in and checked; `where` is for the error."""
     if not isinstance(given, dict) or "kind" not in given:
         raise ValueError(f"{where}: expected a part {{ kind = ... }}, got {given!r}: {nearest('', table)}")
     try:
-        function = lookup("kind", given["kind"], table)
+        function = lookup("kind", _text(given["kind"]), table)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    rest = {word: value for word, value in given.items() if word != "kind"}
-    supplied = (*SUPPLIED, "eps") if table is ATTACKS else SUPPLIED  # whoever calls an attack says how large
-    return {"kind": given["kind"], **arguments(where, function, rest, supplied)}
+    settings = {name: value for name, value in given.items() if name != "kind"}
+    return Part(kind=given["kind"], arguments=resolve_arguments(where, function, settings, table))
 
 
-def arguments(where: str, function: Callable[..., Any], given: Table, supplied: Collection[str] = SUPPLIED) -> Table:
+def _text(kind: Any) -> str:
+    if not isinstance(kind, str):
+        raise ValueError(f"kind must be text; got {kind!r}.")
+    return kind
+
+
+def resolve_arguments(
+    where: str, function: Callable[..., Any], given: Any, table: Table | None = None
+) -> dict[str, Any]:
     """Every argument of `function` that a recipe may set: what is given, checked, and the defaults of the rest."""
     if not isinstance(given, dict):
         raise ValueError(f"{where}: expected a table of settings, got {given!r}.")
-    words = settable(function, supplied)
-    for word in given:
-        if word not in words:
-            raise ValueError(f"{where}: {unknown('setting', word, words)}")
-    missing = [word for word, p in words.items() if p.default is p.empty and word not in given]
+    arguments = settable(function, table)
+    for name in given:
+        if name not in arguments:
+            raise ValueError(f"{where}: {unknown('setting', name, arguments)}")
+    missing = [name for name, argument in arguments.items() if argument.required and name not in given]
     if missing:
         raise ValueError(f"{where}: {missing[0]!r} is missing.")
-    hints = _hints(function)
     return {
-        word: _value(f"{where}: {word}", word, given[word], hints.get(word, Any))
-        if word in given
-        else _default(word, p)
-        for word, p in words.items()
+        name: argument.checked(where, given[name]) if name in given else argument.filled()
+        for name, argument in arguments.items()
     }
 
 
-def settable(function: Callable[..., Any], supplied: Collection[str] = SUPPLIED) -> dict[str, inspect.Parameter]:
-    """The named arguments of a function, but for what the pipeline supplies and what its kind fixes."""
-    out = {*supplied, *getattr(function, "keywords", {})}
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = inspect.signature(function).parameters
-    return {name: p for name, p in parameters.items() if name not in out and p.kind in named}
+def settable(function: Callable[..., Any], table: Table | None = None) -> dict[str, Argument]:
+    """The named arguments of a function, but for what its caller supplies and what its kind fixes.
+
+    A function from outside the package need not mark what is supplied: it is what any function of `table` has marked.
+    """
+    supplied = {name for entry in (table or {}).values() for name in _supplied(entry)} | {*_supplied(function)}
+    fixed = {*supplied, *getattr(function, "keywords", {})}
+    return {name: argument for name, argument in _arguments(function).items() if name not in fixed}
 
 
-def build(table: Mapping[str, Any], given: Table) -> Callable[..., Any]:
+def build(table: Table, part: Part) -> Callable[..., Any]:
     """The function that a resolved part names, with its arguments."""
-    return partial(lookup("kind", given["kind"], table), **bound(given))
+    function = lookup("kind", part.kind, table)
+    return partial(function, **bound(function, part.arguments))
 
 
-def bound(given: Table) -> Table:
-    """The arguments of a resolved part, its own parts built."""
-    rest = {word: value for word, value in given.items() if word != "kind"}
-    return rest | {word: build(PARTS[word], rest[word]) for word in PARTS if rest.get(word) is not None}
+def bound(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Resolved arguments of a function, their own parts built."""
+    tables = {name: argument.table for name, argument in _arguments(function).items()}
+    return {
+        name: build(tables[name] or {}, value) if isinstance(value, Part) else value
+        for name, value in arguments.items()
+    }
 
 
-def full(attack: Table, table: Mapping[str, Any]) -> Table:
-    """A resolved part together with what its kind fixes, such as the single step of FGSM."""
-    return {**getattr(lookup("kind", attack["kind"], table), "keywords", {}), **attack}
+def all_arguments(table: Table, part: Part) -> dict[str, Any]:
+    """The arguments of a part together with what its kind fixes, such as the single step of FGSM."""
+    return {**getattr(lookup("kind", part.kind, table), "keywords", {}), **part.arguments}
 
 
-def _default(word: str, parameter: inspect.Parameter) -> Any:
-    """The default of an argument, as a recipe would write it."""
-    if word in PARTS and parameter.default is not None:
-        kind = next(kind for kind, function in PARTS[word].items() if function is parameter.default)
-        return part(word, PARTS[word], {"kind": kind})
-    return list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+def describe(hint: Any) -> str:
+    """A type in the words of an error sentence: "a whole number, 1 or more, or 'all'"."""
+    if get_origin(hint) is Annotated:
+        for mark in hint.__metadata__:
+            if isinstance(mark, FieldInfo) and mark.description:
+                return mark.description
+            if isinstance(mark, OneOf):
+                return f"one of {', '.join(sorted(mark.table))}"
+        return describe(get_args(hint)[0])
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    members = [member for member in _members(hint) if member is not NoneType]
+    if len(members) > 1:
+        return ", or ".join(dict.fromkeys(map(describe, members)))
+    if members != [hint]:
+        return describe(members[0])
+    if get_origin(hint) in (list, tuple, Sequence, Iterable):
+        return f"a list, in which each is {describe(get_args(hint)[0])}"
+    return SCALARS.get(hint, "a table of settings")
 
 
-def _value(where: str, word: str, value: Any, hint: Any) -> Any:
-    """A given value, checked against its type, its vocabulary and its range."""
-    from pydantic import TypeAdapter, ValidationError
+@lru_cache(maxsize=None)
+def _arguments(function: Callable[..., Any]) -> dict[str, Argument]:
+    """Every named argument, whoever sets it."""
+    hints, named = _hints(function), (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {
+        name: Argument(name, hints.get(name, Any), parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in named
+    }
 
-    if word in PARTS:
-        return part(where, PARTS[word], value)
-    if word in WORDS and isinstance(value, str) and ":" not in value and value not in WORDS[word]:
-        raise ValueError(f"{where}: {unknown(word, value, WORDS[word])}")
-    if isinstance(value, bool) and hint is not bool and bool not in get_args(hint):
-        raise ValueError(f"{where}: expected a value of another type than true or false; got {value}.")
-    try:
-        value = TypeAdapter(_plain(hint)).validate_python(value)
-    except ValidationError as error:
-        raise ValueError(f"{where}: {error.errors()[0]['msg'].lower()}; got {value!r}.") from error
-    for one in value if isinstance(value, list | tuple) else [value]:
-        try:
-            if word in RANGES and isinstance(one, int | float):
-                RANGES[word](word, one)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
-        if word == "draws" and isinstance(one, str) and one not in SCHEMES:
-            raise ValueError(f"{where}: expected a number or a scheme, got {one!r}: {nearest(one, SCHEMES)}")
-    return list(value) if isinstance(value, tuple) else value
+
+def _supplied(function: Callable[..., Any]) -> Iterator[str]:
+    """The arguments that are marked as `Supplied`."""
+    return (name for name, argument in _arguments(function).items() if SUPPLIED in _marks(argument.hint))
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The types of its arguments; what it returns may be a type of a library that is not imported yet."""
     plain: Any = getattr(function, "func", function)
+    if is_dataclass(plain):
+        return get_type_hints(plain, include_extras=True)
     plain = plain.__init__ if inspect.isclass(plain) else plain
-    told = {word: hint for word, hint in plain.__annotations__.items() if word != "return"}
-    return get_type_hints(SimpleNamespace(__annotations__=told), plain.__globals__)
+    annotations = {name: hint for name, hint in plain.__annotations__.items() if name != "return"}
+    return get_type_hints(SimpleNamespace(__annotations__=annotations), plain.__globals__, include_extras=True)
+
+
+def _members(hint: Any) -> list[Any]:
+    """The members of a union; of another type, itself."""
+    return [*get_args(hint)] if get_origin(hint) in (Union, UnionType) else [hint]
+
+
+def _marks(hint: Any) -> Iterator[Any]:
+    """Everything that annotates a type or one inside it, and its literals."""
+    if get_origin(hint) is Annotated:
+        yield from hint.__metadata__
+        yield from _marks(get_args(hint)[0])
+    elif get_origin(hint) is Literal:
+        yield hint
+    elif get_origin(hint) is not Callable:
+        for member in get_args(hint):
+            if member is not hint:
+                yield from _marks(member)
+
+
+def _words(mark: Any) -> Iterable[str]:
+    if isinstance(mark, OneOf):
+        return mark.table
+    return [word for word in get_args(mark) if isinstance(word, str)] if get_origin(mark) is Literal else ()
 
 
 def _plain(hint: Any) -> Any:
-    """The members of a type that a TOML file can hold: numbers, words, lists and tables of them."""
-    if get_origin(hint) in (Union, UnionType):
-        members = [member for member in get_args(hint) if _is_plain(member)]
-        return Union[tuple(members)] if {*members} - {NoneType} else Any  # noqa: UP007
-    return hint if _is_plain(hint) else Any
+    members = [plain for member in _members(hint) if (plain := _plain_member(member)) is not None]
+    return Union[tuple(members)] if {*members} - {NoneType} else Any  # noqa: UP007
 
 
-def _is_plain(hint: Any) -> bool:
-    if get_origin(hint) in (list, tuple, dict, Sequence, Iterable, Union, UnionType):
-        return all(_is_plain(member) for member in get_args(hint) if member is not Ellipsis)
-    return hint in (int, float, str, bool, NoneType)
+def _plain_member(hint: Any) -> Any:
+    """One type as a TOML file can hold it; None where it cannot."""
+    if get_origin(hint) is Annotated:
+        return str if LABELLED in hint.__metadata__ else hint if get_args(hint)[0] in SCALARS else None
+    if get_origin(hint) in (list, tuple, Sequence, Iterable):
+        inner = [_plain(member) for member in get_args(hint) if member is not Ellipsis]
+        if Any in inner:
+            return None
+        return tuple[tuple(inner)] if get_origin(hint) is tuple and Ellipsis not in get_args(hint) else list[inner[0]]  # type: ignore[valid-type]
+    if get_origin(hint) is dict or get_origin(hint) is Literal or hint in SCALARS or hint is NoneType:
+        return hint
+    return None

@@ -18,7 +18,8 @@ from unshaken.models import MADE_OF, MODELS
 from unshaken.networks import NETWORKS
 from unshaken.runs.parts import Table, arguments, full, part, settable
 from unshaken.training import train
-from unshaken.validate import check_count, check_eps
+from unshaken.types import Count
+from unshaken.validate import check_eps, check_range
 
 SECTIONS = (
     *("title", "about", "seed", "data", "network", "model", "training"),
@@ -354,7 +355,7 @@ def _model(one: Table) -> Table:
     if listed and not made and innermost(found["model"])["kind"] != "ensemble":
         raise ValueError(f"[[network]]: only an ensemble has several networks; got a {found['model']['kind']!r} model.")
     if ANOTHER in one:
-        check_count(ANOTHER, one[ANOTHER])
+        check_range(ANOTHER, one[ANOTHER], Count)
         found[ANOTHER] = one[ANOTHER]
     return found
 

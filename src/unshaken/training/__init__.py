@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from unshaken.training.augment import AUGMENTS
-from unshaken.training.generators import OVER, WAYS, langevin, wasserstein
+from unshaken.training.generators import WAYS, langevin, wasserstein
 from unshaken.training.inputs import ANSWERS, Seen, adversarial, clean, constant_noise, variable_noise
 from unshaken.training.loop import OPTIMIZERS, Epoch, train
 from unshaken.training.monitor import Monitor
 from unshaken.training.noise import NOISES
 from unshaken.training.objectives import OBJECTIVES
-from unshaken.training.samplers import FORMS, SGLD, SGAdaLD
+from unshaken.training.samplers import SGLD, SGAdaLD
 from unshaken.training.schedules import SCHEDULES
 
 INPUTS: dict[str, Callable[..., Seen]] = {
@@ -24,12 +24,10 @@ INPUTS: dict[str, Callable[..., Seen]] = {
 __all__ = [
     "ANSWERS",
     "AUGMENTS",
-    "FORMS",
     "INPUTS",
     "NOISES",
     "OBJECTIVES",
     "OPTIMIZERS",
-    "OVER",
     "SCHEDULES",
     "SGLD",
     "WAYS",

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch.nn import functional as F
 
 from unshaken.models.draws import generator
-from unshaken.types import Inputs
-from unshaken.validate import check_probability
+from unshaken.types import Inputs, Probability, Supplied
+from unshaken.validate import check_range
+
+Padding = Annotated[int, Field(ge=0, description="a whole number of pixels, 0 or more")]
 
 
-def none(x: Inputs, *, seed: int) -> Inputs:
+def none(x: Supplied[Inputs], *, seed: Supplied[int]) -> Inputs:
     """The images as they are."""
     return x
 
 
-def crop_flip(x: Inputs, *, seed: int, padding: int = 4, flip: float = 0.5) -> Inputs:
+def crop_flip(x: Supplied[Inputs], *, seed: Supplied[int], padding: Padding = 4, flip: Probability = 0.5) -> Inputs:
     """Every image moved by up to `padding` pixels each way, zeros coming in, and mirrored with probability `flip`.
 
     That is a random crop of the image with `padding` zeros around it; x is (B, C, H, W), and each image has a move of
@@ -25,7 +29,7 @@ def crop_flip(x: Inputs, *, seed: int, padding: int = 4, flip: float = 0.5) -> I
     """
     if isinstance(padding, bool) or not isinstance(padding, int) or padding < 0:
         raise ValueError(f"padding must be a whole number, 0 or more; got {padding!r}.")
-    check_probability("flip", flip)
+    check_range("flip", flip, Probability)
     if x.dim() != 4:
         raise ValueError(f"crop_flip needs images (B, C, H, W); got {tuple(x.shape)}.")
     batch, _, height, width = x.shape

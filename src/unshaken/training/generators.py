@@ -6,22 +6,22 @@ Unlike an attack they have no ball: what keeps an input near is a cost of the di
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from unshaken.attacks import LOSSES, input_gradient
 from unshaken.attacks.gradient import goal
-from unshaken.attacks.losses import LATENT
+from unshaken.attacks.losses import LATENT, LossName
 from unshaken.attacks.spatial import check_images, flow_cost, warp
 from unshaken.errors import lookup, unknown
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.models.base import mode
 from unshaken.models.draws import generator
 from unshaken.training.inputs import Seen
-from unshaken.types import Inputs, Labels, Loss
-from unshaken.validate import check_count, check_inputs, check_not_negative, check_positive
+from unshaken.types import Count, Inputs, Labels, Loss, NotNegative, OneOf, Positive, Supplied
+from unshaken.validate import check_inputs, check_range
 
 
 class Way(NamedTuple):
@@ -47,25 +47,26 @@ WAYS: dict[str, Way] = {
         cost=flow_cost,
     ),
 }
-OVER = ("sum", "mean")
+WayName = Annotated[str, OneOf(WAYS)]
+Reduction = Literal["sum", "mean"]
 
 
 def langevin(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    seed: int,
-    step_size: float,
-    cost: float,
-    steps: int = 15,
-    temperature: float = 1e-5,
-    decay: float = 1.0,
-    chains: int = 1,
-    over: str = "sum",
-    loss: str | Loss = "mean_cross_entropy",
-    draws: int = 1,
-    way: str = "pixels",
+    seed: Supplied[int],
+    step_size: Positive,
+    cost: NotNegative,
+    steps: Count = 15,
+    temperature: NotNegative = 1e-5,
+    decay: NotNegative = 1.0,
+    chains: Count = 1,
+    over: Reduction = "sum",
+    loss: LossName | Loss = "mean_cross_entropy",
+    draws: Count = 1,
+    way: WayName = "pixels",
     clip: bool = False,
 ) -> Seen:
     """BAL's data generator: x̃ ~ exp(Σ_s ℓ(x̃; θ_s) − α Σ_s ‖x̃ − x‖²), by Langevin dynamics from x.
@@ -87,13 +88,13 @@ def langevin(
 
     Source: Ye & Zhu, "Bayesian adversarial learning" (2018), eq. 6 and 8, with the signs that make x̃ a draw of eq. 6.
     """
-    check_positive("step_size", step_size)
+    check_range("step_size", step_size, Positive)
     for word, value in (("cost", cost), ("temperature", temperature), ("decay", decay)):
-        check_not_negative(word, value)
-    check_count("steps", steps)
-    check_count("chains", chains)
-    if over not in OVER:
-        raise unknown("over", over, OVER)
+        check_range(word, value, NotNegative)
+    check_range("steps", steps, Count)
+    check_range("chains", chains, Count)
+    if over not in get_args(Reduction):
+        raise unknown("over", over, get_args(Reduction))
     objective, moves = lookup("loss", loss, LOSSES), lookup("way", way, WAYS)
     if objective in LATENT and temperature == 0:
         raise ValueError("a loss of latents has no gradient at the input itself: temperature must be above 0.")
@@ -143,15 +144,15 @@ def _within(x: Inputs, clip: bool) -> Inputs:
 
 
 def wasserstein(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    seed: int,
-    weight: float = 1.3,
-    steps: int = 15,
-    draws: int = 1,
-    loss: str | Loss = "mean_cross_entropy",
+    seed: Supplied[int],
+    weight: Positive = 1.3,
+    steps: Count = 15,
+    draws: Count = 1,
+    loss: LossName | Loss = "mean_cross_entropy",
 ) -> Seen:
     """WRM: x̃ ascends w·ℓ(x̃) − ½‖x̃ − x‖², the dual of a worst case within a Wasserstein ball.
 
@@ -164,8 +165,8 @@ def wasserstein(
     Source: Sinha, Namkoong & Duchi, "Certifying some distributional robustness with principled adversarial training"
     (2018), and its authors' code, whose settings are the defaults.
     """
-    check_positive("weight", weight)
-    check_count("steps", steps)
+    check_range("weight", weight, Positive)
+    check_range("steps", steps, Count)
     objective = lookup("loss", loss, LOSSES)
     if objective in LATENT:
         raise ValueError("a loss of latents has no gradient at the input itself, where WRM starts: use 'langevin'.")

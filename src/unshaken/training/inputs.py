@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from unshaken.attacks import NORMS, mean
+from unshaken.attacks import NORMS, AttackPart, mean
 from unshaken.errors import lookup
 from unshaken.evaluation.predict import predict
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import mode
 from unshaken.models.draws import generator
-from unshaken.training.noise import noise_of
-from unshaken.types import Inputs, Labels
-from unshaken.validate import check_count, check_not_negative, check_probability
+from unshaken.training.noise import NoiseName, noise_of
+from unshaken.types import Count, Inputs, Labels, NotNegative, OneOf, Probability, Supplied
+from unshaken.validate import check_range
 
 
 class Points(NamedTuple):
@@ -57,7 +57,7 @@ def points_per_input(rule: Callable[..., tuple[Any, ...]]) -> int:
         return 1
     copies = argument(rule, "copies")
     if copies is not None:  # asked here, for a number below 1 would make an epoch of no points
-        check_count("copies", copies)
+        check_range("copies", copies, Count)
     return (copies or 1) + bool(argument(rule, "clean"))
 
 
@@ -66,21 +66,23 @@ def extends(rule: Callable[..., tuple[Any, ...]]) -> bool:
     return "points" in inspect.signature(rule).parameters
 
 
-def clean(model: StochasticClassifier, x: Inputs, y: Labels, *, seed: int) -> Seen:
+def clean(
+    model: Supplied[StochasticClassifier], x: Supplied[Inputs], y: Supplied[Labels], *, seed: Supplied[int]
+) -> Seen:
     """The inputs as they are."""
     return Seen(x, y)
 
 
 def adversarial(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    seed: int,
-    eps: float,
-    attack: Callable[..., Inputs] = mean,
-    probability: float = 0.3,
-    labels: str = "given",
+    seed: Supplied[int],
+    eps: NotNegative,
+    attack: AttackPart = mean,
+    probability: Probability = 0.3,
+    labels: AnswerName = "given",
 ) -> Seen:
     """The whole batch attacked with this probability, as the model is at this step; otherwise the batch as it is.
 
@@ -91,7 +93,7 @@ def adversarial(
     Source: Däubener et al. (2020), section 3.3, with probability 0.3; Madry et al. (2018) with probability 1; Zhang et
     al. (2019), TRADES, with probability 1 and labels "predicted".
     """
-    check_probability("probability", probability)
+    check_range("probability", probability, Probability)
     check_box(attack, eps, x)
     answer = lookup("labels", labels, ANSWERS)
     if float(torch.rand((), generator=generator(derive(seed, "replace"), 0))) >= probability:
@@ -104,19 +106,20 @@ ANSWERS: dict[str, Callable[[StochasticClassifier, Inputs, Labels, int], Tensor]
     "given": lambda model, x, y, seed: y,
     "predicted": lambda model, x, y, seed: predict(model, x, model.draw(10, seed=derive(seed, "predicted"))),
 }
+AnswerName = Annotated[str, OneOf(ANSWERS)]
 
 
 def constant_noise(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    seed: int,
-    points: Points,
-    then: Callable[[Inputs], Inputs],
-    size: float,
-    noise: str = "uniform",
-    copies: int = 10,
+    seed: Supplied[int],
+    points: Supplied[Points],
+    then: Supplied[Callable[[Inputs], Inputs]],
+    size: NotNegative,
+    noise: NoiseName = "uniform",
+    copies: Count = 10,
     clean: bool = False,
     clip: bool = False,
 ) -> Seen:
@@ -132,16 +135,16 @@ def constant_noise(
 
 
 def variable_noise(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    seed: int,
-    points: Points,
-    then: Callable[[Inputs], Inputs],
-    size: float,
-    noise: str = "gaussian",
-    copies: int = 1,
+    seed: Supplied[int],
+    points: Supplied[Points],
+    then: Supplied[Callable[[Inputs], Inputs]],
+    size: NotNegative,
+    noise: NoiseName = "gaussian",
+    copies: Count = 1,
     clean: bool = False,
     clip: bool = False,
 ) -> Seen:
@@ -158,8 +161,8 @@ def _noisy(
     x: Inputs, points: Points, seed: int, size: float, noise: str, copies: int, clean: bool, clip: bool
 ) -> Inputs:
     """Points of the set extended by noisy copies; the last copy of all is the input itself, where `clean` is set."""
-    check_not_negative("size", size)
-    check_count("copies", copies)
+    check_range("size", size, NotNegative)
+    check_range("copies", copies, Count)
     moved = noise_of(noise, size, seed, points.place, points.copy, x.shape[1:]).to(x.dtype)
     if clean:
         moved *= (points.copy < copies).view(-1, *[1] * (x.dim() - 1))

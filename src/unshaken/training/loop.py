@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -21,16 +21,16 @@ from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import mode
 from unshaken.models.draws import read_tensors
 from unshaken.store import write_tensors
-from unshaken.training.augment import none
+from unshaken.training.augment import AUGMENTS, none
 from unshaken.training.inputs import Points, Seen, clean, points_per_input, shown
 from unshaken.training.monitor import Monitor, Score, noted, spent
 from unshaken.training.noise import shuffled
-from unshaken.training.objectives import elbo
+from unshaken.training.objectives import OBJECTIVES, elbo
 from unshaken.training.samplers import SGLD, SGAdaLD, clamped_share
-from unshaken.training.schedules import constant
+from unshaken.training.schedules import SCHEDULES, constant
 from unshaken.training.self_training import with_unlabelled
-from unshaken.types import Inputs, Labels
-from unshaken.validate import check_count, check_inputs, check_not_negative
+from unshaken.types import Count, Inputs, Labelled, Labels, NotNegative, PartOf, Supplied
+from unshaken.validate import check_inputs, check_range
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -60,27 +60,27 @@ class Epoch:
 
 
 def train(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    augment: Callable[..., Inputs] = none,
-    inputs: Callable[..., tuple[Any, ...]] = clean,
-    objective: Callable[..., Tensor] = elbo,
-    optimizer: Callable[..., Optimizer] = torch.optim.Adam,
-    schedule: Callable[..., float] = constant,
-    epochs: int = 10,
-    batch_size: int = 100,
-    updates: int = 1,
-    burn_in: int | None = None,
-    thin: int = 100,
-    seed: int = 0,
-    continues: StochasticClassifier | None = None,
-    unlabelled: Inputs | None = None,
-    teacher: StochasticClassifier | None = None,
-    monitor: Monitor | None = None,
-    checkpoint: str | Path | None = None,
-    progress: Progress | None = None,
+    augment: Annotated[Callable[..., Inputs], PartOf(AUGMENTS)] = none,
+    inputs: Annotated[Callable[..., tuple[Any, ...]], PartOf("unshaken.training:INPUTS")] = clean,
+    objective: Annotated[Callable[..., Tensor], PartOf(OBJECTIVES)] = elbo,
+    optimizer: Annotated[Callable[..., Optimizer], PartOf(OPTIMIZERS)] = torch.optim.Adam,
+    schedule: Annotated[Callable[..., float], PartOf(SCHEDULES)] = constant,
+    epochs: Count = 10,
+    batch_size: Count = 100,
+    updates: Count = 1,
+    burn_in: Count | None = None,
+    thin: Count = 100,
+    seed: Supplied[int] = 0,
+    continues: Labelled[StochasticClassifier] | None = None,
+    unlabelled: Supplied[Inputs | None] = None,
+    teacher: Labelled[StochasticClassifier] | None = None,
+    monitor: Supplied[Monitor | None] = None,
+    checkpoint: Supplied[str | Path | None] = None,
+    progress: Supplied[Progress | None] = None,
 ) -> list[Epoch]:
     """Minimise `objective` over minibatches of `inputs`, in place; returns one record per epoch.
 
@@ -106,9 +106,9 @@ def train(
     if not torch.is_grad_enabled():
         raise ValueError("training needs gradients, which torch.no_grad() switches off: call it outside.")
     check_inputs(x, y)
-    check_count("epochs", epochs)
-    check_count("batch_size", batch_size)
-    check_count("updates", updates)
+    check_range("epochs", epochs, Count)
+    check_range("batch_size", batch_size, Count)
+    check_range("updates", updates, Count)
     shares = learning_rates(schedule, epochs)
     x, y, members = with_unlabelled(x, y, unlabelled, teacher, seed, objective)
     passes, see = points_per_input(inputs), shown(inputs)
@@ -245,8 +245,8 @@ def when_to_store(model: StochasticClassifier, burn_in: int | None, thin: int, s
     """The numbers of minibatches after which the state of a chain is stored."""
     if burn_in is None:
         return range(0)
-    check_count("burn_in", burn_in)
-    check_count("thin", thin)
+    check_range("burn_in", burn_in, Count)
+    check_range("thin", thin, Count)
     if burn_in > steps:
         raise ValueError(f"burn_in must be at most the {steps} minibatches of this training; got {burn_in}.")
     if not model.stores:
@@ -280,7 +280,7 @@ def learning_rates(schedule: Callable[..., float], epochs: int) -> list[float]:
     """What the learning rates are multiplied by in every epoch, all of them asked for before the first."""
     shares = [schedule(epoch, epochs) for epoch in range(epochs)]
     for share in shares:
-        check_not_negative("what a schedule multiplies the learning rate by", share)
+        check_range("what a schedule multiplies the learning rate by", share, NotNegative)
     return shares
 
 

@@ -13,8 +13,8 @@ from unshaken.errors import unknown
 from unshaken.evaluation.predict import predict
 from unshaken.models import Cost, Draws, StochasticClassifier, derive
 from unshaken.models.base import mode
-from unshaken.types import Inputs, Labels
-from unshaken.validate import check_count, check_inputs
+from unshaken.types import Count, Inputs, Labels
+from unshaken.validate import check_inputs, check_range
 
 CLEAN = "clean"
 COSTS = ("seconds", "forwards", "gradients")
@@ -52,9 +52,9 @@ class Monitor:
 
     def __post_init__(self) -> None:
         check_inputs(self.x, self.y)
-        check_count("every", self.every)
+        check_range("every", self.every, Count)
         if self.draws != "all":
-            check_count("draws", self.draws)
+            check_range("draws", self.draws, Count)
         if self.select is not None and self.select not in (names := [CLEAN, *self.attacks]):
             raise unknown("attack to select by", self.select, names)
 

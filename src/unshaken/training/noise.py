@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from unshaken.errors import lookup
+from unshaken.types import OneOf
 
 GOLDEN, FIRST, SECOND = (n - 2**64 for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))  # int64
 
@@ -32,6 +34,7 @@ def gaussian(halves: Tensor) -> Tensor:
 
 
 NOISES: dict[str, Callable[[Tensor], Tensor]] = {"gaussian": gaussian, "uniform": uniform}
+NoiseName = Annotated[str, OneOf(NOISES)]
 
 
 def noise_of(kind: str, size: float, seed: int, places: Tensor, copies: Tensor, shape: Sequence[int]) -> Tensor:

@@ -11,52 +11,59 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unshaken.attacks import LOSSES
+from unshaken.attacks.losses import LossName
 from unshaken.errors import lookup
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import check_coded
 from unshaken.models.draws import generator
-from unshaken.types import Inputs, Labels
-from unshaken.validate import check_count, check_not_negative
+from unshaken.types import Count, Inputs, Labels, NotNegative, Supplied
+from unshaken.validate import check_range
 
 
 def cross_entropy(
-    model: StochasticClassifier, x: Inputs, y: Labels, *, examples: int, seed: int, draws: int = 1
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
+    *,
+    examples: Supplied[int],
+    seed: Supplied[int],
+    draws: Count = 1,
 ) -> Tensor:
     """Empirical risk: the mean over batch and draws of −log p_s(y|x)."""
-    check_count("draws", draws)
+    check_range("draws", draws, Count)
     logits = model.training_logits(x, draws, seed)
     return F.cross_entropy(logits.flatten(0, 1), y.repeat(len(logits)))
 
 
 def elbo(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    examples: int,
-    seed: int,
-    draws: int = 1,
-    kl_scale: float = 1.0,
+    examples: Supplied[int],
+    seed: Supplied[int],
+    draws: Count = 1,
+    kl_scale: NotNegative = 1.0,
 ) -> Tensor:
     """Negative evidence lower bound per example: mean −log p_s(y|x) + kl_scale · KL(q ‖ p) / N.
 
     N = `examples` is the number of training inputs, without copies: one pass over N inputs counts the KL once.
     Source: Graves (2011); Blundell et al. (2015), eq. 2.
     """
-    check_not_negative("kl_scale", kl_scale)
+    check_range("kl_scale", kl_scale, NotNegative)
     fit = cross_entropy(model, x, y, examples=examples, seed=seed, draws=draws)
     return fit + kl_scale * model.divergence() / examples
 
 
 def mixture(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    examples: int,
-    seed: int,
-    draws: int = 5,
-    kl_weight: float | None = None,
+    examples: Supplied[int],
+    seed: Supplied[int],
+    draws: Count = 5,
+    kl_weight: NotNegative | None = None,
 ) -> Tensor:
     """Infinite mixture: −log of the mean likelihood, −mean_i log (1/S) Σ_s p_s(y_i|x_i), plus λ · KL(q ‖ p).
 
@@ -64,24 +71,24 @@ def mixture(
     `kl_weight`, 1/N by default as in the ELBO. Source: Däubener & Fischer, "Investigating maximum likelihood based
     training of infinite mixtures for uncertainty quantification" (2020).
     """
-    check_count("draws", draws)
+    check_range("draws", draws, Count)
     weight = 1 / examples if kl_weight is None else kl_weight
-    check_not_negative("kl_weight", weight)
+    check_range("kl_weight", weight, NotNegative)
     logits = model.training_logits(x, draws, seed)
     likelihood = -F.cross_entropy(logits.flatten(0, 1), y.repeat(len(logits)), reduction="none").view(len(logits), -1)
     return math.log(len(logits)) - likelihood.logsumexp(0).mean() + weight * model.divergence()
 
 
 def trades(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    before: Inputs,
-    examples: int,
-    seed: int,
-    draws: int = 1,
-    beta: float = 6.0,
+    before: Supplied[Inputs],
+    examples: Supplied[int],
+    seed: Supplied[int],
+    draws: Count = 1,
+    beta: NotNegative = 6.0,
 ) -> Tensor:
     """TRADES: the mean of −log p_s(y|x0) + β · KL(p_s(·|x0) ‖ p_s(·|x)) over batch and draws.
 
@@ -89,8 +96,8 @@ def trades(
     "predicted" and an attack with loss "kl" it is the published method.
     Source: Zhang et al., "Theoretically principled trade-off between robustness and accuracy" (2019), eq. 5.
     """
-    check_count("draws", draws)
-    check_not_negative("beta", beta)
+    check_range("draws", draws, Count)
+    check_range("beta", beta, NotNegative)
     natural, attacked = (model.training_logits(part, draws, seed).flatten(0, 1) for part in (before, x))
     y = y.repeat(len(natural) // len(y))
     gap = F.kl_div(attacked.log_softmax(-1), natural.log_softmax(-1), reduction="batchmean", log_target=True)
@@ -98,17 +105,17 @@ def trades(
 
 
 def with_clean(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    before: Inputs,
-    examples: int,
-    seed: int,
-    draws: int = 1,
-    rho: float = 1.0,
+    before: Supplied[Inputs],
+    examples: Supplied[int],
+    seed: Supplied[int],
+    draws: Count = 1,
+    rho: NotNegative = 1.0,
     halved: bool = True,
-    loss: str = "mean_cross_entropy",
+    loss: LossName = "mean_cross_entropy",
 ) -> Tensor:
     """The mean loss of the clean inputs and of what was made of them: L(x0) + ρ · L(x), or half of that.
 
@@ -121,8 +128,8 @@ def with_clean(
     Grefenstette et al., "Strength in numbers" (2018), eq. 4 and, with halves and ρ = 1, section 4.2. Their sentence
     before eq. 4 has the mean of the members' losses, which is the default here.
     """
-    check_not_negative("rho", rho)
-    check_count("draws", draws)
+    check_range("rho", rho, NotNegative)
+    check_range("draws", draws, Count)
     risk = lookup("loss", loss, LOSSES)
     natural, moved = (risk(model.training_logits(part, draws, seed), y).mean() for part in (before, x))
     total = natural + rho * moved
@@ -130,14 +137,14 @@ def with_clean(
 
 
 def vae(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    examples: int,
-    seed: int,
-    draws: int = 1,
-    label_weight: float = 10.0,
+    examples: Supplied[int],
+    seed: Supplied[int],
+    draws: Count = 1,
+    label_weight: NotNegative = 10.0,
 ) -> Tensor:
     """Variational auto-encoder: the mean of −log p_s(x|z) + KL(q_s(z|x) ‖ N(0, I)) + label_weight · −log p_s(y|x).
 
@@ -152,15 +159,15 @@ def vae(
 
 
 def denoising_vae(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
+    model: Supplied[StochasticClassifier],
+    x: Supplied[Inputs],
+    y: Supplied[Labels],
     *,
-    before: Inputs,
-    examples: int,
-    seed: int,
-    draws: int = 1,
-    label_weight: float = 10.0,
+    before: Supplied[Inputs],
+    examples: Supplied[int],
+    seed: Supplied[int],
+    draws: Count = 1,
+    label_weight: NotNegative = 10.0,
 ) -> Tensor:
     """`vae` with −log p_s(x0|z) of x0, what the input was before the attack: the decoder is to undo the attack.
 
@@ -174,8 +181,8 @@ def _coded(
     model: StochasticClassifier, x: Inputs, x0: Inputs, y: Labels, examples: int, seed: int, draws: int, weight: float
 ) -> Tensor:
     """The objective of an auto-encoder that codes x and is to give x0."""
-    check_count("draws", draws)
-    check_not_negative("label_weight", weight)
+    check_range("draws", draws, Count)
+    check_range("label_weight", weight, NotNegative)
     check_coded(model.net, "encode", "decode")
     rng = generator(derive(seed, "latent"), 0, x.device)
 

@@ -7,16 +7,20 @@ prior being uniform. A training loop gives the gradient of the mean over a minib
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
+from unshaken.errors import unknown
 from unshaken.models import derive
-from unshaken.validate import check_count, check_not_negative, check_positive
+from unshaken.types import Count, NotNegative, Positive, Supplied
+from unshaken.validate import check_range
 
-FORMS = ("variance", "deviation")  # what 2Cη³/V − η⁴ is taken for
+Form = Literal["variance", "deviation"]  # what 2Cη³/V − η⁴ is taken for
+Window = Annotated[float, Field(ge=1, allow_inf_nan=False, description="a number of steps, 1 or more")]
 
 
 class Sampler(Optimizer):
@@ -33,9 +37,9 @@ class Sampler(Optimizer):
         examples: int,
         seed: int,
     ) -> None:
-        check_positive("lr", lr)
-        check_not_negative("temperature", temperature)
-        check_positive("scale", examples if scale is None else scale)
+        check_range("lr", lr, Positive)
+        check_range("temperature", temperature, NotNegative)
+        check_range("scale", examples if scale is None else scale, Positive)
         super().__init__(params, {"lr": lr, **settings})
         self.temperature, self.seed = temperature, seed
         self.scale = float(examples if scale is None else scale)
@@ -111,13 +115,13 @@ class SGLD(Sampler):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Supplied[Iterable[Tensor]],
         *,
-        lr: float = 1e-6,
-        temperature: float = 1.0,
-        scale: float | None = None,
-        examples: int = 1,
-        seed: int = 0,
+        lr: Positive = 1e-6,
+        temperature: NotNegative = 1.0,
+        scale: Positive | None = None,
+        examples: Supplied[int] = 1,
+        seed: Supplied[int] = 0,
     ) -> None:
         super().__init__(params, {}, lr=lr, temperature=temperature, scale=scale, examples=examples, seed=seed)
 
@@ -152,29 +156,31 @@ class SGAdaLD(Sampler):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Supplied[Iterable[Tensor]],
         *,
-        lr: float = 0.01,
-        temperature: float = 1.0,
-        friction: float | str = 1.0,
-        window: float | None = None,
-        first: float = 1.0,
+        lr: Positive = 0.01,
+        temperature: NotNegative = 1.0,
+        friction: Positive | Literal["matched"] = 1.0,
+        window: Window | None = None,
+        first: Positive = 1.0,
         reset: bool = False,
-        adapt: int | None = None,
-        form: str = "variance",
-        scale: float | None = None,
-        examples: int = 1,
-        seed: int = 0,
+        adapt: Count | None = None,
+        form: Form = "variance",
+        scale: Positive | None = None,
+        examples: Supplied[int] = 1,
+        seed: Supplied[int] = 0,
     ) -> None:
-        if friction != "matched":
-            check_friction(friction)
+        if isinstance(friction, str) and friction != "matched":
+            raise unknown("friction", friction, ["matched"])
+        if not isinstance(friction, str):
+            check_range("friction", friction, Positive)
         if window is not None:
-            check_window(window)
-        check_positive("first", first)
+            check_range("window", window, Window)
+        check_range("first", first, Positive)
         if adapt is not None:
-            check_count("adapt", adapt)
-        if form not in FORMS:
-            raise ValueError(f"form must be 'variance' or 'deviation'; got {form!r}.")
+            check_range("adapt", adapt, Count)
+        if form not in get_args(Form):
+            raise unknown("form", form, get_args(Form))
         super().__init__(params, {}, lr=lr, temperature=temperature, scale=scale, examples=examples, seed=seed)
         self.friction, self.window, self.first = friction, window, first
         self.reset, self.adapt, self.form = reset, adapt, form
@@ -224,16 +230,3 @@ def clamped_share(rule: Optimizer) -> float:
     """The share of all noise variances so far that were negative and taken as zero."""
     told = [(float(state["clamped"]), p.numel()) for p, state in rule.state.items() if "clamped" in state]
     return sum(share * count for share, count in told) / sum(count for _, count in told) if told else 0.0
-
-
-def check_friction(friction: float | str) -> None:
-    """A number above zero, or "matched"."""
-    if isinstance(friction, str):
-        raise ValueError(f"friction must be a number above 0 or 'matched'; got {friction!r}.")
-    check_positive("friction", friction)
-
-
-def check_window(window: float) -> None:
-    """An averaging window holds a step at least."""
-    if isinstance(window, bool) or not isinstance(window, int | float) or not 1 <= window < float("inf"):
-        raise ValueError(f"window must be a number of steps, 1 or more; got {window!r}.")
