@@ -13,20 +13,20 @@ def rows() -> pd.DataFrame:
     return pd.DataFrame({"index": range(5000), "attack": ["fgsm", "none"] * 2500, "correct": [True, False] * 2500})
 
 
-def test_rows_come_back_as_they_were_with_what_was_told(tmp_path: Path, rows: pd.DataFrame) -> None:
+def test_rows_come_back_as_they_were_with_their_metadata(tmp_path: Path, rows: pd.DataFrame) -> None:
     write_rows(tmp_path / "a.parquet", rows, {"seconds": 1.5})
-    found, told = read_rows(tmp_path / "a.parquet")
-    pd.testing.assert_frame_equal(found, rows)
-    assert told == {"seconds": 1.5}
+    stored, metadata = read_rows(tmp_path / "a.parquet")
+    pd.testing.assert_frame_equal(stored, rows)
+    assert metadata == {"seconds": 1.5}
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
-@pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.99])
-def test_a_file_that_was_cut_is_noticed(tmp_path: Path, rows: pd.DataFrame, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0, 0.001, 0.5, 0.99])
+def test_a_file_that_was_cut_is_noticed(tmp_path: Path, rows: pd.DataFrame, fraction: float) -> None:
     path = tmp_path / "a.parquet"
     write_rows(path, rows, {})
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * share)])
+    path.write_bytes(whole[: int(len(whole) * fraction)])
     with pytest.raises(Damaged, match=r"a.parquet is damaged \("):
         read_rows(path)
 
@@ -35,9 +35,9 @@ def test_a_wrong_byte_in_the_rows_is_noticed(tmp_path: Path, rows: pd.DataFrame)
     path = tmp_path / "a.parquet"
     write_rows(path, rows, {})
     whole = bytearray(path.read_bytes())
-    for at in range(100, 2000, 200):
+    for index in range(100, 2000, 200):
         changed = whole.copy()
-        changed[at] ^= 0xFF
+        changed[index] ^= 0xFF
         path.write_bytes(changed)
         with pytest.raises(Damaged):
             read_rows(path)
@@ -55,8 +55,8 @@ def test_other_parquet_files_and_broken_json_are_damaged(tmp_path: Path, rows: p
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"old": 1})
 
-    def fail(part: Path) -> None:
-        part.write_text("half")
+    def fail(path: Path) -> None:
+        path.write_text("half")
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
@@ -66,15 +66,15 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_file_appears_whole_by_renaming(tmp_path: Path) -> None:
-    places: list[int] = []
+    inodes: list[int] = []
 
-    def write(part: Path) -> None:
-        part.write_text("whole")
-        places.append(part.stat().st_ino)
+    def write(path: Path) -> None:
+        path.write_text("whole")
+        inodes.append(path.stat().st_ino)
         assert not (tmp_path / "a").exists()
 
     write_whole(tmp_path / "a", write)
-    assert (tmp_path / "a").stat().st_ino == places[0]
+    assert (tmp_path / "a").stat().st_ino == inodes[0]
 
 
 def test_the_name_of_a_configuration_depends_on_its_content_alone() -> None:

@@ -28,16 +28,16 @@ def digest(config: Any, length: int = 10) -> str:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it: nobody ever sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        write(part)
-        part.replace(path)
+        write(temporary)
+        temporary.replace(path)  # atomic, since both are in one folder
     finally:
-        part.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
-    write_whole(path, lambda part: part.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8"))
+    write_whole(path, lambda file: file.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8"))
 
 
 def read_json(path: Path) -> Any:
@@ -56,31 +56,32 @@ def claimed(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold `path` for this process; another one waits, or is told by `Held`. A killed process lets go by itself."""
     from filelock import FileLock, Timeout
 
-    lock = path.parent / ".locks" / f"{path.name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    holding = FileLock(lock)
+    # a file of its own: `path` is replaced while it is held, and a lock would stay with the old one
+    lock_path = path.parent / ".locks" / f"{path.name}.lock"
+    lock_path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_path)
     try:
-        holding.acquire(timeout=-1 if wait else 0)
+        lock.acquire(timeout=-1 if wait else 0)
     except Timeout as error:
         raise Held(str(path)) from error
     try:
         yield
     finally:
-        holding.release()
+        lock.release()
 
 
-def write_rows(path: Path, rows: DataFrame, told: dict[str, Any]) -> None:
-    """Rows as parquet with checksums; `told` (costs, the unit) goes into the file's own metadata."""
+def write_rows(path: Path, rows: DataFrame, metadata: dict[str, Any]) -> None:
+    """Rows as parquet with checksums; `metadata` (costs, the unit) goes into that of the file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(rows, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"unshaken": json.dumps(told).encode()})
-    write_whole(path, lambda part: pq.write_table(table, part, write_page_checksum=True))
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"unshaken": json.dumps(metadata).encode()})
+    write_whole(path, lambda file: pq.write_table(table, file, write_page_checksum=True))
 
 
 def read_rows(path: Path) -> tuple[DataFrame, dict[str, Any]]:
-    """(rows, what `write_rows` was told); `Damaged` where a byte of them is not as it was written."""
+    """(rows, metadata) of `write_rows`; `Damaged` where a byte of the rows is not as it was written."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -91,23 +92,38 @@ def read_rows(path: Path) -> tuple[DataFrame, dict[str, Any]]:
         raise Damaged(f"{path} is damaged ({str(error).splitlines()[0]}).") from error
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], told: dict[str, str]) -> None:
-    """Tensors as safetensors, with `told` as the file's metadata."""
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Tensors and metadata as safetensors."""
     from safetensors.torch import save_file
 
-    kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_whole(path, lambda part: save_file(kept, part, told))
+    # clone: safetensors refuses tensors that share memory
+    stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_whole(path, lambda file: save_file(stored, file, metadata))
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """(metadata, tensors) of a safetensors file; `Damaged` where it is cut or of another format."""
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} does not exist.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            # clone: the file is mapped into memory, and may be cut or replaced while the tensors live
+            return dict(file.metadata() or {}), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise Damaged(f"{path} is truncated or not a safetensors file ({error}).") from error
 
 
 def hash_tensors(tensors: Iterable[Tensor], length: int = 10) -> str:
     """A name for the content of tensors."""
     import torch
 
-    found = hashlib.sha256()
+    content = hashlib.sha256()
     for tensor in tensors:
-        found.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()[:length]
+        content.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
+        content.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return content.hexdigest()[:length]
 
 
 def checksum(path: Path) -> str:

@@ -14,9 +14,9 @@ from torch import Tensor
 from unshaken.attacks.pgd import pgd
 from unshaken.evaluation.predict import predict
 from unshaken.models import Deterministic, StochasticClassifier
-from unshaken.models.draws import Provenance, provenance_of, read_tensors, remember
+from unshaken.models.draws import Provenance, provenance_of, remember
 from unshaken.models.ensemble import networks_of
-from unshaken.store import hash_tensors, write_tensors
+from unshaken.store import hash_tensors, read_tensors, write_tensors
 from unshaken.types import Eps, Inputs, Labels
 from unshaken.validate import check_inputs
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.modules.dropout import _DropoutNd
 
-from unshaken.models.draws import Draws, derive, read_tensors
+from unshaken.models.draws import Draws, derive
 from unshaken.models.moments import Moments, propagate
-from unshaken.store import write_tensors
+from unshaken.store import read_tensors, write_tensors
 from unshaken.types import Count, Inputs, Logits, State
 from unshaken.validate import check_range
 

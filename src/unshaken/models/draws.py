@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unshaken.store import Damaged, write_tensors
+from unshaken.store import read_tensors, write_tensors
 from unshaken.types import State
 
 Provenance = tuple[str, int | None, tuple[int, ...]]  # what the draws are draws of, their seed, their numbers
@@ -111,22 +111,6 @@ def load_draws(path: str | Path) -> Draws:
     by_id = dict(zip(ids, states, strict=True))
     words = {word: json.loads(told[word]) for word in ("seed", "expected", "whole")}
     return Draws(by_id.__getitem__, ids, source=told["source"], states=states, **words)
-
-
-def read_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """(metadata, tensors) of a safetensors file; `ValueError` where the file is cut or of another format.
-
-    Tensors are copied out of the file: they live on when it is cut or replaced.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} does not exist.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {}), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise Damaged(f"{path} is truncated or not a safetensors file ({error}).") from error
 
 
 def remember(x_adv: Tensor, used: list[Provenance]) -> Tensor:

@@ -24,7 +24,6 @@ from unshaken.evaluation.evaluate import inference_sets
 from unshaken.runs.executors import alongside, choose_jobs
 from unshaken.runs.memory import keep_freed_memory
 from unshaken.models import Cost, Draws, StochasticClassifier
-from unshaken.models.draws import read_tensors
 from unshaken.models.size import flops, parameters
 from unshaken.runs.parts import Table
 from unshaken.runs.plan import Unit, is_clean, is_source, plan
@@ -39,6 +38,7 @@ from unshaken.store import (
     digest,
     read_json,
     read_rows,
+    read_tensors,
     write_json,
     write_rows,
     write_tensors,

@@ -19,8 +19,7 @@ from torch.optim import Optimizer
 from unshaken.evaluation.predict import predict
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import mode
-from unshaken.models.draws import read_tensors
-from unshaken.store import write_tensors
+from unshaken.store import read_tensors, write_tensors
 from unshaken.training.augment import AUGMENTS, none
 from unshaken.training.inputs import Points, Seen, clean, points_per_input, shown
 from unshaken.training.monitor import Monitor, Score, noted, spent
