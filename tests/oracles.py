@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from unshaken.models.draws import generator
 from unshaken.models.matrix_estimation import matrix_estimation
 from unshaken.models.mean_network import mean_network
 from unshaken.models.smoothing import smoothing
-from unshaken.networks.autoencoder import VAE, vae
+from unshaken.networks import NETWORKS, VAE, SpatialTransformer, vae
 from unshaken.types import State
 
 DUAL = {"linf": 1, "l2": 2}  # the order of the norm that measures gradients where the input is measured by the key
@@ -158,6 +159,41 @@ PLAIN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "logit_sum": plain_logit_sum,
 }
 OF_LOGITS = [name for name in LOSSES if LOSSES[name] not in LATENT]
+
+
+# Every network, small, and what it is made of.
+
+
+SMALL_NETWORKS: dict[str, dict[str, Any]] = {
+    "small_cnn": {"widths": (4, 8)},
+    "lenet": {"widths": (4, 8), "dense": 16},
+    "dropout_cnn": {"widths": (4, 8), "dense": 16},
+    "stn": {"widths": (8, 8, 8), "dense": 16, "localisation": (2, 3, 4)},
+    "wide_resnet": {"depth": 10, "width": 1},
+    "resnet18": {"width": 4},
+    "vgg": {"widths": (4, 8), "dense": 16},
+    "vae": {"latent": 3, "widths": (8,)},
+}
+
+
+def small_network(name: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    torch.manual_seed(0)
+    return NETWORKS[name](shape, classes, **SMALL_NETWORKS.get(name, {}))
+
+
+def moving(net: nn.Module) -> nn.Module:
+    """A spatial transformer whose map differs between images, as it does after training."""
+    for module in net.modules():
+        if isinstance(module, SpatialTransformer):
+            nn.init.normal_(module.localisation[-1].weight, std=0.3)
+    return net
+
+
+def count(net: nn.Module, kind: type[nn.Module] | None = None) -> int:
+    """How many parameters, or layers of a kind."""
+    if kind is None:
+        return sum(tensor.numel() for tensor in net.parameters())
+    return sum(isinstance(module, kind) for module in net.modules())
 
 
 # One small example of every kind of model, for inputs (B, 1, 3, 4) and 3 classes.

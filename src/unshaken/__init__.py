@@ -25,7 +25,7 @@ _HOME = {
     "resnet18": "networks",
     "vgg": "networks",
     "stn": "networks",
-    "vae": "networks.autoencoder",
+    "vae": "networks",
     "Draws": "models",
     "StochasticClassifier": "models",
     "Deterministic": "models",
@@ -160,8 +160,7 @@ if TYPE_CHECKING:
         load_draws,
     )
     from unshaken.models.size import flops, parameters
-    from unshaken.networks import dropout_cnn, lenet, mlp, resnet18, small_cnn, stn, vgg, wide_resnet
-    from unshaken.networks.autoencoder import vae
+    from unshaken.networks import dropout_cnn, lenet, mlp, resnet18, small_cnn, stn, vae, vgg, wide_resnet
     from unshaken.report import report
     from unshaken.report.explain import explain
     from unshaken.runs.run import run

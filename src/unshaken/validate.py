@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -82,10 +82,16 @@ def check_labels(y: Tensor, classes: int, *, soft: bool = False) -> None:
 def check_range(name: str, value: Any, kind: Any) -> None:
     """`value`, of Python or NumPy, is in the range of `kind`, a type such as `Count` or `Positive`."""
     number, field = get_args(kind)
-    bounds = [(compare, getattr(rule, at)) for rule in field.metadata for at, compare in BOUNDS if hasattr(rule, at)]
+    bounds = [(compare, getattr(b, key)) for b in field.metadata for key, compare in BOUNDS if hasattr(b, key)]
     right_type = isinstance(value, Integral if number is int else Real) and not isinstance(value, bool)
     if not (right_type and math.isfinite(value) and all(compare(value, bound) for compare, bound in bounds)):
         raise ValueError(f"{name} must be {field.description}; got {value!r}.")
+
+
+def check_each(name: str, values: Iterable[Any], kind: Any) -> None:
+    """Every one of `values` is in the range of `kind`."""
+    for value in values:
+        check_range(name, value, kind)
 
 
 def check_eps(eps: float | Tensor | Sequence[float | Tensor], inputs: int) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from torch import Tensor, nn
 
+from unshaken.networks.layers import Shape, dense_layers
 from unshaken.types import Count, Supplied
-from unshaken.validate import check_range
-
-Shape = tuple[int, int, int]  # (C, H, W)
+from unshaken.validate import check_each, check_range
 
 
 class VAE(nn.Module):
@@ -50,18 +48,13 @@ def vae(shape: Supplied[Shape], classes: Supplied[int], *, latent: Count = 16, w
     (Kingma et al., 2014), but learnt together with the rest.
     """
     check_range("latent", latent, Count)
-    for width in widths:
-        check_range("every width", width, Count)
+    check_each("every width", widths, Count)
     pixels = shape[0] * shape[1] * shape[2]
     down, up = [pixels, *widths], [latent, *reversed(widths)]
     return VAE(
-        nn.Sequential(nn.Flatten(), *_hidden(down)),
+        nn.Sequential(nn.Flatten(), *dense_layers(down)),
         nn.Linear(down[-1], latent),
         nn.Linear(down[-1], latent),
-        nn.Sequential(*_hidden(up), nn.Linear(up[-1], pixels), nn.Unflatten(1, shape)),
+        nn.Sequential(*dense_layers(up), nn.Linear(up[-1], pixels), nn.Unflatten(1, shape)),
         nn.Linear(latent, classes),
     )
-
-
-def _hidden(sizes: Sequence[int]) -> list[nn.Module]:
-    return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
