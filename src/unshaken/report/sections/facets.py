@@ -1,0 +1,45 @@
+"""Figures of several axes: one for each model, attack or group, with one legend of all lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from unshaken.report.drawing import facets, legend, legend_height
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Content = TypeVar("Content")
+
+WIDTHS = {False: 7.6, True: 3.7}
+"""The width of a figure in inches, by whether it is for a phone."""
+
+
+def facet_figure(
+    contents: Sequence[Content],
+    draw: Callable[[Axes, Content], Mapping[str, Any]],
+    *,
+    narrow: bool,
+    height: float,
+    columns: int = 2,
+    ylabel: str = "",
+    labels: Sequence[str] = (),
+    below: bool = True,
+    **options: Any,
+) -> Figure:
+    """One set of axes of a height in inches for each of `contents`, and one legend of `labels`, where there are any.
+
+    `draw(axis, content)` returns {label: line}. `ylabel` stands at the axes on the left; `options` go to `subplots`.
+    """
+    more = legend_height(WIDTHS[narrow], labels) if labels and below else 0.0
+    figure, axes = facets(len(contents), narrow=narrow, height=height, columns=columns, more=more, **options)
+    handles: dict[str, Any] = {}
+    for index, (axis, content) in enumerate(zip(axes, contents, strict=True)):
+        handles |= draw(axis, content)
+        if ylabel and index % (1 if narrow else columns) == 0:
+            axis.set_ylabel(ylabel)
+    if labels:
+        legend(figure, {label: handles[label] for label in labels}, below=below)
+    return figure
