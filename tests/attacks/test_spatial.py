@@ -18,7 +18,7 @@ from unshaken.attacks.losses import cw
 from unshaken.attacks.spatial import flow_cost, warp
 from unshaken.models import Deterministic, StochasticClassifier, shared_draws
 from unshaken.models.draws import generator
-from unshaken.report.tables import accuracy_table, panels
+from unshaken.report.accuracy import accuracy_table, panels
 from unshaken.runs.parts import full, part
 from unshaken.runs.recipe import read_recipe
 from unshaken.runs.run import run

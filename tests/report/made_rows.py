@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unshaken.report.source import Source
-from unshaken.report.tables import accuracy_table, panels
+from unshaken.report.accuracy import accuracy_table, panels
+from unshaken.report.stored_run import StoredRun
 
 N, REPEATS = 100, 3
 KINDS = {"MEAN": ("mean", "mean"), "MOMENTS": ("moments", "moments")}
@@ -94,13 +94,13 @@ def spread(model: str, variance: Any, *, saturated: Any = 0, draws: int = 1000) 
     return pd.DataFrame({**told, "saturated": saturated}).assign(model=model, analysis="prediction variance")
 
 
-def source(*parts: pd.DataFrame, analyses: dict[str, pd.DataFrame] | None = None, **about: Any) -> Source:
+def source(*parts: pd.DataFrame, analyses: dict[str, pd.DataFrame] | None = None, **about: Any) -> StoredRun:
     """A run with these rows; without any, one in which nothing was attacked."""
     rows = pd.concat(parts, ignore_index=True) if parts else clean("m").head(0)
-    return Source(Path(), about, rows, {}, {}, analyses or {})
+    return StoredRun(Path(), about, rows, {}, {}, analyses or {})
 
 
-def curves(run: Source) -> list[Any]:
+def curves(run: StoredRun) -> list[Any]:
     """The panels of a run."""
     return panels(accuracy_table(run.rows))
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from made_rows import source
 
+from unshaken.report.doubts import training_doubts
 from unshaken.report.sections.curves import curves_section
-from unshaken.report.training import of_training
 
 STEPS = [100 * i for i in range(1, 13)]
 
@@ -143,6 +143,6 @@ def test_groups_have_a_legend() -> None:
 )
 def test_selection_on_the_test_is_a_doubt(select: str, split: str, told: list[str]) -> None:
     one = run("ens", select=select, split=split)
-    said = of_training(one.about, one.histories)
+    said = training_doubts(one.about, one.histories)
     assert len(said) == len(told)
     assert all(part in sentence for part, sentence in zip(told, said, strict=True))

@@ -9,7 +9,7 @@ from made_rows import source
 from matplotlib.colors import to_hex
 from scipy import stats
 
-from unshaken.report.boxes import mean_interval
+from unshaken.report.box_plots import mean_interval
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
 from unshaken.report.sections.agreement import agreement_figure, agreement_section, measured
 

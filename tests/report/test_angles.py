@@ -9,7 +9,7 @@ from made_rows import conditions, source
 from matplotlib.colors import to_hex
 
 from unshaken.evaluation.statistics import Interval, mean
-from unshaken.report.attacked import attacked_rows, usual_eps
+from unshaken.report.condition_rows import attacked_rows, reported_eps
 from unshaken.report.drawing import COLOURS, MEAN_COLOUR
 from unshaken.report.sections.angles import angles_figure, angles_section, measured
 
@@ -78,9 +78,9 @@ def test_no_difference_beyond_chance_is_called_so():
 
 def test_the_published_size_is_taken_where_it_was_run():
     rows = conditions("m", eps=(0.5, 1.0, 2.0))
-    assert usual_eps(rows, run(rows, paper={"eps": 1.0})) == 1.0
-    assert usual_eps(rows, run(rows, paper={"eps": 1.5})) == 2.0
-    assert usual_eps(rows, run(rows)) == 2.0
+    assert reported_eps(rows, run(rows, paper={"eps": 1.0})) == 1.0
+    assert reported_eps(rows, run(rows, paper={"eps": 1.5})) == 2.0
+    assert reported_eps(rows, run(rows)) == 2.0
     (table,) = angles_section(run(rows, paper={"eps": 0.5}), []).tables
     assert set(table.data.eps) == {0.5}
 

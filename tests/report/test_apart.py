@@ -11,19 +11,19 @@ import pytest
 from made_rows import attacked, clean, curves, source
 
 from unshaken.report.drawing import Inline
-from unshaken.report.figures import accuracy_figure, lines
-from unshaken.report.glossary import WORDS, words
+from unshaken.report.figures import accuracy_figure, drawable_panels
+from unshaken.report.glossary import GLOSSARY, glossary_entries
 from unshaken.report.page import page
-from unshaken.report.pictures import choose
+from unshaken.report.pictures import choose_pictures
 from unshaken.report.sections.lengths import lengths_section
 from unshaken.report.sections.losses import losses_section
 from unshaken.report.sections.models import models_section, shared, shown
 from unshaken.report.sections.seeds import seeds_section
 from unshaken.report.sections.survival import survival_section
 from unshaken.report.sections.transfer import matrices, transfer_section
-from unshaken.report.source import Examples
-from unshaken.report.swept import Family, Setting, measured
-from unshaken.report.verdict import of_panels, verdict
+from unshaken.report.stored_run import Examples
+from unshaken.report.sweep import Family, Setting, measure_sweep
+from unshaken.report.verdict import panel_results, verdict
 
 L2 = {"norm": "l2", "zero_gradient": 0.0}
 
@@ -50,9 +50,9 @@ def test_a_step_of_its_own_squeezes_no_curve_and_wins_over_none() -> None:
         "a step of its own": ["ONE-STEP-CW-5"],
         "": ["CARLINI-WAGNER-5"],
     }
-    assert [panel.title for panel in lines(found)] == [""]
+    assert [panel.title for panel in drawable_panels(found)] == [""]
     assert found[1].strongest() == "CARLINI-WAGNER-5"
-    (_, single), (_, swept) = of_panels(run, found)
+    (_, single), (_, swept) = panel_results(run, found)
     assert "Under ONE-STEP-CW-5, the only attack, it is 0.000" in single
     assert "Under CARLINI-WAGNER-5, the only attack, it is 0.800" in swept
     assert "a single eps is in the tables alone" in page(run, found, {"accuracy": Inline("", "")})
@@ -60,8 +60,8 @@ def test_a_step_of_its_own_squeezes_no_curve_and_wins_over_none() -> None:
 
 def test_attacks_at_one_size_are_drawn_where_nothing_sets_them_apart() -> None:
     both = [attacked("m", "FGSM-1", {0.1: 50, 0.2: 40}), attacked("m", "FGM-1", {1.0: 50}, norm="l2")]
-    assert len(lines(curves(source(clean("m"), *both)))) == 2
-    assert lines(curves(source(clean("m"), both[1]))) == []
+    assert len(drawable_panels(curves(source(clean("m"), *both)))) == 2
+    assert drawable_panels(curves(source(clean("m"), both[1]))) == []
 
 
 def test_an_attack_on_the_latent_is_not_called_the_stronger_one() -> None:
@@ -125,30 +125,30 @@ def test_a_sweep_is_told_at_the_size_of_attacks_of_the_same_aim() -> None:
     fgm = [attacked(m, "FGM-5", {0.5: 80, 1.0: 30}, **L2) for m in models.values()]
     step = [own_step(m, 0).assign(eps=0.5) for m in models.values()]
     run = source(*(clean(m) for m in models.values()), *fgm, *step)
-    found = measured(Setting("model.sigma", [Family("", models)]), run, curves(run))
+    found = measure_sweep(Setting("model.sigma", [Family("", models)]), run, curves(run))
     assert found is not None
     assert found.eps["FGM-5"] == 1.0, "where FGM halves, not where the other does"
 
 
 def test_a_model_that_guesses_is_told_once_not_for_every_norm() -> None:
     run = source(clean("m", right=8), own_step("m", 0), nearest("m"), attacked("m", "FGSM-5", {0.1: 5}))
-    ((title, told),) = of_panels(run, curves(run))
+    ((title, told),) = panel_results(run, curves(run))
     assert title == ""
     assert "not surely better than chance" in told
     other = source(run.rows, clean("n"), nearest("n"))
-    assert [title for title, _ in of_panels(other, curves(other))] == ["m", "n, L2 norm"]
+    assert [title for title, _ in panel_results(other, curves(other))] == ["m", "n, L2 norm"]
 
 
 def test_words_are_explained_where_they_occur() -> None:
     plain = source(clean("m"), attacked("m", "FGSM-5", {0.1: 5}))
-    assert words(plain.about, plain.rows) == []
+    assert glossary_entries(plain.about, plain.rows) == []
     flow = attacked("m", "PGD-5", {0.01: 50}, attack="spatial (flow_weight 0.1)", norm="flow")
     chain = {"kind": "smoothing", "base": {"kind": "chain"}}
     told = {"recipe": {"models": [{"label": "m", "model": chain}]}}
     every = source(clean("m"), own_step("m", 0), nearest("m"), latent("m", {0.1: 9}), flow, **told)
-    assert [word for word, _ in words(every.about, every.rows)] == [word for word, _ in WORDS.values()]
+    assert [word for word, _ in glossary_entries(every.about, every.rows)] == [word for word, _ in GLOSSARY.values()]
     text = page(every, curves(every), {})
-    assert all(f"<dt>{word}</dt><dd>{meaning}</dd>" in text for word, meaning in WORDS.values())
+    assert all(f"<dt>{word}</dt><dd>{meaning}</dd>" in text for word, meaning in GLOSSARY.values())
     assert "<dt>chains</dt>" not in page(plain, curves(plain), {})
 
 
@@ -159,7 +159,7 @@ def test_pictures_are_of_an_attack_on_the_label_where_there_is_one() -> None:
     run = dataclasses.replace(source(*parts), examples=examples)
     found = curves(run)
     assert found[0].apart
-    chosen = choose(run, found)
+    chosen = choose_pictures(run, found)
     assert chosen is not None
     assert chosen.attack == "FGSM-1"
 

@@ -19,7 +19,7 @@ def test_the_table_has_the_mean_length_and_the_share_that_was_not_moved():
     rows = conditions("m", inference=(5, 100))
     section = lengths_section(run(rows), [])
     (table,) = section.tables
-    assert section.place == "tables"
+    assert section.position == "tables"
     assert table.head == ["attack", "allowed", "mean length", "not moved"]
     part = rows[(rows.attack == "FGM-10") & (rows.eps == 1) & (rows.inference_draws == 5)]
     length = mean(part.pivot(index="index", columns="repeat", values="length").to_numpy())

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from unshaken.evaluation.statistics import mean
-from unshaken.report.boxes import NUMBERS, box_cells, box_numbers, box_places, draw_boxes, mean_interval
-from unshaken.report.drawing import blank
+from unshaken.report.box_plots import BOX_COLUMNS, box_cells, box_decimals, box_numbers, draw_boxes, mean_interval
+from unshaken.report.drawing import empty_figure
 
 
 def column(table: np.ndarray) -> pd.Series:
@@ -37,7 +37,7 @@ def test_an_input_without_a_value_in_a_repeat_is_left_out_and_so_is_a_repeat_wit
 def test_numbers_are_the_plain_ones_also_of_a_column_without_values():
     table = np.random.default_rng(0).normal(size=(50, 1))
     numbers = box_numbers({"a": column(table), "none": column(np.full((50, 1), float("nan")))})
-    assert list(numbers) == NUMBERS
+    assert list(numbers) == BOX_COLUMNS
     interval = stats.t.interval(0.95, 49, table.mean(), stats.sem(table[:, 0]))
     quartiles = np.quantile(table, [0.25, 0.5, 0.75])
     assert numbers.loc["a"].tolist() == pytest.approx([50, table.mean(), *interval, *quartiles])
@@ -49,19 +49,19 @@ def test_numbers_are_the_plain_ones_also_of_a_column_without_values():
 
 def test_small_numbers_have_two_digits_that_count():
     small = box_numbers({"a": column(np.array([[0.0001], [0.0003]])), "zero": column(np.zeros((2, 1)))})
-    assert box_places(small) == 5
+    assert box_decimals(small) == 5
     assert box_cells(next(small.itertuples()), 5)[1:3] == ["0.00020", "0.00015 – 0.00025"]
-    assert box_places(box_numbers({"zero": column(np.zeros((2, 1)))})) == 3
+    assert box_decimals(box_numbers({"zero": column(np.zeros((2, 1)))})) == 3
 
 
 @pytest.mark.parametrize("across", [True, False])
 def test_whiskers_reach_percentiles_or_circles_lie_beyond(across):
     values = column(np.r_[np.arange(101.0), 1000][:, None])
-    axis = blank(4, 3).subplots()
+    axis = empty_figure(4, 3).subplots()
     draw_boxes(axis, {"a": values, "none": values * float("nan")}, ["#000000"] * 2, across=across)
     lines = [(line.get_ydata(), line.get_xdata())[across] for line in axis.get_lines()]
     reached = sorted({round(float(value), 6) for line in lines for value in line})
     assert reached == pytest.approx([6, 25.25, 50.5, values.mean(), 75.75, 95])
-    axis = blank(4, 3).subplots()
+    axis = empty_figure(4, 3).subplots()
     draw_boxes(axis, {"a": values}, ["#000000"], whiskers=1.5, across=across)
     assert 1000 in {float(v) for line in axis.get_lines() for v in (line.get_ydata(), line.get_xdata())[across]}

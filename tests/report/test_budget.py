@@ -8,12 +8,13 @@ from made_rows import attacked, clean, curves, source
 from matplotlib.colors import to_hex
 
 from unshaken.evaluation.statistics import accuracy
+from unshaken.report.accuracy import accuracy_table
+from unshaken.report.model_sizes import ModelSize, add_sizes, model_sizes, si_number
 from unshaken.report.page import page
 from unshaken.report.section import Table
 from unshaken.report.sections import sections
 from unshaken.report.sections.budget import budget, budget_figure, budget_section
-from unshaken.report.sizes import Size, counted, sized, sizes
-from unshaken.report.tables import accuracy_table, write_tables
+from unshaken.report.tables import write_tables
 
 LEFT = {"double": 40, "single": 30, "ensemble": 60}  # of 100 inputs under PGD-5 at eps 0.1
 SIZES = {
@@ -93,7 +94,7 @@ def test_networks_that_differ_by_their_seed_are_one_model():
     told = networks(double=[40, 41, 39], single=[30, 29, 31], ensemble=[60, 58, 61])
     found = budget(told, curves(told))
     assert list(found.sizes) == ["single", "ensemble", "double"]
-    assert found.sizes["ensemble"] == Size(**SIZES["ensemble"])
+    assert found.sizes["ensemble"] == ModelSize(**SIZES["ensemble"])
     table = tables(told)["budget"]
     assert table.body[1][4].startswith(f"{(60 + 58 + 61) / 300:.3f} ± 0.015 [")
     assert (
@@ -188,19 +189,19 @@ def test_models_of_one_size_have_it_in_the_csv_alone():
 
 
 def test_a_table_of_one_model_says_its_size_below():
-    known = {model: Size(**size) for model, size in SIZES.items()}
+    known = {model: ModelSize(**size) for model, size in SIZES.items()}
     data = pd.DataFrame({"model": ["x", "x"], "target": ["single", "single"]})
-    table = sized(Table("transfer_single", data, ["attack"], [["PGD"], ["FGSM"]], note="Accuracy."), known)
+    table = add_sizes(Table("transfer_single", data, ["attack"], [["PGD"], ["FGSM"]], note="Accuracy."), known)
     assert table.note == "Accuracy. single: 350 k parameters, 52.0 MFLOP for the prediction of one image."
     assert (table.head, table.data.parameters.tolist()) == (["attack"], [350_123] * 2)
-    two = sized(table._replace(data=data.assign(target=["single", "double"]), note="Accuracy."), known)
+    two = add_sizes(table._replace(data=data.assign(target=["single", "double"]), note="Accuracy."), known)
     assert two.note == "Accuracy."
 
 
 def test_a_cell_that_says_more_than_the_model_still_has_its_size():
-    known = {"net": Size(10, 20), "net, small": Size(1, 2)}
+    known = {"net": ModelSize(10, 20), "net, small": ModelSize(1, 2)}
     data = pd.DataFrame({"title": ["net, L2", "net, small, L2", "other"], "model": ["net", "net, small", "other"]})
-    table = sized(Table("t", data, ["noise", "model"], [["a", title] for title in data.title]), known)
+    table = add_sizes(Table("t", data, ["noise", "model"], [["a", title] for title in data.title]), known)
     assert table.head == ["noise", "model", "parameters", "FLOP"]
     assert [line[2:] for line in table.body] == [["10", "20"], ["1", "2"], ["", ""]]
 
@@ -227,8 +228,12 @@ def test_a_run_from_before_sizes_were_counted_has_tables_without_them(tmp_path):
 def test_the_size_of_a_group_is_the_mean_of_its_networks():
     about = {"recipe": {"models": [{"label": f"a {seed}", "group": "a", "seed": seed} for seed in range(3)]}}
     told = {"a 0": {"parameters": 10, "flops": 4}, "a 1": {"parameters": 20, "flops": None}}
-    assert sizes(about | {"sizes": told}) == {"a 0": Size(10, 4), "a 1": Size(20, None), "a": Size(15, 4)}
-    assert sizes(about) == {}
+    assert model_sizes(about | {"sizes": told}) == {
+        "a 0": ModelSize(10, 4),
+        "a 1": ModelSize(20, None),
+        "a": ModelSize(15, 4),
+    }
+    assert model_sizes(about) == {}
 
 
 @pytest.mark.parametrize(
@@ -239,6 +244,6 @@ def test_the_size_of_a_group_is_the_mean_of_its_networks():
     ],
 )
 def test_large_numbers_are_short(number, text):
-    assert counted(number) == text
-    assert counted(52_000_000, "FLOP") == "52.0 MFLOP"
-    assert counted(12, "FLOP") == "12 FLOP"
+    assert si_number(number) == text
+    assert si_number(52_000_000, "FLOP") == "52.0 MFLOP"
+    assert si_number(12, "FLOP") == "12 FLOP"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unshaken.report.explain import explain
-from unshaken.report.source import load_run
+from unshaken.report.stored_run import load_run
 from unshaken.runs.recipe import read_recipe
 from unshaken.runs.run import run
 

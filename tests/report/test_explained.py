@@ -10,7 +10,7 @@ import torch
 
 from unshaken.analysis.conditions import Robustness
 from unshaken.analysis.explanation import POINTS, REACH, Explanation
-from unshaken.report.explained import Case, case_figure, outcome, sentences
+from unshaken.report.explain_page import Case, case_figure, case_sentences, outcome_text
 
 NAMES = ("cat", "dog", "fox")
 
@@ -49,8 +49,8 @@ def made(
 
 
 def test_a_label_that_stood_says_what_would_make_it_fall():
-    told = sentences(made(), NAMES)
-    assert outcome(made()) == "stood"
+    told = case_sentences(made(), NAMES)
+    assert outcome_text(made()) == "stood"
     assert told[0] == "It is cat, with probability 0.700 before the attack and 0.600 after it."
     assert told[1] == (
         "Its margin over dog is 0.400; to first order the perturbation takes 0.200 of it away (gradient norm 0.500 × "
@@ -63,8 +63,8 @@ def test_a_label_that_stood_says_what_would_make_it_fall():
 
 
 def test_a_label_that_fell_says_what_would_make_it_stand():
-    told = sentences(made(slope=-0.8, after=-0.4), NAMES)
-    assert outcome(made(after=-0.4)) == "fell"
+    told = case_sentences(made(slope=-0.8, after=-0.4), NAMES)
+    assert outcome_text(made(after=-0.4)) == "fell"
     assert told[0].endswith("and 0.300 after it, when dog has 0.700.")
     assert "takes 0.800 of it away" in told[1]
     assert told[1].endswith("by the linear condition the label falls, as it does.")
@@ -75,11 +75,11 @@ def test_a_label_that_fell_says_what_would_make_it_stand():
 
 
 def test_where_the_condition_is_wrong_it_says_so():
-    assert sentences(made(slope=-0.2, after=-0.1), NAMES)[1].endswith("the label stands, which it does not.")
+    assert case_sentences(made(slope=-0.2, after=-0.1), NAMES)[1].endswith("the label stands, which it does not.")
 
 
 def test_a_perturbation_that_moves_away_has_no_distance():
-    told = sentences(made(slope=0.2, after=0.5), NAMES)
+    told = case_sentences(made(slope=0.2, after=0.5), NAMES)
     assert "adds 0.200 to it" in told[1]
     assert told[2] == (
         "To first order it falls nowhere in this direction; in fact at more than 3 times the length of the "
@@ -88,24 +88,24 @@ def test_a_perturbation_that_moves_away_has_no_distance():
 
 
 def test_a_label_that_falls_against_the_linear_condition_says_so():
-    told = sentences(made(slope=0.2, after=-0.4), NAMES)
+    told = case_sentences(made(slope=0.2, after=-0.4), NAMES)
     assert told[2] == (
         "To first order it falls nowhere in this direction; in fact at 0.50 times the length of the perturbation."
     )
 
 
 def test_where_no_direction_is_enough_it_says_what_length_is():
-    assert sentences(made(norm=0.1, other=0.1), NAMES)[2].endswith(
+    assert case_sentences(made(norm=0.1, other=0.1), NAMES)[2].endswith(
         "no direction of this length is enough, the best one needs 4.00."
     )
 
 
 def test_a_wrong_input_and_one_that_was_not_moved_have_nothing_to_explain():
     wrong, still = made(margin=-0.2, after=-0.3), made(length=0.0, slope=0.0, after=0.4)
-    assert outcome(wrong) == "wrong before the attack"
-    assert sentences(wrong, NAMES)[-1] == "It was taken for dog before the attack, so there is no label to defend."
-    assert len(sentences(still, NAMES)) == 2
-    assert sentences(still, NAMES)[1] == "The attack did not move it."
+    assert outcome_text(wrong) == "wrong before the attack"
+    assert case_sentences(wrong, NAMES)[-1] == "It was taken for dog before the attack, so there is no label to defend."
+    assert len(case_sentences(still, NAMES)) == 2
+    assert case_sentences(still, NAMES)[1] == "The attack did not move it."
 
 
 @pytest.mark.parametrize("narrow", [False, True])

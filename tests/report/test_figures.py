@@ -12,14 +12,15 @@ import pytest
 from made_rows import attacked
 from matplotlib.colors import to_hex, to_rgb
 
+from unshaken.report.accuracy import accuracy_table, panels
 from unshaken.report.drawing import (
     COLOURS,
-    HOLLOW,
+    HOLLOW_STYLE,
     MEAN_COLOUR,
     MOMENTS_COLOUR,
     STYLE,
     attack_colours,
-    blank,
+    empty_figure,
     eps_axis,
     facets,
     inference_styles,
@@ -30,9 +31,8 @@ from unshaken.report.drawing import (
     split_label,
 )
 from unshaken.report.figures import accuracy_figure, mean_networks, picture_figure, training_figure
-from unshaken.report.pictures import Pictures, choose
-from unshaken.report.source import load_run
-from unshaken.report.tables import accuracy_table, panels
+from unshaken.report.pictures import Pictures, choose_pictures
+from unshaken.report.stored_run import load_run
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_moments_stands_beside_mean_and_their_pgd_is_told_from_draws(source):
     assert to_hex(styles["MEAN"]["color"]) == to_hex(styles["PGD-MEAN"]["color"]) == MEAN_COLOUR
     assert len({styles[label]["marker"] for label in ("MEAN", "MOMENTS", "PGD-MEAN")}) == 3
     assert styles["PGD-MEAN"]["marker"] == styles["PGD-10"]["marker"]
-    assert [styles[label].get("mfc") for label in ("PGD-MEAN", "PGD-10")] == [HOLLOW["mfc"], None]
+    assert [styles[label].get("mfc") for label in ("PGD-MEAN", "PGD-10")] == [HOLLOW_STYLE["mfc"], None]
     assert min(styles[label]["lw"] for label in ("MEAN", "MOMENTS")) > styles["PGD-MOMENTS"]["lw"]
     labels = [text.get_text() for text in accuracy_figure(found).legends[0].get_texts()]
     assert labels == ["no attack", "FGSM-1", "FGSM-10", "PGD-10", "PGD-MEAN", "PGD-MOMENTS", "MOMENTS", "MEAN"]
@@ -108,7 +108,7 @@ def test_models_named_for_an_attack_are_drawn_like_it_and_others_apart():
 
 
 def test_ticks_do_not_touch_and_log_axes_are_labelled():
-    axis = blank(4, 3).subplots()
+    axis = empty_figure(4, 3).subplots()
     eps_axis(axis, [0.05, 0.06, 0.07, 0.15])
     assert list(axis.get_xticks()) == [0.05, 0.06, 0.07, 0.15]
     eps_axis(axis, [0.0, 0.01, 0.05, 0.055, 0.2])
@@ -156,7 +156,7 @@ def test_networks_of_a_group_are_drawn_alike_in_training():
 
 
 def test_pictures_are_of_the_strongest_attack_where_it_halves_accuracy(source, curves):
-    pictures = choose(source, curves)
+    pictures = choose_pictures(source, curves)
     assert (pictures.attack, pictures.eps) == ("PGD-10", 0.15)
     attacked = source.rows[(source.rows.attack == "pgd") & (source.rows.eps == 0.15) & (source.rows.repeat == 0)]
     assert pictures.after == attacked.predicted.tolist()[:8]
@@ -180,9 +180,9 @@ def test_a_label_falls_where_right_became_wrong():
 
 
 def test_pictures_need_clean_predictions_and_examples(source, curves):
-    assert choose(source, []) is None
+    assert choose_pictures(source, []) is None
     source.examples.clear()
-    assert choose(source, curves) is None
+    assert choose_pictures(source, curves) is None
 
 
 def test_every_format_is_written(reported):
@@ -237,7 +237,7 @@ def test_more_inference_draws_are_darker():
 
 
 def test_a_log_axis_has_no_more_ticks_than_there_is_room_for():
-    axis = blank(4, 3).subplots()
+    axis = empty_figure(4, 3).subplots()
     log_axis(axis, [1e-9, 0.1], most=4)
     assert axis.get_xticks() == pytest.approx([1e-9, 1e-6, 1e-3])
     log_axis(axis, [1e-9, 0.1])

@@ -124,7 +124,7 @@ def test_models_without_one_named_mean_have_no_such_column():
     source = run({"dense": (50, 40), "cnn": (60, 50)}, paper={})
     section = models_section(source, curves(source))
     assert section.sentences == []
-    assert section.place == "figures"
+    assert section.position == "figures"
     assert section.tables[0].head == ["model", "no attack", "PGD-5, eps 0.1", "PGD-15, eps 0.1", "training, s"]
 
 
@@ -153,7 +153,7 @@ def test_many_models_come_first_and_fold_the_others_away():
     source = run()
     found = curves(source)
     section = models_section(source, found)
-    assert section.place == "first"
+    assert section.position == "first"
     assert results(source, found, [section]) == [("", sentence) for sentence in section.sentences]
     text = page(source, found, {}, [section])
     assert text.index('id="models"') < text.index('id="single"') < text.index('id="accuracy"')

@@ -11,10 +11,10 @@ import pytest
 
 from unshaken.evaluation.checks import CHECKS
 from unshaken.report import report
+from unshaken.report.accuracy import accuracy_table, panels
 from unshaken.report.page import described, page, typeset
 from unshaken.report.section import Section, Table
-from unshaken.report.source import load_run
-from unshaken.report.tables import accuracy_table, panels
+from unshaken.report.stored_run import load_run
 from unshaken.report.verdict import findings
 from unshaken.store import write_rows
 

@@ -7,19 +7,19 @@ import pytest
 from made_rows import source
 
 from unshaken.evaluation.statistics import Interval
-from unshaken.report.section import Table, latex, markdown, parts, textual, write_table
+from unshaken.report.section import Table, latex, markdown, split_number, textual, write_table
 from unshaken.report.sections import SECTIONS, sections
 from unshaken.report.wording import (
+    decimals_for,
     draws_text,
-    increase,
-    judged,
+    increase_text,
+    interval_text,
     listed,
+    number_word,
     percent,
-    places,
-    significant,
-    spanned,
-    times,
-    word,
+    significance_text,
+    significant_digits,
+    times_text,
 )
 
 
@@ -54,7 +54,7 @@ def test_columns_of_text_stand_to_the_left():
     ],
 )
 def test_a_cell_is_number_spread_and_interval(cell, split):
-    assert parts(cell) == split
+    assert split_number(cell) == split
 
 
 def test_a_run_with_nothing_measured_has_no_sections():
@@ -67,12 +67,18 @@ def test_a_run_with_nothing_measured_has_no_sections():
 
 
 def test_numbers_are_written_as_people_write_them():
-    assert [times(r) for r in (0.5, 1.02, 4.25, 96.7)] == ["0.50 times", "1.0 times", "4.2 times", "97 times"]
+    assert [times_text(r) for r in (0.5, 1.02, 4.25, 96.7)] == ["0.50 times", "1.0 times", "4.2 times", "97 times"]
     assert [percent(s) for s in (0, 0.034, 0.383, 1)] == ["0 %", "3.4 %", "38 %", "100 %"]
-    assert [increase(s) for s in (-0.0087, 0.5523, 95.6705)] == ["-0.9 %", "+55 %", "+9,567 %"]
-    assert [significant(v) for v in (0.01234, 0.9999, 48.51, 12345.6, 0)] == ["0.0123", "1.00", "48.5", "12,300", "0"]
+    assert [increase_text(s) for s in (-0.0087, 0.5523, 95.6705)] == ["-0.9 %", "+55 %", "+9,567 %"]
+    assert [significant_digits(v) for v in (0.01234, 0.9999, 48.51, 12345.6, 0)] == [
+        "0.0123",
+        "1.00",
+        "48.5",
+        "12,300",
+        "0",
+    ]
     assert [listed(p) for p in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
-    assert (word(3), word(21)) == ("three", "21")
+    assert (number_word(3), number_word(21)) == ("three", "21")
 
 
 def test_draws_have_a_name():
@@ -80,19 +86,22 @@ def test_draws_have_a_name():
 
 
 def test_decimals_leave_two_digits_of_the_smallest_number():
-    assert places([0.5, 12.0]) == 3
-    assert places([0.0271, 0.00032]) == 5
-    assert places([-0.00032]) == 5
-    assert places([0.0, float("nan")]) == 3
-    assert places([1e-20]) == 8
+    assert decimals_for([0.5, 12.0]) == 3
+    assert decimals_for([0.0271, 0.00032]) == 5
+    assert decimals_for([-0.00032]) == 5
+    assert decimals_for([0.0, float("nan")]) == 3
+    assert decimals_for([1e-20]) == 8
 
 
 def test_an_interval_that_is_not_known_is_left_out():
     none = float("nan")
-    assert spanned(Interval(0.25, 0.2, 0.3)) == "0.250 [0.200, 0.300]"
-    assert spanned(Interval(0.00025, 0.0002, 0.0003), 5) == "0.00025 [0.00020, 0.00030]"
-    assert spanned(Interval(0.25, none, none)) == "0.250"
-    assert spanned(Interval(none, none, none)) == ""
-    assert judged(Interval(0.25, none, none)) == "difference +0.250, of unknown precision"
-    assert judged(Interval(0.0003, 0.0002, 0.0004), 4) == "difference +0.0003 [+0.0002, +0.0004]"
-    assert judged(Interval(-0.1, -0.2, 0.1)) == "no difference beyond chance (difference -0.100 [-0.200, +0.100])"
+    assert interval_text(Interval(0.25, 0.2, 0.3)) == "0.250 [0.200, 0.300]"
+    assert interval_text(Interval(0.00025, 0.0002, 0.0003), 5) == "0.00025 [0.00020, 0.00030]"
+    assert interval_text(Interval(0.25, none, none)) == "0.250"
+    assert interval_text(Interval(none, none, none)) == ""
+    assert significance_text(Interval(0.25, none, none)) == "difference +0.250, of unknown precision"
+    assert significance_text(Interval(0.0003, 0.0002, 0.0004), 4) == "difference +0.0003 [+0.0002, +0.0004]"
+    assert (
+        significance_text(Interval(-0.1, -0.2, 0.1))
+        == "no difference beyond chance (difference -0.100 [-0.200, +0.100])"
+    )

@@ -160,7 +160,7 @@ def test_where_all_models_are_in_groups_the_groups_take_the_place_of_the_compari
     both = run()
     section = seeds_section(both, curves(both))
     assert models_section(both, curves(both)) is None
-    assert section.place == "first"
+    assert section.position == "first"
     both.about["recipe"]["models"].pop()
     assert models_section(both, curves(both)) is not None
 

@@ -13,7 +13,7 @@ from scipy import stats
 
 from unshaken.evaluation.statistics import difference
 from unshaken.report.sections.settings import settings_section
-from unshaken.report.swept import setting_of
+from unshaken.report.sweep import swept_setting
 
 SURVIVE = {1: 16, 5: 31, 10: 46}
 SEEDS = (0, 3, -2, 1)
@@ -62,14 +62,14 @@ def section(told):
 
 def test_the_setting_is_the_one_number_that_models_differ_in():
     others = (entry("sharp", copies=1, kind="clean"), entry("other", copies=1, epochs=3, noise="gaussian"))
-    setting = setting_of(run(more=others).about)
+    setting = swept_setting(run(more=others).about)
     assert setting.path == "training.inputs.copies"
     assert [(family.name, family.models) for family in setting.families] == [("", {k: f"copies {k}" for k in SURVIVE})]
 
 
 def test_models_that_share_the_rest_are_families():
     models = [entry(f"m, {n}, size {s}", noise=n, size=s) for n in ("uniform", "gaussian") for s in (0.2, 0.1, 0.3)]
-    setting = setting_of({"recipe": {"models": models}})
+    setting = swept_setting({"recipe": {"models": models}})
     assert setting.path == "training.inputs.size"
     assert [family.name for family in setting.families] == ["uniform", "gaussian"]
     assert list(setting.families[0].models) == [0.1, 0.2, 0.3]
@@ -77,7 +77,7 @@ def test_models_that_share_the_rest_are_families():
 
 def test_of_two_numbers_the_one_with_more_values_is_the_axis():
     models = [entry(f"size {s}, copies {k}", size=s, copies=k) for s in (0.1, 0.2) for k in (1, 5, 10)]
-    setting = setting_of({"recipe": {"models": models}})
+    setting = swept_setting({"recipe": {"models": models}})
     assert setting.path == "training.inputs.copies"
     assert [family.name for family in setting.families] == ["size 0.1", "size 0.2"]
 
@@ -86,7 +86,7 @@ def test_families_are_named_for_how_their_labels_begin_where_these_have_no_part_
     models = [
         entry(f"{kind.upper()}-{k}", attack={"kind": kind, "draws": k}) for kind in ("fgsm", "pgd") for k in (1, 2, 10)
     ]
-    assert [family.name for family in setting_of({"recipe": {"models": models}}).families] == ["FGSM", "PGD"]
+    assert [family.name for family in swept_setting({"recipe": {"models": models}}).families] == ["FGSM", "PGD"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_families_are_named_for_how_their_labels_begin_where_these_have_no_part_
     ],
 )
 def test_models_that_have_fewer_than_three_values_of_one_number_have_no_setting(models):
-    assert setting_of({"recipe": {"models": models}}) is None
+    assert swept_setting({"recipe": {"models": models}}) is None
     assert section(source(recipe={"models": models})) is None
 
 

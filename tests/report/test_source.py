@@ -10,8 +10,8 @@ import pytest
 from made_rows import attacked, clean
 
 from unshaken.report import report
-from unshaken.report.source import attack_entry, load_run
-from unshaken.report.tables import accuracy_table, panels
+from unshaken.report.accuracy import accuracy_table, panels
+from unshaken.report.stored_run import attack_entry, load_run
 from unshaken.store import write_rows
 
 MODELS = ("none", "MEAN", "FGSM-2", "FGSM-10")

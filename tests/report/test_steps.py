@@ -7,7 +7,7 @@ from made_rows import attacked, clean, curves, source
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.sections.steps import families, steps_figure, steps_section
-from unshaken.report.swept import setting_of
+from unshaken.report.sweep import swept_setting
 
 LEFT = {"plain": {1: 60, 10: 20, 100: 0}, "hard": {1: 70, 10: 50, 100: 50}}
 """Inputs of 100 that survive at eps 0.1."""
@@ -184,6 +184,6 @@ def test_steps_that_would_touch_share_a_tick():
 
 def test_the_number_of_a_member_is_a_name_and_orders_no_models():
     members = [{"label": f"Model {n}", "model": {"kind": "member", "of": ["E"], "number": n}} for n in (1, 2, 3)]
-    assert setting_of({"recipe": {"models": members}}) is None
+    assert swept_setting({"recipe": {"models": members}}) is None
     sized = [{"label": f"m {n}", "model": {"kind": "other", "number": n}} for n in (1, 2, 3)]
-    assert setting_of({"recipe": {"models": sized}}).path == "model.number"
+    assert swept_setting({"recipe": {"models": sized}}).path == "model.number"

@@ -8,7 +8,7 @@ import pytest
 from made_rows import REPEATS, N, attacked, clean, curves, source
 
 from unshaken.evaluation.statistics import accuracy, crossed
-from unshaken.report.networks import point, together
+from unshaken.report.groups import correct_by_network, network_point
 from unshaken.report.sections.survival import ratio, survival_section, survivals
 
 ALL = slice(0, N)
@@ -137,10 +137,10 @@ def test_the_share_has_the_interval_of_a_ratio_of_means():
 
 
 def test_the_share_of_networks_that_differ_is_less_sure():
-    alike = [together(attack(slice(0, n)).assign(model="m")) for n in (40, 80)]
+    alike = [correct_by_network(attack(slice(0, n)).assign(model="m")) for n in (40, 80)]
     right = {"a": (20, 80), "b": (40, 80), "c": (60, 80)}
     apart = [
-        together(pd.concat([attack(slice(0, counts[i]), model=model) for model, counts in right.items()]))
+        correct_by_network(pd.concat([attack(slice(0, counts[i]), model=model) for model, counts in right.items()]))
         for i in range(2)
     ]
     assert ratio(*alike).value == ratio(*apart).value == 0.5
@@ -150,12 +150,12 @@ def test_the_share_of_networks_that_differ_is_less_sure():
 
 @pytest.mark.parametrize(("left", "low", "high"), [(0, 0.0, 1 - 0.025 ** (1 / 50)), (50, 0.025 ** (1 / 50), 1.0)])
 def test_all_and_nothing_are_not_certain(left, low, high):
-    part, whole = (together(attack(slice(0, n))) for n in (left, 50))
+    part, whole = (correct_by_network(attack(slice(0, n))) for n in (left, 50))
     assert ratio(part, whole) == pytest.approx((left / 50, low, high))
 
 
 def test_of_nothing_nothing_can_survive():
-    nothing = together(attack(slice(0, 0)))
+    nothing = correct_by_network(attack(slice(0, 0)))
     assert np.isnan(ratio(nothing, nothing)).all()
     told = source(attack(slice(0, 0)), attack(slice(0, 0), loss="cw"))
     section = survival_section(told, curves(told))
@@ -169,7 +169,7 @@ def told(*rows: pd.DataFrame, **about) -> list[str]:
 
 
 def test_the_sentence_says_what_is_left():
-    share = ratio(*(together(attack(slice(30, 60))), together(attack(slice(30, 90)))))
+    share = ratio(*(correct_by_network(attack(slice(30, 60))), correct_by_network(attack(slice(30, 90)))))
     assert share.value == 0.5
     (sentence,) = told(*parts()[:-1])
     assert sentence.startswith(
@@ -204,7 +204,7 @@ def test_of_a_model_that_knows_nothing_no_sentence_is_told():
     section = survival_section(source(*rows), curves(source(*rows)))
     assert section.sentences == []
     assert len(section.tables[0].body) == 8
-    assert section.place == "figures", "a section without a sentence must not stand for the models"
+    assert section.position == "figures", "a section without a sentence must not stand for the models"
 
 
 def test_a_kind_that_not_all_networks_have_is_left_out_and_all_networks_count():
@@ -237,10 +237,10 @@ def test_of_many_models_those_with_the_least_and_the_most_are_told():
 
 def test_several_falsifiers_come_first_on_the_page():
     told = source(*parts())
-    assert survival_section(told, curves(told)).place == "first"
+    assert survival_section(told, curves(told)).position == "first"
     few = [part for part in parts() if part.attack.iloc[0] != "spsa" and (part.role != "transfer").all()]
     told = source(*few)
-    assert survival_section(told, curves(told)).place == "figures"
+    assert survival_section(told, curves(told)).position == "figures"
 
 
 def test_the_table_and_its_file_have_every_eps():
@@ -251,7 +251,7 @@ def test_the_table_and_its_file_have_every_eps():
     assert [line[1] for line in table.body] == ["0.1"] * 2 + ["0.3"] * 8
     assert table.body[1][0] == "other losses: PGD-1 (cw, 20 steps, 1 restart)"
     alone = attack(slice(0, 80), loss="cw")
-    assert table.body[1][2] == point(together(alone)).in_full()
+    assert table.body[1][2] == network_point(correct_by_network(alone)).in_full()
     assert table.body[0][-1] == "100 %"
     assert table.body[1][-1].startswith("89 % [")
     assert table.data.columns[-3:].tolist() == ["share", "share_low", "share_high"]

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from unshaken.evaluation.statistics import accuracy
-from unshaken.report.source import load_run
-from unshaken.report.tables import SERIES, accuracy_table, at, columns, cost_summary, cost_table, grid, panels
+from unshaken.report.accuracy import SERIES, accuracy_table, grid, grid_eps, panels, point_at
+from unshaken.report.stored_run import load_run
+from unshaken.report.tables import cost_summary, cost_table
 from unshaken.report.wording import eps_text
 
 
@@ -35,7 +36,7 @@ def test_accuracy_csv_has_the_columns_and_the_plain_means(reported, rows):
 def test_one_repeat_has_no_standard_deviation(rows):
     table = accuracy_table(rows[rows.repeat == 0])
     assert table.spread.isna().all()
-    assert at(table[table.attack == "pgd"], 0.1).in_full() == str(at(table[table.attack == "pgd"], 0.1))
+    assert point_at(table[table.attack == "pgd"], 0.1).in_full() == str(point_at(table[table.attack == "pgd"], 0.1))
 
 
 def test_repeats_csv_has_every_repeat_by_itself(reported, rows):
@@ -83,7 +84,7 @@ def test_an_attack_run_at_small_sizes_only_is_not_the_weakest_for_it(rows):
     (panel,) = panels(accuracy_table(small))
     assert panel.strongest() == "PGD-10"
     cells = dict(grid(panel))["PGD-10"]
-    assert [cell is None for cell in cells] == [eps not in (0.02, 0.05) for eps in columns(panel)]
+    assert [cell is None for cell in cells] == [eps not in (0.02, 0.05) for eps in grid_eps(panel)]
 
 
 def test_curves_of_one_name_are_told_apart_by_loss_and_steps(rows):

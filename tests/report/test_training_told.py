@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from unshaken.report import report, verdict
-from unshaken.report.source import load_run
-from unshaken.report.training import of_training
-from unshaken.report.verdict import doubts
+from unshaken.report.doubts import doubts, training_doubts
+from unshaken.report.stored_run import load_run
 
 
 def entry(label: str, chains: int = 5, friction: Any = 1.0, **told: Any) -> dict[str, Any]:
@@ -31,15 +30,15 @@ def epochs(*diverged: str, clamped: float = 0.0) -> list[dict[str, Any]]:
 
 def test_a_chain_that_diverged_is_told_with_what_is_left() -> None:
     one = {"BAL": epochs("chain 2 in epoch 1, step 3"), "BNN": epochs()}
-    assert of_training(about(entry("BAL"), entry("BNN")), one) == [
+    assert training_doubts(about(entry("BAL"), entry("BNN")), one) == [
         "In the training of BAL, chain 2 (epoch 1, step 3) diverged: the model consists of the other four chains."
     ]
     two = {"BAL": epochs("chain 2 in epoch 1, step 3", "chain 3 in epoch 2, step 9")}
-    (said,) = of_training(about(entry("BAL", chains=3, burn_in=10)), two)
+    (said,) = training_doubts(about(entry("BAL", chains=3, burn_in=10)), two)
     assert "chain 2 (epoch 1, step 3) and chain 3 (epoch 2, step 9) diverged: the model consists of the other" in said
     assert said.endswith("the other chain, and of what these chains had stored before.")
     many = {"BAL": epochs(*(f"chain {i} in epoch 1, step {i}" for i in range(1, 8)))}
-    (said,) = of_training({}, many)
+    (said,) = training_doubts({}, many)
     assert said.endswith(
         "chain 3 (epoch 1, step 3) and 4 other chains diverged: the model consists of the other chains."
     )
@@ -49,12 +48,12 @@ def test_networks_of_a_group_share_a_sentence() -> None:
     models = [entry(f"BAL, seed {seed}", group="BAL", seed=seed) for seed in range(9)]
     lost = {f"BAL, seed {seed}": epochs("chain 2 in epoch 1, step 3", "chain 5 in epoch 2, step 1") for seed in (0, 4)}
     histories = {model["label"]: epochs() for model in models} | lost
-    assert of_training(about(*models), histories) == [
+    assert training_doubts(about(*models), histories) == [
         "Chains diverged in the training of 2 of the 9 networks of BAL (chain 2 and chain 5 with seed 0 and chain 2 "
         "and chain 5 with seed 4): such a network consists of its other chains."
     ]
     every = dict.fromkeys(histories, epochs("chain 1 in epoch 1, step 1"))
-    (said,) = of_training(about(*models), every)
+    (said,) = training_doubts(about(*models), every)
     assert (
         "9 of the 9 networks of BAL (chain 1 with seed 0, chain 1 with seed 1, chain 1 with seed 2 and 6 other " in said
     )
@@ -69,24 +68,24 @@ def test_networks_of_a_group_share_a_sentence() -> None:
     ],
 )
 def test_weights_without_noise_are_told_with_a_cure(share: float, friction: Any, told: str) -> None:
-    (said,) = of_training(about(entry("BAL", friction=friction)), {"BAL": epochs(clamped=share)})
+    (said,) = training_doubts(about(entry("BAL", friction=friction)), {"BAL": epochs(clamped=share)})
     assert re.search(told, said)
     assert "the most" not in said
 
 
 def test_of_many_models_without_noise_the_largest_share_is_told() -> None:
     histories = {"a": epochs(clamped=0.1), "b": epochs(clamped=0.3), "c": epochs(), "d": []}
-    (said,) = of_training(about(*map(entry, "abc")), histories)
+    (said,) = training_doubts(about(*map(entry, "abc")), histories)
     assert said.startswith(
         "In the training of b, 30 % of the noise variances of its sampler were negative, the most of"
     )
-    assert of_training(about(entry("c")), {"c": epochs()}) == []
+    assert training_doubts(about(entry("c")), {"c": epochs()}) == []
 
 
 def test_a_run_from_before_has_nothing_to_tell(finished) -> None:
     run = load_run(finished)
     old = [{"loss": 1.0, "accuracy": 0.5, "seconds": 1.0}]
-    assert of_training(run.about, {"mean_field": old}) == []
+    assert training_doubts(run.about, {"mean_field": old}) == []
     assert doubts(run.about, run.rows, {"mean_field": old}) == doubts(run.about, run.rows) == []
 
 

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.drawing import MEAN_COLOUR
-from unshaken.report.networks import together
+from unshaken.report.groups import correct_by_network
 from unshaken.report.sections.survival import survivals
 from unshaken.report.sections.transfer import matrices, shown, transfer_figure, transfer_section
 
@@ -233,7 +233,7 @@ def test_a_target_without_an_attack_of_its_own_has_no_white_box():
     rows = [attacked("m", "PGD-1", {0.3: 50}, role="transfer", source="n"), clean("m"), clean("n")]
     section = transfer_section(source(*rows), [])
     assert section.tables[0].head == ["attack", "eps", "made against n"]
-    interval = str(accuracy(together(rows[0])))[6:]
+    interval = str(accuracy(correct_by_network(rows[0])))[6:]
     assert section.sentences == [
         f"Accuracy of m under PGD-1 at eps 0.3 is 0.500 ± 0.000 {interval} on perturbations made against n."
     ]

@@ -8,8 +8,9 @@ import pytest
 from unshaken.evaluation.checks import Finding
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report import verdict
-from unshaken.report.source import load_run
-from unshaken.report.verdict import believe, doubts
+from unshaken.report.doubts import doubts
+from unshaken.report.stored_run import load_run
+from unshaken.report.verdict import check_summary
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
     ],
 )
 def test_the_checks_in_one_sentence(states, told):
-    assert believe([Finding(f"check {i}", state, "") for i, state in enumerate(states)]) == [told]
+    assert check_summary([Finding(f"check {i}", state, "") for i, state in enumerate(states)]) == [told]
 
 
 def test_a_failed_check_is_said_in_the_terminal_before_any_result(source):

@@ -17,7 +17,7 @@ from unshaken.runs.plan import plan, source_of
 from unshaken.evaluation.predict import predict
 from unshaken.runs.recipe import Recipe, read_recipe
 from unshaken.report import report
-from unshaken.report.source import load_run
+from unshaken.report.stored_run import load_run
 from unshaken.store import read_json, read_rows
 from unshaken.runs.units import new_model
 

@@ -19,7 +19,7 @@ from unshaken.runs.plan import plan
 from unshaken.runs.recipe import Recipe, read_recipe
 from unshaken.report import report
 from unshaken.report.sections.curves import curves_section
-from unshaken.report.source import load_run
+from unshaken.report.stored_run import load_run
 from unshaken.store import read_json, read_rows, read_tensors
 
 RECIPE = """

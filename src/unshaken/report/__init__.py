@@ -14,11 +14,12 @@ def report(*runs: str | Path) -> Path:
 
     Raises `FileNotFoundError` for a folder that is not a run and `ValueError` for a file that cannot be read.
     """
+    from unshaken.report.accuracy import accuracy_table, panels
     from unshaken.report.figures import write_figures
     from unshaken.report.page import page
     from unshaken.report.sections import sections
-    from unshaken.report.source import load_run, write
-    from unshaken.report.tables import accuracy_table, panels, write_tables
+    from unshaken.report.stored_run import load_run, write
+    from unshaken.report.tables import write_tables
 
     if not runs:
         raise ValueError("report needs at least one run folder, got none.")

@@ -10,8 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unshaken.report.source import write
-from unshaken.report.tables import Panel
+from unshaken.report.accuracy import Panel
+from unshaken.report.stored_run import write
 from unshaken.report.wording import eps_text
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ INFERENCE = "#6a51a3"
 
 CLEAN = "no attack"
 MARKERS = {"fgsm": "o", "fgm": "o", "pgd": "s", "ifgsm": "^", "mean": "D", "moments": "*"}
-BROAD = {"mean": {"lw": 3.6, "zorder": 1.9, "ms": 7.5}, "moments": {"lw": 2.6, "zorder": 1.95, "ms": 11}}
-HOLLOW = {"ms": 7, "mfc": "none", "mew": 1.4}
+BROAD_STYLES = {"mean": {"lw": 3.6, "zorder": 1.9, "ms": 7.5}, "moments": {"lw": 2.6, "zorder": 1.95, "ms": 11}}
+HOLLOW_STYLE = {"ms": 7, "mfc": "none", "mew": 1.4}
 DASHES = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (5, 1, 1, 1)))
 
 STYLE = {
@@ -97,7 +97,7 @@ def write_figure(folder: Path, name: str, make: Callable[[bool], Figure]) -> Inl
         return Inline(_for_page(wide, f"{name}-wide-"), _for_page(narrow, f"{name}-narrow-"))
 
 
-def blank(width: float, height: float) -> Figure:
+def empty_figure(width: float, height: float) -> Figure:
     """An empty figure in inches, in nobody's list of open figures."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -114,7 +114,7 @@ def facets(
     """
     columns = 1 if narrow else min(count, columns)
     rows = -(-count // columns)
-    figure = blank(3.7 if narrow else 7.6, height * rows + more)
+    figure = empty_figure(3.7 if narrow else 7.6, height * rows + more)
     axes = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
     for empty in axes[count:]:
         empty.set_visible(False)
@@ -136,9 +136,9 @@ def line_styles(found: Sequence[Panel]) -> dict[str, dict[str, Any]]:
         scheme, dashes = str(row.attack_draws), DASHES[losses.index(row.loss) % len(DASHES)]
         marker = MARKERS.get(row.attack, "v")
         if row.attack in SCHEMES:
-            styles[label] = {"color": SCHEMES[row.attack], **BROAD[row.attack], "marker": marker, "ls": dashes}
+            styles[label] = {"color": SCHEMES[row.attack], **BROAD_STYLES[row.attack], "marker": marker, "ls": dashes}
         elif scheme in SCHEMES:
-            styles[label] = {"color": SCHEMES[scheme], "lw": 1.5, "marker": marker, **HOLLOW, "ls": dashes}
+            styles[label] = {"color": SCHEMES[scheme], "lw": 1.5, "marker": marker, **HOLLOW_STYLE, "ls": dashes}
         else:
             counts = sorted({_draws(r) for r in first.values() if r.attack == row.attack} - {0})
             colour = shade(hues[row.attack], counts, _draws(row))
@@ -155,7 +155,7 @@ def named_styles(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     styles: dict[str, dict[str, Any]] = {}
     for label, (kind, _, draws) in split.items():
         if kind in SCHEMES:
-            styles[label] = {"color": SCHEMES[kind], **BROAD[kind], "marker": MARKERS[kind], "ls": "-"}
+            styles[label] = {"color": SCHEMES[kind], **BROAD_STYLES[kind], "marker": MARKERS[kind], "ls": "-"}
         elif kind in COLOURS:
             counts = sorted(int(k) for other, _, k in split.values() if other == kind and k.isdigit())
             colour = shade(COLOURS[kind], counts, int(draws) if draws.isdigit() else 0)
@@ -210,13 +210,16 @@ def draw_lines(axis: Axes, curves: Mapping[str, DataFrame], styles: Mapping[str,
     handles: dict[str, Any] = {}
     for place, (label, curve) in enumerate(curves.items()):
         bars = [curve.accuracy - curve.low, curve.high - curve.accuracy]
-        style: dict[str, Any] = {"ecolor": styles[label]["color"], "transform": aside(axis, place, len(curves))}
+        style: dict[str, Any] = {
+            "ecolor": styles[label]["color"],
+            "transform": sideways_offset(axis, place, len(curves)),
+        }
         axis.errorbar(curve.eps, curve.accuracy, bars, fmt="none", elinewidth=1, clip_on=False, **style)
         (handles[label],) = axis.plot(curve.eps, curve.accuracy, **styles[label])
     return handles
 
 
-def aside(axis: Axes, place: int, count: int) -> Any:
+def sideways_offset(axis: Axes, place: int, count: int) -> Any:
     """The data of the axes, moved sideways by some points: where mark number `place` of `count` at one eps stands."""
     from matplotlib.transforms import offset_copy
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from unshaken.analysis.explanation import explanations
 from unshaken.data import Data
 from unshaken.errors import lookup
-from unshaken.report.explained import Case, explained_page, outcome, sentences
-from unshaken.report.source import Source, attack_entry, load_run
-from unshaken.report.tables import Panel, accuracy_table, panels, rows_of
+from unshaken.report.accuracy import Panel, accuracy_table, panels, rows_behind
+from unshaken.report.explain_page import Case, case_sentences, outcome_text, write_explain_page
+from unshaken.report.stored_run import StoredRun, attack_entry, load_run
 from unshaken.report.wording import eps_text
 from unshaken.runs.parts import Table
 from unshaken.runs.plan import plan
@@ -53,17 +53,17 @@ def explain(
     panel, label = _choice(source, model, attack)
     curve = panel.curves[label]
     size = panel.informative(label) if eps is None else _size(curve, eps, label)
-    rows = rows_of(curve, size, source.rows)
+    rows = rows_behind(curve, size, source.rows)
     rows = rows[rows.repeat == 0].sort_values("index")
     places = _places(inputs, len(rows)) if inputs else _chosen(rows, source, panel.model)
     data = _images(source, data_root, device)
     cases = _cases(source, panel.model, attack_entry(source.about, rows.iloc[0])[1], data, size, places)
     for case in cases:
-        say(f"input {case.place} {outcome(case.why)}. {sentences(case.why, data.labels)[-1]}")
-    return explained_page(source, cases, f"{label} on {panel.model}", size)
+        say(f"input {case.place} {outcome_text(case.why)}. {case_sentences(case.why, data.labels)[-1]}")
+    return write_explain_page(source, cases, f"{label} on {panel.model}", size)
 
 
-def _choice(source: Source, model: str | None, attack: str | None) -> tuple[Panel, str]:
+def _choice(source: StoredRun, model: str | None, attack: str | None) -> tuple[Panel, str]:
     """The panel and the curve that are meant: by default the first model, and the strongest attack on it.
 
     One with a step of its own, or that aims at the latent, is not meant by default where there is another.
@@ -95,7 +95,7 @@ def _places(inputs: Sequence[int], count: int) -> list[int]:
     return list(dict.fromkeys(inputs))
 
 
-def _chosen(rows: DataFrame, source: Source, model: str) -> list[int]:
+def _chosen(rows: DataFrame, source: StoredRun, model: str) -> list[int]:
     """Inputs that were right before the attack: the first that fell and the first that did not, in turns."""
     clean = source.rows[(source.rows.attack == "none") & (source.rows.model == model) & (source.rows.repeat == 0)]
     right = rows[rows["index"].isin(clean[clean.correct]["index"])]
@@ -105,7 +105,7 @@ def _chosen(rows: DataFrame, source: Source, model: str) -> list[int]:
     return sorted(int(place) for place in chosen) or rows["index"].tolist()[:CASES]
 
 
-def _images(source: Source, data_root: str | Path | None, device: str) -> Data:
+def _images(source: StoredRun, data_root: str | Path | None, device: str) -> Data:
     """The test images of the run, after a look at whether they are the same."""
     data = load_split(source.about["recipe"]["data"], "test", data_root, choose_device(device))
     if hash_tensors([data.x, data.y]) != source.about["inputs"]["data"]["test"]:
@@ -113,7 +113,9 @@ def _images(source: Source, data_root: str | Path | None, device: str) -> Data:
     return data
 
 
-def _cases(source: Source, model_label: str, attack: Table, data: Data, size: float, places: list[int]) -> list[Case]:
+def _cases(
+    source: StoredRun, model_label: str, attack: Table, data: Data, size: float, places: list[int]
+) -> list[Case]:
     """The attack of a unit on some inputs, and why it won or lost."""
     units = plan(Recipe(source.about["name"], None, source.about["recipe"]), source.about["inputs"])
     train, *others = (unit for unit in units if unit.model == model_label)

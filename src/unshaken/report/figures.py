@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from unshaken.report.accuracy import NORMS, STEP, Panel
 from unshaken.report.drawing import (
     CLEAN,
     INK,
@@ -12,8 +13,8 @@ from unshaken.report.drawing import (
     MUTED,
     RULE,
     Inline,
-    blank,
     draw_lines,
+    empty_figure,
     eps_axis,
     legend,
     legend_height,
@@ -23,10 +24,9 @@ from unshaken.report.drawing import (
     write_figure,
 )
 from unshaken.report.groups import group_of, representatives
-from unshaken.report.pictures import Pictures, choose
+from unshaken.report.pictures import Pictures, choose_pictures
 from unshaken.report.section import Section
-from unshaken.report.source import Source
-from unshaken.report.tables import NORMS, STEP, Panel
+from unshaken.report.stored_run import StoredRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,24 +36,24 @@ if TYPE_CHECKING:
 OFF = "mean network alone"
 
 
-def write_figures(source: Source, found: Sequence[Panel], sections: Sequence[Section] = ()) -> dict[str, Inline]:
+def write_figures(source: StoredRun, found: Sequence[Panel], sections: Sequence[Section] = ()) -> dict[str, Inline]:
     """figures/<name>.svg, .png, .pdf of every figure there is something for; returns them for the page."""
     makers: dict[str, Callable[[bool], Figure]] = {}
     first = representatives(source.about, [panel.model for panel in found])
-    if drawn := [panel for panel in lines(found) if panel.model in first]:
+    if drawn := [panel for panel in drawable_panels(found) if panel.model in first]:
         alone = mean_networks(source.about)
         makers["accuracy"] = lambda narrow: accuracy_figure(drawn, alone, narrow=narrow)
     if source.histories:
         groups = group_of(source.about, list(source.histories))
         makers["training"] = lambda narrow: training_figure(source.histories, groups, narrow=narrow)
-    if (pictures := choose(source, found)) is not None:
+    if (pictures := choose_pictures(source, found)) is not None:
         names = source.about.get("data", {}).get("labels", [])
         makers["pictures"] = lambda narrow: picture_figure(pictures, names, narrow=narrow)
     makers |= {drawing.name: drawing.make for section in sections for drawing in section.drawings}
     return {name: write_figure(source.folder / "figures", name, make) for name, make in makers.items()}
 
 
-def lines(found: Sequence[Panel]) -> list[Panel]:
+def drawable_panels(found: Sequence[Panel]) -> list[Panel]:
     """The panels to draw where one has two sizes: at one there is no line, least of all for a step of its own."""
     several = any(len(panel.eps()) > 1 for panel in found)
     return [panel for panel in found if several and (len(panel.eps()) > 1 or panel.apart != STEP)]
@@ -84,7 +84,7 @@ def accuracy_figure(found: Sequence[Panel], alone: Mapping[str, str] | None = No
     styles |= {label: style | {"color": INK, "ls": ":"} for label, style in styles.items() if label.endswith(OFF)}
     width, height = (3.7, 2.4) if narrow else (7.6, 3.2 if columns > 1 else 3.7)
     below = narrow or max(map(len, styles)) > 18
-    figure = blank(width, height * rows + (legend_height(width, [CLEAN, *styles]) if below else 0))
+    figure = empty_figure(width, height * rows + (legend_height(width, [CLEAN, *styles]) if below else 0))
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
     for place, panel in enumerate(found):
         handles |= _draw_panel(axes[place], panel, styles)
@@ -118,9 +118,9 @@ def training_figure(
     labels = list(dict.fromkeys(group.values()))
     many = len(labels) > 5
     figure = (
-        blank(3.7, 4.4 + legend_height(3.7, labels) * many)
+        empty_figure(3.7, 4.4 + legend_height(3.7, labels) * many)
         if narrow
-        else blank(7.6, max(2.6, (0.3 + 0.19 * len(labels)) * many))
+        else empty_figure(7.6, max(2.6, (0.3 + 0.19 * len(labels)) * many))
     )
     axes = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
     styles, handles = named_styles(labels), dict[str, Any]()
@@ -148,7 +148,7 @@ def picture_figure(pictures: Pictures, names: Sequence[str], *, narrow: bool = F
     """
     n = min(len(pictures.labels), 4 if narrow else 8)
     width, (high, wide) = 3.7 if narrow else 7.6, pictures.clean.shape[1:3]
-    figure = blank(width, 3 * (width - 0.8) / n * high / wide * 0.92 + 0.7)
+    figure = empty_figure(width, 3 * (width - 0.8) / n * high / wide * 0.92 + 0.7)
     axes = figure.subplots(3, n, squeeze=False)
     change = (pictures.attacked - pictures.clean) * pictures.gain() + 0.5
     for row, images in enumerate((pictures.clean, change, pictures.attacked)):

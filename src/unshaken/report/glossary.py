@@ -9,7 +9,7 @@ from unshaken.evaluation.checks.finding import UNAIMED
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-WORDS: dict[str, tuple[str, str]] = {
+GLOSSARY: dict[str, tuple[str, str]] = {
     "carlini_wagner": (
         "CARLINI-WAGNER-k",
         "A search for the smallest change, in the L2 norm, that makes the prediction of k draws wrong, and safely so. "
@@ -44,7 +44,7 @@ WORDS: dict[str, tuple[str, str]] = {
 """(word, meaning) by the attack, the norm or the kind of model that it belongs to."""
 
 
-def words(about: dict[str, Any], rows: DataFrame) -> list[tuple[str, str]]:
+def glossary_entries(about: dict[str, Any], rows: DataFrame) -> list[tuple[str, str]]:
     """(word, meaning) of what occurs in a run, in the order of WORDS."""
     met = {*rows.attack.str.split(" (", regex=False).str[0], *rows.norm}
     met |= {"latent"} if rows.loss.isin(UNAIMED).any() else set()
@@ -53,4 +53,4 @@ def words(about: dict[str, Any], rows: DataFrame) -> list[tuple[str, str]]:
         while isinstance(model, dict):  # one may be around another
             met.add(model.get("kind"))
             model = model.get("base")
-    return [entry for name, entry in WORDS.items() if name in met]
+    return [entry for name, entry in GLOSSARY.items() if name in met]

@@ -1,9 +1,20 @@
-"""Groups of a recipe: networks of the same setting, trained from different seeds."""
+"""Groups of a recipe, networks of one setting trained from different seeds, and their accuracy taken together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from unshaken.evaluation.checks import attack_name
+from unshaken.evaluation.statistics import accuracy
+from unshaken.report.accuracy import SERIES, Panel, Point
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+
+ATTACK_COLUMNS = [column for column in SERIES if column != "model"]
+"""The columns that name one attack on any model."""
 
 
 def groups(about: dict[str, Any]) -> dict[str, dict[int, str]]:
@@ -27,3 +38,31 @@ def representatives(about: dict[str, Any], models: Iterable[str]) -> list[str]:
     for model, group in group_of(about, models).items():
         first.setdefault(group, model)
     return list(first.values())
+
+
+def correct_by_network(rows: DataFrame) -> DataFrame:
+    """(repeat, index, correct): where there are several networks each is a repeat, and all else is averaged."""
+    by = "model" if rows.model.nunique() > 1 else "repeat"
+    found: DataFrame = rows.groupby([by, "index"], sort=False).correct.mean().reset_index()
+    return found.rename(columns={by: "repeat"})
+
+
+def network_point(rows: DataFrame) -> Point:
+    """Accuracy of rows from `together`, its interval, and its standard deviation over networks or repeats."""
+    single = rows.groupby("repeat").correct.mean()
+    return Point(*accuracy(rows), float(single.std(ddof=1)) if len(single) > 1 else float("nan"))
+
+
+def attack_labels(panels: Sequence[Panel]) -> dict[tuple[Hashable, ...], str]:
+    """What the panels call each attack, by its SETTING."""
+    found: dict[tuple[Hashable, ...], str] = {}
+    for panel in panels:
+        for label, curve in panel.curves.items():
+            found.setdefault(tuple(curve.iloc[0][column] for column in ATTACK_COLUMNS), label)
+    return found
+
+
+def attack_label(row: Series, known: dict[tuple[Hashable, ...], str]) -> str:
+    """The label of a row's attack; its plain name where no model was attacked with it itself."""
+    key = tuple(row[column] for column in ATTACK_COLUMNS)
+    return known.get(key) or attack_name(row.attack, row.attack_draws)

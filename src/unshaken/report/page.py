@@ -9,28 +9,19 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from unshaken.evaluation.checks import Finding
+from unshaken.report.accuracy import Panel, Point, accuracy_table, grid, grid_eps, panels, point_at
+from unshaken.report.doubts import doubts
 from unshaken.report.drawing import CLEAN, Inline
-from unshaken.report.figures import lines
-from unshaken.report.glossary import words
+from unshaken.report.figures import drawable_panels
+from unshaken.report.glossary import glossary_entries
 from unshaken.report.groups import groups
-from unshaken.report.pictures import choose
-from unshaken.report.section import Section, parts, textual
+from unshaken.report.model_sizes import ModelSize, model_sizes
+from unshaken.report.pictures import choose_pictures
+from unshaken.report.section import Section, split_number, textual
 from unshaken.report.sections.seeds import grouped
-from unshaken.report.sizes import Size, sizes
-from unshaken.report.source import Source
-from unshaken.report.tables import (
-    COSTS,
-    Panel,
-    Point,
-    accuracy_table,
-    at,
-    columns,
-    cost_summary,
-    cost_table,
-    grid,
-    panels,
-)
-from unshaken.report.verdict import believe, doubts, findings, guessing, of_panels, only_analyses, results
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.tables import COSTS, cost_summary, cost_table
+from unshaken.report.verdict import all_at_chance, check_summary, findings, only_analyses, panel_results, results
 from unshaken.report.wording import eps_text
 
 if TYPE_CHECKING:
@@ -48,34 +39,38 @@ WIDE = 32
 STATUS = {True: "pass", False: "doubt", None: "not tested"}
 
 
-def page(source: Source, curves: Sequence[Panel], figures: dict[str, Inline], sections: Sequence[Section] = ()) -> str:
+def page(
+    source: StoredRun, curves: Sequence[Panel], figures: dict[str, Inline], sections: Sequence[Section] = ()
+) -> str:
     """report.html of one run."""
-    run, found, known = source.about, findings(source.rows), sizes(source.about)
+    run, found, known = source.about, findings(source.rows), model_sizes(source.about)
     cautions = doubts(run, source.rows, source.histories)
-    many = any(section.place == "first" for section in sections)
-    folded = many or guessing(source, curves)
+    many = any(section.position == "first" for section in sections)
+    folded = many or all_at_chance(source, curves)
     return render(
         "page.html.jinja",
         title=run.get("title") or run.get("name", source.folder.name),
         about=run.get("about", ""),
         results=results(source, curves, sections),
-        single=of_panels(source, curves) if many else [],
+        single=panel_results(source, curves) if many else [],
         folded=folded,
         measured=only_analyses(run, source.rows),
-        overall=believe(found),
+        overall=check_summary(found),
         doubtful=any(f.passed is False for f in found),
         reasons=_reasons(found, cautions),
         cautions=len(cautions),
-        aside=len(lines(curves)) < len(curves),
+        aside=len(drawable_panels(curves)) < len(curves),
         several=bool(groups(run)),
-        words=words(run, source.rows),
+        words=glossary_entries(run, source.rows),
         figures=figures,
-        sections={place: [s for s in sections if s.place == place] for place in ("first", "figures", "tables")},
+        sections={
+            position: [s for s in sections if s.position == position] for position in ("first", "figures", "tables")
+        },
         long=LONG,
-        tables=[_table(panel, known.get(panel.model, Size())) for panel in curves],
+        tables=[_table(panel, known.get(panel.model, ModelSize())) for panel in curves],
         repeats=_repeats(curves),
         paper=_paper(run.get("paper") or {}, [*panels(accuracy_table(grouped(source))), *curves]),
-        pictures=choose(source, curves),
+        pictures=choose_pictures(source, curves),
         cost=_cost(cost_summary(cost_table(run.get("units", [])))),
         made=_made(run),
         command=run.get("command", ""),
@@ -87,7 +82,7 @@ def render(template: str, **told: Any) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(typeset=typeset, parts=parts, classed=classed)
+    environment.filters.update(typeset=typeset, parts=split_number, classed=classed)
     folder = files("unshaken.report")
     text, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in (template, "page.css"))
     return environment.from_string(text).render(style=style, **told)
@@ -114,7 +109,7 @@ def typeset(sentence: str) -> str:
     return re.sub(r"(?<=\beps) (?=\d)|(?<=\d) (?=%)|(?<=\d,) (?=[-−+]?[\d.]+\])", "\u00a0", sentence)
 
 
-def _table(panel: Panel, size: Size) -> dict[str, Any]:
+def _table(panel: Panel, size: ModelSize) -> dict[str, Any]:
     """The compact table for the template; a cell is (value, spread and interval, whether it is the lowest)."""
     rows = list(grid(panel))
     lowest = [
@@ -123,7 +118,7 @@ def _table(panel: Panel, size: Size) -> dict[str, Any]:
     return {
         "title": panel.title,
         "size": str(size),
-        "eps": list(eps_text(columns(panel)).values()),
+        "eps": list(eps_text(grid_eps(panel)).values()),
         "rows": [
             (
                 label,
@@ -173,7 +168,7 @@ def _ours(entry: dict[str, Any], curves: Sequence[Panel]) -> Any:
         curve = panel.curves.get(entry["attack"])
         near = [] if curve is None else [e for e in curve.eps if math.isclose(e, entry["eps"], rel_tol=1e-4)]
         if near:
-            return at(curve, near[0])
+            return point_at(curve, near[0])
     return None
 
 
@@ -196,10 +191,10 @@ def _number(value: Any, digits: int) -> str:
 
 def _made(run: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """How the run was made, as (what, lines)."""
-    parts = {key: value for key, value in run.get("recipe", {}).items() if key not in TOLD}
+    entries = {key: value for key, value in run.get("recipe", {}).items() if key not in TOLD}
     lines = [
         ("data set", [_data(run["data"])] if run.get("data") else []),
-        *((key.replace("_", " "), _lines(value)) for key, value in parts.items()),
+        *((key.replace("_", " "), _lines(value)) for key, value in entries.items()),
         ("preset", [run.get("preset") or ""]),
         ("seed", [str(run.get("seed", ""))]),
         ("versions", [", ".join(f"{name} {version}" for name, version in run.get("versions", {}).items())]),
@@ -234,8 +229,8 @@ def described(value: Any) -> str:
     """A part of a recipe in one line: {kind = "mlp", widths = [32]} is "mlp (widths 32)"."""
     if isinstance(value, dict):
         name = ": ".join(str(value[key]) for key in ("label", "kind") if value.get(key))
-        parts = {key: part for key, part in value.items() if key not in ("label", "kind") and part is not None}
-        rest = ", ".join(f"{key.replace('_', ' ')} {described(part)}" for key, part in parts.items())
+        entries = {key: part for key, part in value.items() if key not in ("label", "kind") and part is not None}
+        rest = ", ".join(f"{key.replace('_', ' ')} {described(part)}" for key, part in entries.items())
         return f"{name} ({rest})" if name and rest else name or rest
     if isinstance(value, list):
         return ("; " if any(isinstance(part, dict) for part in value) else ", ").join(map(described, value))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from unshaken.report.source import Examples, Source
-from unshaken.report.tables import SERIES, Panel
+from unshaken.report.accuracy import SERIES, Panel
+from unshaken.report.stored_run import Examples, StoredRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ class Pictures(NamedTuple):
         return 0.5 / largest if largest > 0 else 1.0
 
 
-def choose(source: Source, panels: Sequence[Panel]) -> Pictures | None:
+def choose_pictures(source: StoredRun, panels: Sequence[Panel]) -> Pictures | None:
     """Images of the strongest attack that has some, in the first panel that has any, those of attacks apart last."""
     for panel in sorted(panels, key=lambda panel: bool(panel.apart)):
         stored = {_label(panel, part.rows): part for part in source.examples.values()}
@@ -57,7 +57,7 @@ def _label(panel: Panel, rows: DataFrame) -> str | None:
     return None
 
 
-def _pictures(source: Source, panel: Panel, label: str, part: Examples) -> Pictures | None:
+def _pictures(source: StoredRun, panel: Panel, label: str, part: Examples) -> Pictures | None:
     """The images at the stored size nearest to the informative one; None where their predictions are not known."""
     wanted = panel.informative(label)
     place = min(range(len(part.eps)), key=lambda i: abs(part.eps[i] - wanted))

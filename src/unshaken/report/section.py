@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from unshaken.report.source import write
+from unshaken.report.stored_run import write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,11 +18,11 @@ SIGNS = {"±": r"$\pm$", "÷": r"$\div$", "ε": r"$\varepsilon$", "∞": r"$\inf
 
 
 class Drawing(NamedTuple):
-    """A figure: `make(narrow)` draws it, `told` says what is in it to those who cannot see it."""
+    """A figure: `make(narrow)` draws it, `alt_text` says what is in it to those who cannot see it."""
 
     name: str
     make: Callable[[bool], Figure]
-    told: str
+    alt_text: str
     caption: str
 
 
@@ -40,7 +40,7 @@ class Table(NamedTuple):
 class Section(NamedTuple):
     """What the report says of one idea. `sentences` stand in the verdict.
 
-    `place` is where it stands on the page: "first", among the "figures", or after the "tables" of accuracy.
+    `position` is where it stands on the page: "first", among the "figures", or after the "tables" of accuracy.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Section(NamedTuple):
     sentences: list[str]
     drawings: list[Drawing]
     tables: list[Table]
-    place: str = "figures"
+    position: str = "figures"
 
 
 def write_table(folder: Path, table: Table) -> None:
@@ -90,7 +90,7 @@ def textual(head: list[str], body: list[list[str]]) -> list[bool]:
     ]
 
 
-def parts(cell: str) -> list[str]:
+def split_number(cell: str) -> list[str]:
     """ "0.417 ± 0.012 [0.380, 0.454]" as number, spread and interval."""
     number, opened, interval = cell.partition(" [")
     value, plus, spread = number.partition(" ± ")
@@ -98,7 +98,7 @@ def parts(cell: str) -> list[str]:
 
 
 def _latex_cell(cell: str) -> str:
-    value, *small = map(_latex, parts(cell))
+    value, *small = map(_latex, split_number(cell))
     return rf"{value} {{\footnotesize {' '.join(small)}}}" if small else value
 
 

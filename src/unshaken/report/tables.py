@@ -1,170 +1,22 @@
-"""Tables: accuracy with its interval for every attack and size, and what each unit cost."""
+"""The files in tables/: accuracy, accuracy in every repeat, what each unit cost, and the tables of the sections."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from unshaken.evaluation.checks import attack_name, counted, named
-from unshaken.evaluation.checks.finding import OWN_STEP, UNAIMED, is_one_of
-from unshaken.evaluation.statistics import accuracy, crossed
+from unshaken.report.accuracy import Panel, grid, grid_eps, panels, repeats_table
+from unshaken.report.model_sizes import ModelSize, add_size_columns, model_sizes
 from unshaken.report.section import Section, latex, markdown, write_table
-from unshaken.report.sizes import Size, sizes, with_sizes
-from unshaken.report.source import Source, write
+from unshaken.report.stored_run import StoredRun, write
 from unshaken.report.wording import eps_text
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
-SERIES = ["model", "attack", "norm", "loss", "attack_draws", "steps", "restarts", "inference_draws"]
-"""The columns that name one curve: one attack on one model, predicted in one way."""
 
 COSTS = ["seconds", "forwards", "gradients"]
-NORMS = {"linf": "L∞", "l2": "L2"}
-
-
-STEP = "a step of its own"
-LATENT = "aimed at the latent"
-"""What sets attacks apart from others of their norm."""
-
-
-class Point(NamedTuple):
-    """An accuracy, its 95 % interval, and its standard deviation over repeats (NaN where there is one repeat)."""
-
-    value: float
-    low: float
-    high: float
-    spread: float = float("nan")
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-    def in_full(self) -> str:
-        """ "0.417 ± 0.012 [0.380, 0.454]"."""
-        return str(self) if self.spread != self.spread else str(self).replace(" [", f" ± {self.spread:.3f} [")
-
-
-class Panel(NamedTuple):
-    """The curves that can be compared: one model, one norm, one number of inference draws, one aim.
-
-    `title` says what tells the panel from the others ("" where it is the only one); `clean` is None where the clean
-    inputs were not evaluated; `curves` maps a label (FGSM-10, MEAN) to rows of `accuracy_table`, by eps.
-    """
-
-    title: str
-    model: str
-    norm: str
-    clean: Point | None
-    curves: dict[str, DataFrame]
-
-    @property
-    def apart(self) -> str:
-        """What sets its attacks apart from others of the norm, in words; "" where nothing does."""
-        return str(apart(next(iter(self.curves.values()))).iloc[0])
-
-    def eps(self) -> list[float]:
-        """Every size that an attack of the panel was run with."""
-        return sorted({float(eps) for curve in self.curves.values() for eps in curve.eps})
-
-    def strongest(self) -> str:
-        """The attack that comes nearest to the lowest accuracy, on average over the sizes it was run with."""
-        lowest = {e: min(at(c, e).value for c in self.curves.values() if e in c.eps.to_numpy()) for e in self.eps()}
-
-        def excess(label: str) -> float:
-            curve = self.curves[label]
-            return sum(at(curve, e).value - lowest[e] for e in curve.eps) / len(curve)
-
-        return min(self.curves, key=excess)
-
-    def strongest_losses(self) -> Panel:
-        """The panel with every attack once: with the loss that leaves the least accuracy on average."""
-        kept: dict[tuple[str, ...], str] = {}
-        for label, curve in sorted(self.curves.items(), key=lambda item: -float(item[1].accuracy.mean())):
-            kept[tuple(curve.iloc[0][column] for column in SERIES if column != "loss")] = label
-        return self._replace(curves={label: c for label, c in self.curves.items() if label in kept.values()})
-
-    def informative(self, label: str) -> float:
-        """The smallest eps at which the attack at least halves the accuracy; its largest where there is none."""
-        curve = self.curves[label]
-        start = self.clean.value if self.clean is not None else float(curve.accuracy.iloc[0])
-        halved = curve[(curve.eps > 0) & (curve.accuracy <= start / 2)]
-        return float(halved.eps.min() if len(halved) else curve.eps.max())
-
-
-def accuracy_table(rows: DataFrame) -> DataFrame:
-    """Accuracy of every curve at every eps, in the order of the rows; sweep rows only.
-
-    `low` and `high` are its 95 % interval, n the number of inputs, `spread` the standard deviation over repeats of the
-    accuracy of a repeat (NaN where there is one).
-    """
-    import pandas as pd
-
-    values = []
-    for key, group in rows[rows.role == "sweep"].groupby([*SERIES, "eps"], sort=False):
-        repeats = crossed(group).mean(0)
-        spread = repeats.std(ddof=1) if len(repeats) > 1 else float("nan")
-        values.append((*key, group["index"].nunique(), *accuracy(group), spread))
-    table = pd.DataFrame(values, columns=[*SERIES, "eps", "n", "accuracy", "low", "high", "spread"])
-    places = [table.groupby(by, sort=False).ngroup() for by in ("model", ["model", "norm", "inference_draws"], SERIES)]
-    keys = dict(zip(("by_model", "by_panel", "by_curve"), places, strict=True))
-    return table.assign(**keys).sort_values([*keys, "eps"], kind="stable").drop(columns=[*keys])
-
-
-def repeats_table(rows: DataFrame) -> DataFrame:
-    """Accuracy of every curve at every eps in every repeat, over n inputs; sweep rows only."""
-    swept = rows[rows.role == "sweep"]
-    grouped = swept.groupby([*SERIES, "eps", "repeat"], sort=False).correct
-    return grouped.agg(n="size", accuracy="mean").reset_index()
-
-
-def at(curve: DataFrame, eps: float) -> Point:
-    """The accuracy of a curve at one of its sizes."""
-    row = curve[curve.eps == eps].iloc[0]
-    return Point(float(row.accuracy), float(row.low), float(row.high), float(row.spread))
-
-
-def rows_of(curve: DataFrame, eps: float, rows: DataFrame) -> DataFrame:
-    """The rows behind one point of a curve."""
-    first = curve.iloc[0]
-    chosen = (rows.role == "sweep") & (rows.eps == eps)
-    for column in SERIES:
-        chosen &= rows[column] == first[column]
-    return rows[chosen]
-
-
-def chance(clean: DataFrame) -> float:
-    """Accuracy of the answer that is always the commonest label."""
-    return float(clean.drop_duplicates("index").label.value_counts(normalize=True).max())
-
-
-def above_chance(panel: Panel, rows: DataFrame) -> bool:
-    """Whether the model surely knows more than the commonest label; accuracy under attack says nothing where not."""
-    clean = rows[(rows.attack == "none") & (rows.model == panel.model)]
-    return panel.clean is None or panel.clean.low > chance(clean)
-
-
-def apart(rows: DataFrame) -> Series:
-    """What sets the attack of a row apart from others of its norm, in words; "" where nothing does."""
-    import pandas as pd
-
-    found = pd.Series("", index=rows.index, dtype=object)
-    found[is_one_of(rows, OWN_STEP)] = STEP
-    found[rows.loss.isin(UNAIMED)] = LATENT
-    return found
-
-
-def panels(table: DataFrame) -> list[Panel]:
-    """`accuracy_table` in groups that can be compared."""
-    keys = ["model", "norm", "inference_draws"]
-    attacked = table[table.attack != "none"]
-    found = []
-    for (model, norm, draws, aside), part in attacked.groupby([*keys, apart(attacked).rename("apart")], sort=False):
-        named = {"model": model, "norm": f"{NORMS.get(norm, norm)} norm", "inference_draws": f"{draws} inference draws"}
-        title = ", ".join([named[key] for key in keys if attacked[key].nunique() > 1] + [aside] * bool(aside))
-        clean = table[(table.attack == "none") & (table.model == model) & (table.inference_draws == draws)]
-        found.append(Panel(title, model, norm, at(clean, 0.0) if len(clean) else None, _curves(part)))
-    return found
 
 
 def cost_table(units: list[dict[str, Any]]) -> DataFrame:
@@ -173,7 +25,7 @@ def cost_table(units: list[dict[str, Any]]) -> DataFrame:
 
     names = ["name", "kind", "label", "model", "status", *COSTS, "attack_seconds"]
     table = pd.DataFrame([[unit.get(name) for name in names] for unit in units], columns=names)
-    table["label"] = [part_label(unit) for unit in units]
+    table["label"] = [unit_label(unit) for unit in units]
     table[names[5:]] = table[names[5:]].apply(pd.to_numeric)
     done = table[(table.kind == "attack") & (table.status == "done") & (table.label != "clean")]
     compared = done.assign(seconds=done.attack_seconds.fillna(done.seconds))  # the attacks, not the predictions
@@ -184,7 +36,7 @@ def cost_table(units: list[dict[str, Any]]) -> DataFrame:
     return table.rename(columns={"name": "unit"})
 
 
-def part_label(unit: dict[str, Any]) -> str:
+def unit_label(unit: dict[str, Any]) -> str:
     """FGSM-10 for the unit "mean_field FGSM-10 r0": its label without the model and the number of the repeat."""
     return re.sub(r" r\d+$", "", unit["label"]).removeprefix(f"{unit['model']} ")
 
@@ -198,50 +50,21 @@ def cost_summary(cost: DataFrame) -> DataFrame:
     return counts.join(sums).join(means).reset_index()
 
 
-def write_tables(source: Source, table: DataFrame, sections: Sequence[Section] = ()) -> None:
+def write_tables(source: StoredRun, table: DataFrame, sections: Sequence[Section] = ()) -> None:
     """tables/accuracy.csv, .md, .tex, repeats.csv, cost.csv, .md, and the tables of the sections."""
     folder = source.folder / "tables"
     cost = cost_table(source.about.get("units", []))
-    summary, known = cost_summary(cost), sizes(source.about)
-    sized = [(panel, str(known.get(panel.model, Size()))) for panel in panels(table)]
-    write(folder / "accuracy.csv", with_sizes(table.drop(columns="spread"), known).to_csv(index=False))
+    summary, known = cost_summary(cost), model_sizes(source.about)
+    sized = [(panel, str(known.get(panel.model, ModelSize()))) for panel in panels(table)]
+    write(folder / "accuracy.csv", add_size_columns(table.drop(columns="spread"), known).to_csv(index=False))
     write(folder / "accuracy.md", "\n".join(_markdown_panel(panel, size) for panel, size in sized))
     write(folder / "accuracy.tex", "\n".join(_latex_panel(panel, size) for panel, size in sized))
-    write(folder / "repeats.csv", with_sizes(repeats_table(source.rows), known).to_csv(index=False))
-    write(folder / "cost.csv", with_sizes(cost, known).to_csv(index=False))
+    write(folder / "repeats.csv", add_size_columns(repeats_table(source.rows), known).to_csv(index=False))
+    write(folder / "cost.csv", add_size_columns(cost, known).to_csv(index=False))
     write(folder / "cost.md", markdown(list(summary.columns), [[_plain(v) for v in row] for row in summary.to_numpy()]))
     for section in sections:
         for part in section.tables:
             write_table(folder, part)
-
-
-def grid(panel: Panel) -> Iterator[tuple[str, list[Point | None]]]:
-    """The compact table: (label, accuracy at each of `columns(panel)`), clean first; None where it was not run."""
-    sizes = columns(panel)
-    if panel.clean is not None:
-        yield "no attack", [panel.clean if eps == 0 else None for eps in sizes]
-    for label, curve in panel.curves.items():
-        run = set(curve.eps)
-        yield label, [at(curve, eps) if eps in run else None for eps in sizes]
-
-
-def columns(panel: Panel) -> list[float]:
-    """The sizes of the compact table: 0 for clean inputs, then every eps."""
-    return sorted({*panel.eps(), *([] if panel.clean is None else [0.0])})
-
-
-def _curves(part: DataFrame) -> dict[str, DataFrame]:
-    """Label -> rows by eps, in the order of the rows; loss, steps, restarts named where the attack is not enough."""
-    curves: dict[str, DataFrame] = {}
-    grouped = list(part.groupby(["attack", "attack_draws", "loss", "steps", "restarts"], sort=False))
-    names = [attack_name(attack, draws) for (attack, draws, *_), _ in grouped]
-    for name, (key, curve) in zip(names, grouped, strict=True):
-        same = [other for label, (other, _) in zip(names, grouped, strict=True) if label == name]
-        extra = [key[2]] if len({other[2] for other in same}) > 1 else []
-        extra += [counted("steps", key[3])] if len({other[3] for other in same}) > 1 else []
-        extra += [counted("restarts", key[4])] if len({other[4] for other in same}) > 1 else []
-        curves[named(name, *extra)] = curve.sort_values("eps")
-    return curves
 
 
 def _text_panel(panel: Panel) -> list[list[str]]:
@@ -249,13 +72,13 @@ def _text_panel(panel: Panel) -> list[list[str]]:
 
 
 def _markdown_panel(panel: Panel, size: str) -> str:
-    head = ["attack", *(f"eps {text}" for text in eps_text(columns(panel)).values())]
+    head = ["attack", *(f"eps {text}" for text in eps_text(grid_eps(panel)).values())]
     above = [f"**{panel.title}**"] * bool(panel.title) + [size] * bool(size)
     return "\n\n".join([*above, markdown(head, _text_panel(panel))])
 
 
 def _latex_panel(panel: Panel, size: str) -> str:
-    head = ["attack", *(f"ε = {text}" for text in eps_text(columns(panel)).values())]
+    head = ["attack", *(f"ε = {text}" for text in eps_text(grid_eps(panel)).values())]
     return latex(head, _text_panel(panel), title=": ".join(part for part in (panel.title, size) if part))
 
 

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from unshaken.evaluation.checks import Finding, check
 from unshaken.evaluation.statistics import Interval, accuracy, difference
+from unshaken.report.accuracy import Panel, above_chance, accuracy_table, panels, point_at, rows_behind
+from unshaken.report.doubts import Histories, doubts
 from unshaken.report.section import Section
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel, above_chance, accuracy_table, at, chance, panels, part_label, rows_of
-from unshaken.report.training import Histories, of_training
-from unshaken.report.wording import eps_text, listed, word
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.tables import unit_label
+from unshaken.report.wording import eps_text, listed, number_word
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-
-FEW = 3
-"""More parts than this that wait to be run are told of together."""
 
 
 def verdict(
@@ -35,11 +32,15 @@ def verdict(
     from unshaken.report.sections import sections
 
     known = {model: [dict(epoch) for epoch in epochs] for model, epochs in (histories or {}).items()}
-    source = Source(Path(), run, rows, known, {}, dict(analyses or {}))
+    source = StoredRun(Path(), run, rows, known, {}, dict(analyses or {}))
     found, curves = findings(rows), panels(accuracy_table(rows))
     told = results(source, curves, sections(source, curves))
     return [
-        *(["Nothing was attacked, so there is nothing to check."] if only_analyses(run, rows) else believe(found)),
+        *(
+            ["Nothing was attacked, so there is nothing to check."]
+            if only_analyses(run, rows)
+            else check_summary(found)
+        ),
         *(f.sentence for f in found if f.passed is False),
         *doubts(run, rows, histories),
         *(f"{panel}: {text}" if panel else text for panel, text in told),
@@ -53,29 +54,29 @@ def findings(rows: DataFrame) -> list[Finding]:
 
 def only_analyses(run: dict[str, Any], rows: DataFrame) -> bool:
     """Whether a run is one of analyses alone: nothing was attacked in it or is going to be."""
-    kinds = {unit["kind"] for unit in run.get("units", []) if unit["kind"] != "attack" or part_label(unit) != "clean"}
+    kinds = {unit["kind"] for unit in run.get("units", []) if unit["kind"] != "attack" or unit_label(unit) != "clean"}
     return "analysis" in kinds and "attack" not in kinds and not (rows.attack != "none").any()
 
 
-def results(source: Source, curves: Sequence[Panel], more: Sequence[Section]) -> list[tuple[str, str]]:
+def results(source: StoredRun, curves: Sequence[Panel], more: Sequence[Section]) -> list[tuple[str, str]]:
     """(panel, paragraph) for each model and norm, and the sentences of the sections.
 
     Where a section comes first on the page, its sentences stand for those of single models.
     """
     sentences = [("", sentence) for section in more for sentence in section.sentences]
-    if any(section.place == "first" for section in more):
+    if any(section.position == "first" for section in more):
         return sentences
-    if guessing(source, curves):
-        return [*sentences, *of_panels(source, curves)]
-    return [*of_panels(source, curves), *sentences]
+    if all_at_chance(source, curves):
+        return [*sentences, *panel_results(source, curves)]
+    return [*panel_results(source, curves), *sentences]
 
 
-def guessing(source: Source, curves: Sequence[Panel]) -> bool:
+def all_at_chance(source: StoredRun, curves: Sequence[Panel]) -> bool:
     """Whether no model that was attacked knows more than chance."""
     return bool(curves) and not any(above_chance(panel, source.rows) for panel in curves)
 
 
-def of_panels(source: Source, curves: Sequence[Panel]) -> list[tuple[str, str]]:
+def panel_results(source: StoredRun, curves: Sequence[Panel]) -> list[tuple[str, str]]:
     """(panel, paragraph) for each model and norm: clean accuracy, the strongest attack, MEAN beside draws."""
     run, rows = source.about, source.rows
     if curves:
@@ -93,7 +94,7 @@ def of_panels(source: Source, curves: Sequence[Panel]) -> list[tuple[str, str]]:
     return [("", sentence) for sentence in said]
 
 
-def believe(found: list[Finding]) -> list[str]:
+def check_summary(found: list[Finding]) -> list[str]:
     """The checks in one sentence."""
     failed, unknown = ([f for f in found if f.passed is state] for state in (False, None))
     made = len(found) - len(unknown)
@@ -103,63 +104,11 @@ def believe(found: list[Finding]) -> list[str]:
         names = ", ".join(f.check for f in failed)
         return [f"{len(failed)} of {made} checks {'raises' if len(failed) == 1 else 'raise'} a doubt: {names}."]
     if not unknown:
-        return [f"All {word(made)} checks pass."]
+        return [f"All {number_word(made)} checks pass."]
     left = ", ".join(f.check for f in unknown)
     if made == 0:
         return [f"No check could be made: {left}."]
-    return [f"All {word(made)} checks that could be made pass; not made: {left}."]
-
-
-def doubts(run: dict[str, Any], rows: DataFrame, histories: Histories | None = None) -> list[str]:
-    """Reasons for doubt that lie in the run, not in its rows: what training met, few inputs, one repeat, units without
-    a result."""
-    said = of_training(run, histories or {})
-    attacked = bool((rows.attack != "none").any())
-    lucky = attacked and (run.get("recipe", {}).get("evaluation") or {}).get("draws") != "all"
-    if lucky and rows.repeat.nunique() == 1:
-        said.append(
-            "Each input was predicted with one set of draws only (one repeat), so the intervals cover the choice of "
-            "inputs but not the luck of the draws."
-        )
-    if lucky and rows.repeat.nunique() == 2:
-        said.append(
-            "There are two repeats only, so the variance of the draws is hardly known and intervals can be wide."
-        )
-    for model, clean in rows[rows.attack == "none"].groupby("model", sort=False) if len(rows) else ():
-        if (found := accuracy(clean)).low <= (guess := chance(clean)):
-            said.append(f"Without an attack {model} is not surely better than chance ({guess:.3f}): {found}.")
-    if len(rows) and (n := rows["index"].nunique()) < 100:
-        said.append(f"Only {n} inputs were {'attacked' if attacked else 'used'}, so every interval is wide.")
-    return said + _left_out(_unfinished(run.get("units", [])))
-
-
-def _unfinished(units: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Units without a result, those of one part and one status together."""
-    together: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for unit in units:
-        if unit["status"] != "done":
-            together.setdefault((unit["kind"], part_label(unit), unit["model"], unit["status"]), []).append(unit)
-    return list(together.values())
-
-
-def _left_out(parts: list[list[dict[str, Any]]]) -> list[str]:
-    """A sentence for each part without a result; one for all those that have not been run yet, if they are many."""
-    waiting = [units for units in parts if units[0]["status"] not in ("failed", "skipped")]
-    if len(waiting) <= FEW:
-        return [_missing(units) for units in parts]
-    models = list(dict.fromkeys(units[0]["model"] for units in waiting))
-    said = [_missing(units) for units in parts if units not in waiting]
-    return [*said, f"{sum(map(len, waiting))} units have not been run yet, on {listed(models)}."]
-
-
-def _missing(units: list[dict[str, Any]]) -> str:
-    """ "PGD-10 on mean_field failed (2 units): out of memory." """
-    first = units[0]
-    what = "The training of" if first["kind"] == "train" else f"{part_label(first)} on"
-    told = {"failed": "failed", "skipped": "could not start"}.get(first["status"], "has not been run yet")
-    count = f" ({len(units)} units)" if len(units) > 1 else ""
-    reason = f": {first['error'].strip().rstrip('.')}" if first.get("error") else ""
-    return f"{what} {first['model']} {told}{count}{reason}."
+    return [f"All {number_word(made)} checks that could be made pass; not made: {left}."]
 
 
 def _panel(panel: Panel, run: dict[str, Any], rows: DataFrame) -> str:
@@ -173,8 +122,10 @@ def _panel(panel: Panel, run: dict[str, Any], rows: DataFrame) -> str:
         )
     sizes = _some(sorted(e for e in curve.eps if e > 0) or [0.0], panel.informative(strongest))
     texts = eps_text(panel.eps())
-    under = listed([f"{at(curve, e)} at eps {texts[e]}" for e in sizes])
-    among = f"the strongest of the {word(len(panel.curves))} attacks" if len(panel.curves) > 1 else "the only attack"
+    under = listed([f"{point_at(curve, e)} at eps {texts[e]}" for e in sizes])
+    among = (
+        f"the strongest of the {number_word(len(panel.curves))} attacks" if len(panel.curves) > 1 else "the only attack"
+    )
     data = _inputs(run, int(curve.n.iloc[0]))
     clean = "" if panel.clean is None else f"Without an attack, accuracy on {data} is {panel.clean}. "
     return f"{clean}Under {strongest}, {among}, it is {under}.{_mean_sentence(panel, rows)}"
@@ -205,11 +156,11 @@ def _mean_sentence(panel: Panel, rows: DataFrame) -> str:
         label = _same_loss(panel, attack, drawn.loss.iloc[0])
         if label is None:
             continue
-        ours, theirs = rows_of(panel.curves[label], eps, rows), rows_of(drawn, eps, rows)
+        ours, theirs = rows_behind(panel.curves[label], eps, rows), rows_behind(drawn, eps, rows)
         if set(ours.repeat) & set(theirs.repeat):
-            beside = f" where {other} leaves {at(drawn, eps).value:.3f}" if not told else ""
+            beside = f" where {other} leaves {point_at(drawn, eps).value:.3f}" if not told else ""
             told += (
-                f" {label}, {what}, leaves {at(panel.curves[label], eps).value:.3f} at eps "
+                f" {label}, {what}, leaves {point_at(panel.curves[label], eps).value:.3f} at eps "
                 f"{eps_text(panel.eps())[eps]}{beside}: {_judged(attack.upper(), difference(ours, theirs))}."
             )
     return told

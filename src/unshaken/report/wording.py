@@ -18,12 +18,12 @@ def listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def word(n: int) -> str:
+def number_word(n: int) -> str:
     """A small number as a word."""
     return WORDS[n] if n < len(WORDS) else str(n)
 
 
-def times(ratio: float) -> str:
+def times_text(ratio: float) -> str:
     """ "4.2 times", with two digits that count."""
     return f"{ratio:.0f} times" if ratio >= 9.95 else f"{ratio:.1f} times" if ratio >= 0.995 else f"{ratio:.2f} times"
 
@@ -33,14 +33,14 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %") if share == 0 or abs(share) >= 0.1 else f"{share:.1%}".replace("%", " %")
 
 
-def significant(value: float, digits: int = 3) -> str:
+def significant_digits(value: float, digits: int = 3) -> str:
     """A positive number with so many digits that count: 1.00, 48.5, 1,234."""
     value = float(f"{value:.{digits}g}")
-    places = max(0, digits - 1 - math.floor(math.log10(value))) if value > 0 else 0
-    return f"{value:,.{places}f}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:,.{decimals}f}"
 
 
-def increase(share: float) -> str:
+def increase_text(share: float) -> str:
     """ "+456 %", as an increase is published."""
     return f"{100 * share:+,.0f} %" if abs(share) >= 0.1 else f"{100 * share:+,.1f} %"
 
@@ -61,29 +61,29 @@ def draws_text(draws: int | str) -> str:
     return "one draw" if draws == "1" else f"{draws} draws" if draws.isdigit() else draws.upper()
 
 
-def places(values: Iterable[float]) -> int:
+def decimals_for(values: Iterable[float]) -> int:
     """How many decimals the smallest of some numbers needs for two digits that count: from three to eight."""
     known = [abs(value) for value in values if value and math.isfinite(value)]
     return min(max(3, 1 - math.floor(math.log10(min(known)))), 8) if known else 3
 
 
-def spanned(found: Interval, decimals: int = 3) -> str:
+def interval_text(found: Interval, decimals: int = 3) -> str:
     """A number with its interval; the number alone where the interval is not known."""
     if found.low != found.low:
         return f"{found.value:.{decimals}f}" if found.value == found.value else ""
     return f"{found.value:.{decimals}f} [{found.low:.{decimals}f}, {found.high:.{decimals}f}]"
 
 
-def signed(change: Interval, decimals: int = 3) -> str:
+def difference_text(change: Interval, decimals: int = 3) -> str:
     """A difference with its interval."""
     return f"{change.value:+.{decimals}f} [{change.low:+.{decimals}f}, {change.high:+.{decimals}f}]"
 
 
-def judged(change: Interval, decimals: int = 3) -> str:
+def significance_text(change: Interval, decimals: int = 3) -> str:
     """A difference, and whether it is beyond chance."""
     if change == (0, 0, 0):
         return "the two agree on every input"
     if change.low != change.low:
         return f"difference {change.value:+.{decimals}f}, of unknown precision"
-    gap = f"difference {signed(change, decimals)}"
+    gap = f"difference {difference_text(change, decimals)}"
     return gap if change.low > 0 or change.high < 0 else f"no difference beyond chance ({gap})"

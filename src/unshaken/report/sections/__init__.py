@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from unshaken.report.accuracy import Panel
+from unshaken.report.model_sizes import add_sizes, model_sizes
 from unshaken.report.section import Section
 from unshaken.report.sections.agreement import agreement_section
 from unshaken.report.sections.angles import angles_section
@@ -26,11 +28,9 @@ from unshaken.report.sections.strongest import strongest_section
 from unshaken.report.sections.survival import survival_section
 from unshaken.report.sections.timing import timing_section
 from unshaken.report.sections.transfer import transfer_section
-from unshaken.report.sizes import sized, sizes
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel
+from unshaken.report.stored_run import StoredRun
 
-SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
+SECTIONS: dict[str, Callable[[StoredRun, Sequence[Panel]], Section | None]] = {
     "survival": survival_section,
     "models": models_section,
     "seeds": seeds_section,
@@ -55,8 +55,10 @@ SECTIONS: dict[str, Callable[[Source, Sequence[Panel]], Section | None]] = {
 }
 
 
-def sections(source: Source, panels: Sequence[Panel]) -> list[Section]:
+def sections(source: StoredRun, panels: Sequence[Panel]) -> list[Section]:
     """Every section that there is something for, in the order of SECTIONS; its tables tell the sizes of models."""
-    known = sizes(source.about)
+    known = model_sizes(source.about)
     found = [section(source, panels) for section in SECTIONS.values()]
-    return [part._replace(tables=[sized(table, known) for table in part.tables]) for part in found if part is not None]
+    return [
+        part._replace(tables=[add_sizes(table, known) for table in part.tables]) for part in found if part is not None
+    ]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from unshaken.evaluation.statistics import Interval
-from unshaken.report.boxes import NUMBERS, box_cells, box_numbers, box_ticks, draw_boxes, mean_interval
+from unshaken.report.accuracy import Panel
+from unshaken.report.box_plots import BOX_COLUMNS, box_cells, box_numbers, box_ticks, draw_boxes, mean_interval
 from unshaken.report.drawing import COLOURS, MUTED, SCHEMES, facets, shade, styled
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel
-from unshaken.report.wording import draws_text, judged, signed
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import difference_text, draws_text, significance_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +35,7 @@ class Agreement(NamedTuple):
     table: DataFrame
 
 
-def agreement_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def agreement_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """The share of entries of a gradient with the sign of the reference; None where it was not measured."""
     found = measured(source)
     if not found:
@@ -59,7 +59,7 @@ def agreement_section(source: Source, panels: Sequence[Panel]) -> Section | None
     )
 
 
-def measured(source: Source) -> list[Agreement]:
+def measured(source: StoredRun) -> list[Agreement]:
     """Every analysis of every model, in the order of the recipe."""
     rows = source.analyses.get("gradient_agreement")
     if rows is None or len(rows) == 0:
@@ -82,14 +82,14 @@ def agreement_table(found: Sequence[Agreement]) -> Table:
         numbers = box_numbers(dict(part.table.items())).rename_axis("draws").reset_index()
         more = pd.DataFrame([_mean_more(part.table, draws) for draws in numbers.draws], columns=MORE)
         tables.append(pd.concat([numbers.assign(title=part.title, model=part.model), more], axis=1))
-    data = pd.concat(tables, ignore_index=True)[["title", "model", "draws", *NUMBERS, *MORE]]
+    data = pd.concat(tables, ignore_index=True)[["title", "model", "draws", *BOX_COLUMNS, *MORE]]
     compared, titled = bool(data.mean_more.notna().any()), len(found) > 1
     shown = ["gradient of", "mean", "median", "quartiles", "n"] + ["MEAN has more by"] * compared
     body = []
     for row in data.itertuples():
         cells = [draws_text(row.draws), *box_cells(row)]
         gap = Interval(row.mean_more, row.mean_more_low, row.mean_more_high)
-        cells += ["" if gap.value != gap.value else signed(gap)] * compared
+        cells += ["" if gap.value != gap.value else difference_text(gap)] * compared
         body.append([str(row.title)] * titled + cells)
     return Table(
         "gradient_agreement",
@@ -140,9 +140,9 @@ def _sentence(part: Agreement) -> str:
     told = (
         f"{f'On {part.title}, ' if part.title else ''}{first.upper()} agrees with the gradient of {against} in "
         f"{part.table[first].mean():.2f} of the entries, {draws_text(beside)} in {part.table[beside].mean():.2f}: "
-        f"{judged(more)}."
+        f"{significance_text(more)}."
     )
     for other in rest:
         more = mean_interval(part.table[other] - part.table[beside])
-        told += f" {other.upper()} agrees in {part.table[other].mean():.2f}: {judged(more)}."
+        told += f" {other.upper()} agrees in {part.table[other].mean():.2f}: {significance_text(more)}."
     return told

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from unshaken.report.attacked import attacked_rows, by_input, most_inference, sampled, usual_eps
-from unshaken.report.boxes import (
-    NUMBERS,
-    TOLD,
+from unshaken.report.accuracy import Panel
+from unshaken.report.box_plots import (
+    BOX_CAPTION,
+    BOX_COLUMNS,
     box_cells,
     box_numbers,
     box_ticks,
@@ -16,12 +16,18 @@ from unshaken.report.boxes import (
     mean_interval,
     zero_line,
 )
+from unshaken.report.condition_rows import (
+    attacked_rows,
+    main_inference_draws,
+    reported_eps,
+    sampled_family,
+    values_by_input,
+)
 from unshaken.report.drawing import attack_colours, facets, split_label, styled
 from unshaken.report.groups import representatives
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel
-from unshaken.report.wording import eps_text, judged
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import eps_text, significance_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,12 +42,12 @@ class Angles(NamedTuple):
     columns: dict[str, Series]
 
 
-def angles_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def angles_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Angles under several attacks; None where they were not measured, or under one attack only."""
     rows = attacked_rows(source)
     if rows is None:
         return None
-    eps = usual_eps(rows, source)
+    eps = reported_eps(rows, source)
     found = measured(rows[rows.eps == eps])
     if not found:
         return None
@@ -54,7 +60,7 @@ def angles_section(source: Source, panels: Sequence[Panel]) -> Section | None:
         "Box plots of the cosine of the angle between the attack and the margin gradient, for every attack",
         f"Cosine of the angle between the attack at eps {text} and the gradient of the margin under {draws} inference "
         "draws, for the class that the attack comes nearest to. At −1 the attack takes the shortest way down, at 0 it "
-        f"gains nothing. {TOLD}",
+        f"gains nothing. {BOX_CAPTION}",
     )
     said = [*(_sentence(part, text, several=len(drawn) > 1) for part in drawn), _beside(drawn, text)]
     table = angles_table(found, eps)
@@ -65,9 +71,9 @@ def measured(rows: DataFrame) -> list[Angles]:
     """Every model with two attacks or more, seen by one number of inference draws."""
     found = []
     for model, part in rows.groupby("model", sort=False):
-        draws = most_inference(part, "attack")
+        draws = main_inference_draws(part, "attack")
         own = part[part.inference_draws == draws].groupby("attack", sort=False)
-        columns = {str(attack): by_input(one, "cosine") for attack, one in own}
+        columns = {str(attack): values_by_input(one, "cosine") for attack, one in own}
         if len(columns) > 1:
             found.append(Angles(str(model), draws, columns))
     return found
@@ -85,7 +91,7 @@ def angles_table(found: Sequence[Angles], eps: float) -> Table:
     body = [[str(row.model)] * titled + [str(row.attack), *box_cells(row)] for row in data.itertuples()]
     head = ["model"] * titled + ["attack", "mean cosine", "median", "quartiles", "n"]
     note = f"At eps {eps_text([eps])[eps]}. Inputs that were not moved have no angle and are left out."
-    order = ["model", "attack", "inference_draws", "eps", *NUMBERS]
+    order = ["model", "attack", "inference_draws", "eps", *BOX_COLUMNS]
     return Table("angles", data[order].rename(columns={"mean": "cosine"}), head, body, note=note)
 
 
@@ -118,26 +124,26 @@ def _ticks(labels: Sequence[str]) -> list[str]:
 
 def _sentence(part: Angles, eps: str, *, several: bool) -> str:
     """The mean cosine under the most draws beside that under the fewest, paired by input and repeat."""
-    labels = sampled(part.columns)
+    labels = sampled_family(part.columns)
     if not labels:
         return ""
     fewest, most = (part.columns[label] for label in (labels[0], labels[-1]))
     return (
         f"{f'On {part.model} at' if several else 'At'} eps {eps} the mean cosine between attack and margin gradient is "
         f"{most.mean():.3f} under {labels[-1]} and {fewest.mean():.3f} under {labels[0]}: "
-        f"{judged(mean_interval(most - fewest))}."
+        f"{significance_text(mean_interval(most - fewest))}."
     )
 
 
 def _beside(found: Sequence[Angles], eps: str) -> str:
     """The attack with the most draws on every model beside the first, paired by input."""
     first, *others = found
-    label = (sampled(first.columns) or list(first.columns))[-1]
+    label = (sampled_family(first.columns) or list(first.columns))[-1]
     base, told = first.columns[label], []
     for part in others:
         if label in part.columns:
             change = mean_interval(part.columns[label] - base, level=1 - 0.05 / len(others))
-            told.append(f"{part.columns[label].mean():.3f} on {part.model}: {judged(change)}")
+            told.append(f"{part.columns[label].mean():.3f} on {part.model}: {significance_text(change)}")
     if not told:
         return ""
     return f"Under {label} at eps {eps} the mean cosine is {base.mean():.3f} on {first.model} and {'; '.join(told)}."

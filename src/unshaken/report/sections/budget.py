@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.statistics import difference
-from unshaken.report.drawing import aside, facets, legend, legend_height, log_axis, named_styles, styled
+from unshaken.report.accuracy import Panel, accuracy_table, point_at, rows_behind
+from unshaken.report.accuracy import panels as panels_of
+from unshaken.report.drawing import facets, legend, legend_height, log_axis, named_styles, sideways_offset, styled
 from unshaken.report.groups import groups
+from unshaken.report.model_sizes import ModelSize, model_sizes, si_number
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.models import MANY, Shared, shared
 from unshaken.report.sections.seeds import grouped
-from unshaken.report.sizes import Size, counted, sizes
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel, accuracy_table, at, rows_of
-from unshaken.report.tables import panels as panels_of
+from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, listed
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Budget(NamedTuple):
 
     attack: Shared
     eps: float
-    sizes: dict[str, Size]
+    sizes: dict[str, ModelSize]
     rows: dict[str, DataFrame]
 
     @property
@@ -45,7 +45,7 @@ class Budget(NamedTuple):
         return f"{self.attack.label}, eps {eps_text(self.attack.eps())[self.eps]}"
 
 
-def budget_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def budget_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Accuracy beside size; None where no two models that met the same attack differ in their parameters."""
     found = budget(source, panels)
     if found is None:
@@ -60,9 +60,9 @@ def budget_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     return Section("budget", "What parameters and compute buy", [_sentence(found)], [drawing], [budget_table(found)])
 
 
-def budget(source: Source, panels: Sequence[Panel]) -> Budget | None:
+def budget(source: StoredRun, panels: Sequence[Panel]) -> Budget | None:
     """The strongest of the attacks that were run on the most models, at its informative eps."""
-    known = {model: size for model, size in sizes(source.about).items() if size.parameters}
+    known = {model: size for model, size in model_sizes(source.about).items() if size.parameters}
     members = {label for seeds in groups(source.about).values() for label in seeds.values()}
     together = grouped(source)
     alone = [panel for panel in panels if panel.model not in members]
@@ -75,7 +75,7 @@ def budget(source: Source, panels: Sequence[Panel]) -> Budget | None:
     if len({size.parameters for size in models.values()}) < 2:
         return None
     eps, own = attack.informative(), set(together.model)
-    rows = {m: rows_of(attack.curves[m], eps, together if m in own else source.rows) for m in models}
+    rows = {m: rows_behind(attack.curves[m], eps, together if m in own else source.rows) for m in models}
     return Budget(attack, eps, models, rows)
 
 
@@ -85,7 +85,7 @@ def budget_table(found: Budget) -> Table:
 
     values, body = [], []
     for model in found.sizes:
-        clean, left = found.attack.clean.get(model), at(found.attack.curves[model], found.eps)
+        clean, left = found.attack.clean.get(model), point_at(found.attack.curves[model], found.eps)
         values.append((model, *(clean or (None,) * 4)[:3], found.attack.label, found.eps, *left[:3]))
         cells = ["" if clean is None else clean.in_full(), left.in_full()]
         body.append([model, *cells])
@@ -115,7 +115,7 @@ def budget_figure(found: Budget, *, narrow: bool = False) -> Figure:
         _size_axis(axis, values)
         for model, value in zip(models, values, strict=True):
             same = [other for other, equal in zip(models, values, strict=True) if equal == value]
-            moved = aside(axis, same.index(model), len(same))
+            moved = sideways_offset(axis, same.index(model), len(same))
             handles[model] = _mark(axis, found, model, value, styles[model], moved)
         axis.set(xlabel=LABELS[word], ylabel="" if place and not narrow else "accuracy", ylim=(-0.02, 1.02))
     legend(figure, handles, below=True)
@@ -124,7 +124,7 @@ def budget_figure(found: Budget, *, narrow: bool = False) -> Figure:
 
 def _mark(axis: Axes, found: Budget, model: str, value: float, style: dict[str, Any], moved: Any) -> Any:
     """The accuracy of one model with and without the attack, at one place; returns the mark for the legend."""
-    left, colour = at(found.attack.curves[model], found.eps), style["color"]
+    left, colour = point_at(found.attack.curves[model], found.eps), style["color"]
     ends = {"none": found.attack.clean.get(model), colour: left}
     told = {fill: point for fill, point in ends.items() if point is not None}
     heights = [point.value for point in told.values()]
@@ -143,7 +143,7 @@ def _size_axis(axis: Axes, values: Sequence[float]) -> None:
     log_axis(axis, values, most=5)
     ticks = [*axis.get_xticks()]
     ticks = ticks if len(ticks) > 1 else sorted({min(values), max(values)})
-    axis.set_xticks(ticks, [counted(tick).replace(".00", "").replace(".0", "") for tick in ticks])
+    axis.set_xticks(ticks, [si_number(tick).replace(".00", "").replace(".0", "") for tick in ticks])
     axis.grid(True, axis="both")
 
 
@@ -165,8 +165,8 @@ def _sentence(found: Budget) -> str:
 
 
 def _named(found: Budget, model: str) -> str:
-    accuracy = at(found.attack.curves[model], found.eps).value
-    return f"{model} ({counted(found.sizes[model].parameters or 0)} parameters, {accuracy:.3f})"
+    accuracy = point_at(found.attack.curves[model], found.eps).value
+    return f"{model} ({si_number(found.sizes[model].parameters or 0)} parameters, {accuracy:.3f})"
 
 
 def _beaten(found: Budget) -> dict[str, str]:
@@ -185,4 +185,6 @@ def _beaten(found: Budget) -> dict[str, str]:
     for model, other in pairs:
         if difference(found.rows[other], found.rows[model], level=level).low > 0:
             better.setdefault(model, []).append(other)
-    return {m: max(others, key=lambda o: at(found.attack.curves[o], found.eps).value) for m, others in better.items()}
+    return {
+        m: max(others, key=lambda o: point_at(found.attack.curves[o], found.eps).value) for m, others in better.items()
+    }

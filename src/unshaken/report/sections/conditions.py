@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.statistics import Interval
-from unshaken.report.attacked import by_input, condition_rows, most_inference, share, title_of
-from unshaken.report.boxes import mean_interval
+from unshaken.report.accuracy import Panel
+from unshaken.report.box_plots import mean_interval
+from unshaken.report.condition_rows import (
+    condition_rows,
+    distinguishing_title,
+    main_inference_draws,
+    true_share,
+    values_by_input,
+)
 from unshaken.report.drawing import attack_colours, draw_lines, eps_axis, facets, legend, legend_height, styled
 from unshaken.report.groups import representatives
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel
-from unshaken.report.wording import eps_text, judged, percent
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import eps_text, percent, significance_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +65,7 @@ class Conditions(NamedTuple):
         return found | {part.name: _shares(part.rows, "smooth") for part in self.smooth}
 
 
-def conditions_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def conditions_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """The conditions beside accuracy; None where they were not measured, or at one size only."""
     found = measured(source)
     if not found:
@@ -86,19 +92,19 @@ def conditions_section(source: Source, panels: Sequence[Panel]) -> Section | Non
     )
 
 
-def measured(source: Source) -> list[Conditions]:
+def measured(source: StoredRun) -> list[Conditions]:
     """Every attack on every model that was run at several sizes, under the largest number of inference draws."""
     rows = condition_rows(source)
     if rows is None:
         return []
     names, found = _names(rows, source.about), []
     for (model, attack), part in rows.groupby(["model", "attack"], sort=False):
-        draws = most_inference(part, "eps")
+        draws = main_inference_draws(part, "eps")
         part = part[part.inference_draws == draws]
         by_analysis = {str(analysis): own for analysis, own in part.groupby("analysis", sort=False)}
         first = max(by_analysis.values(), key=lambda own: own.eps.nunique())
         if first.eps.nunique() > 1:
-            title = title_of({"model": model, "attack": attack}, rows)
+            title = distinguishing_title({"model": model, "attack": attack}, rows)
             found.append(Conditions(title, model, attack, draws, first, _smooth(by_analysis, names)))
     return found
 
@@ -122,7 +128,7 @@ def conditions_table(found: Sequence[Conditions]) -> Table:
     for part in found:
         for eps in part.eps():
             rows = _agreeing(part.rows[part.rows.eps == eps])
-            shares = {name: share(rows, name) for name in ("survived", "linear", "agrees")}
+            shares = {name: true_share(rows, name) for name in ("survived", "linear", "agrees")}
             n, draws = rows["index"].nunique(), part.inference_draws
             line: dict[str, Any] = {"title": part.title, "model": part.model, "attack": part.attack}
             line |= {"inference_draws": draws, "eps": eps, "n": n}
@@ -165,7 +171,7 @@ def _shares(rows: DataFrame, column: str) -> DataFrame:
     """The share with a condition at every eps, as `draw_lines` takes it."""
     import pandas as pd
 
-    values = [(eps, *share(part, column)) for eps, part in rows.groupby("eps")]
+    values = [(eps, *true_share(part, column)) for eps, part in rows.groupby("eps")]
     return pd.DataFrame(values, columns=["eps", "accuracy", "low", "high"])
 
 
@@ -203,7 +209,7 @@ def _smooth_cells(name: str, smooth: Smooth | None, eps: float) -> tuple[dict[st
     rows = None if smooth is None else smooth.rows[smooth.rows.eps == eps]
     if rows is None or len(rows) == 0:
         return {}, ["", ""]
-    found, failed = share(rows, "smooth"), share(_violated(rows), "violated")
+    found, failed = true_share(rows, "smooth"), true_share(_violated(rows), "violated")
     return _columns(name, found) | _columns(f"{name}, fails", failed), [str(found), str(failed)]
 
 
@@ -224,11 +230,11 @@ def _strongest(found: Sequence[Conditions]) -> list[Conditions]:
 def _sentence(part: Conditions, *, several: bool) -> str:
     """How often the linear condition agrees, where it is furthest from accuracy, and what the smooth ones promise."""
     sizes = part.eps()
-    agrees = share(_agreeing(part.rows).groupby(["index", "repeat"], as_index=False).agrees.mean(), "agrees")
+    agrees = true_share(_agreeing(part.rows).groupby(["index", "repeat"], as_index=False).agrees.mean(), "agrees")
     gaps = {}
     for eps in sizes:
         rows = part.rows[part.rows.eps == eps]
-        change = by_input(rows, "linear") - by_input(rows, "survived")
+        change = values_by_input(rows, "linear") - values_by_input(rows, "survived")
         gaps[eps] = mean_interval(change, level=1 - 0.05 / len(sizes))
     furthest = max(gaps, key=lambda eps: abs(gaps[eps].value))
     here = part.rows[part.rows.eps == furthest]
@@ -236,7 +242,7 @@ def _sentence(part: Conditions, *, several: bool) -> str:
     told = (
         f"{where} {part.attack}, the linear condition foretells what happens to {agrees} of the inputs over all "
         f"sizes; furthest from the accuracy, at eps {eps_text(sizes)[furthest]}, it holds for {here.linear.mean():.3f} "
-        f"where {here.survived.mean():.3f} survive: {judged(gaps[furthest])}."
+        f"where {here.survived.mean():.3f} survive: {significance_text(gaps[furthest])}."
     )
     return " ".join([told, *(_smooth_sentence(smooth) for smooth in part.smooth)])
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from unshaken.report.accuracy import Panel
 from unshaken.report.drawing import CLEAN, facets, legend, legend_height, named_styles, styled
 from unshaken.report.groups import group_of
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel
-from unshaken.report.wording import eps_text, listed, word
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import eps_text, listed, number_word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ MANY = 4
 """Models of which a sentence tells each; of more it tells the least and the most."""
 
 
-def curves_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def curves_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Accuracy at every step that was evaluated; None where no training was."""
     rows = scored(source)
     if rows.empty:
@@ -42,7 +42,7 @@ def curves_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     return Section("scores", "Accuracy during training", said, [drawing], tables)
 
 
-def scored(source: Source) -> DataFrame:
+def scored(source: StoredRun) -> DataFrame:
     """One row for each network, evaluation and attack: what share of the images was right."""
     import pandas as pd
 
@@ -79,10 +79,16 @@ def last_table(rows: DataFrame) -> Table:
     few = min(LAST, int(counts.min()))
     body = _body(by_network(last(rows)))
     head = ["model", *dict.fromkeys(rows.title)]
-    note = f"Mean over the last {word(LAST)} evaluations of a network" if few == LAST else "Mean over its evaluations, "
-    note += "" if few == LAST else f"the last {word(LAST)} at most"
+    note = (
+        f"Mean over the last {number_word(LAST)} evaluations of a network"
+        if few == LAST
+        else "Mean over its evaluations, "
+    )
+    note += "" if few == LAST else f"the last {number_word(LAST)} at most"
     note += f"; no value is left out or replaced.{_spread(rows)} Every single evaluation is in tables/scores.csv."
-    return Table("scores", rows.drop(columns="title"), head, body, f"Mean of the last {word(LAST)} evaluations", note)
+    return Table(
+        "scores", rows.drop(columns="title"), head, body, f"Mean of the last {number_word(LAST)} evaluations", note
+    )
 
 
 def selected_table(rows: DataFrame, settings: dict[str, Any]) -> Table:
@@ -95,9 +101,9 @@ def selected_table(rows: DataFrame, settings: dict[str, Any]) -> Table:
         f"Each network has the weights of the step with its highest accuracy {_by(rows, settings)}; the last column is "
     )
     note += (
-        f"how much higher that is than the mean of its last {word(LAST)} evaluations. Since it was chosen for being "
+        f"how much higher that is than the mean of its last {number_word(LAST)} evaluations. Since it was chosen for "
     )
-    note += f"high, part of it is luck.{_spread(rows)}"
+    note += f"being high, part of it is luck.{_spread(rows)}"
     data = chosen.drop(columns=["title", "selected"]).assign(above_last=chosen.model.map(gaps))
     return Table("scores_selected", data, head, body, "At the selected step", note)
 
@@ -200,5 +206,5 @@ def _sentence(rows: DataFrame, settings: dict[str, Any]) -> str:
     over = ", on average over networks," if len(gaps) > len(by_group) else ""
     return (
         f"Weights are those of the step with the highest accuracy {_by(rows, settings)}; it is there{over} {gap} above "
-        f"the mean of the last {word(LAST)} evaluations, part of which is the luck of choosing."
+        f"the mean of the last {number_word(LAST)} evaluations, part of which is the luck of choosing."
     )

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from unshaken.evaluation.statistics import Interval
-from unshaken.report.boxes import TOLD, draw_boxes, mean_interval
+from unshaken.report.accuracy import Panel
+from unshaken.report.box_plots import BOX_CAPTION, draw_boxes, mean_interval
 from unshaken.report.drawing import INK, MUTED, RULE, facets, named_styles, styled
 from unshaken.report.groups import group_of, groups
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel
-from unshaken.report.wording import eps_text, judged, listed, percent, places, spanned
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import decimals_for, eps_text, interval_text, listed, percent, significance_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ class Flat(NamedTuple):
         return found
 
 
-def flatness_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def flatness_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """How far noise moves the loss; None where it was not measured."""
     found = measured(source)
     if not found:
@@ -58,7 +58,7 @@ def flatness_section(source: Source, panels: Sequence[Panel]) -> Section | None:
         lambda narrow: flatness_figure(found, narrow=narrow),
         "Box plots of the change of the loss under noise, for every model; the numbers are in the table below",
         "Loss of an input with noise minus its loss without, for every input and noise: the narrower around 0, the "
-        f"flatter is the loss. The axis is linear up to {LINEAR} on either side and logarithmic beyond. {TOLD}"
+        f"flatter is the loss. The axis is linear up to {LINEAR} on either side and logarithmic beyond. {BOX_CAPTION}"
         + " Small marks are the means of single networks."
         * several,
     )
@@ -67,7 +67,7 @@ def flatness_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     return Section("flatness", "How flat the loss is around inputs", said, [drawing], [flatness_table(found, source)])
 
 
-def measured(source: Source) -> list[Flat]:
+def measured(source: StoredRun) -> list[Flat]:
     """Every model or group under every noise, in the order of the recipe."""
     rows = source.analyses.get("flatness")
     if rows is None or len(rows) == 0:
@@ -83,7 +83,7 @@ def measured(source: Source) -> list[Flat]:
     ]
 
 
-def flatness_table(found: Sequence[Flat], source: Source) -> Table:
+def flatness_table(found: Sequence[Flat], source: StoredRun) -> Table:
     """Mean and variance of the change of the loss, with its sign and without, and the share of inputs still right.
 
     Published numbers are under [paper.flatness.MODEL] as mean and variance, of any noise or of that of a `size`.
@@ -94,10 +94,10 @@ def flatness_table(found: Sequence[Flat], source: Source) -> Table:
     data = pd.DataFrame([_numbers(part, paper.get("flatness", {}).get(part.name, {})) for part in found])
     published, grouped = bool(data.published_mean.notna().any()), bool((data.networks > 1).any())
     titled, body = data.noise.nunique() > 1, []
-    decimals = places([*data.difference, *data.absolute])
+    decimals = decimals_for([*data.difference, *data.absolute])
     for row in data.itertuples():
-        change = spanned(Interval(row.difference, row.low, row.high), decimals)
-        moved = spanned(Interval(row.absolute, row.absolute_low, row.absolute_high), decimals)
+        change = interval_text(Interval(row.difference, row.low, row.high), decimals)
+        moved = interval_text(Interval(row.absolute, row.absolute_low, row.absolute_high), decimals)
         cells = [
             *[row.model, *[str(row.networks)] * grouped],
             _with(change, row.difference_spread, f".{decimals}f"),
@@ -220,7 +220,7 @@ def _sentence(parts: Sequence[Flat]) -> str:
         gap = mean_interval(moved[part.name] - moved[base.name], level=1 - 0.05 / len(others))
         verdict = ", which is flatter" * (gap.high < 0) + ", which is less flat" * (gap.low > 0)
         by = f"by {_moved(part)} on {part.name} ({_change(part, False)})"
-        compared.append(f"{by}{verdict}: {judged(gap, places([gap.value]))}")
+        compared.append(f"{by}{verdict}: {significance_text(gap, decimals_for([gap.value]))}")
     told += f" and {'; '.join(compared)}" * bool(others)
     shares = [percent(float(part.still().mean())) for part in parts]
     right = [f"{share} on {part.name}" if others else share for share, part in zip(shares, parts, strict=True)]
@@ -229,11 +229,11 @@ def _sentence(parts: Sequence[Flat]) -> str:
 
 def _moved(part: Flat) -> str:
     mean = float(part.rows.difference.abs().mean())
-    return f"{mean:.{places([mean])}f}"
+    return f"{mean:.{decimals_for([mean])}f}"
 
 
 def _change(part: Flat, named: bool) -> str:
     """Mean and variance of the change with its sign; in full where they are named."""
     means, variances = part.by_network(part.rows.difference)
-    mean, variance = f"{means.mean():+.{places([means.mean()])}f}", f"{variances.mean():.3g}"
+    mean, variance = f"{means.mean():+.{decimals_for([means.mean()])}f}", f"{variances.mean():.3g}"
     return f"mean change {mean}, variance {variance}" if named else f"{mean}, {variance}"

@@ -6,12 +6,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.statistics import difference
-from unshaken.report.drawing import BROAD, COLOURS, HOLLOW, MARKERS, OTHERS, SCHEMES, blank, legend, log_axis, styled
+from unshaken.report.accuracy import Panel, above_chance, point_at, rows_behind
+from unshaken.report.drawing import (
+    BROAD_STYLES,
+    COLOURS,
+    HOLLOW_STYLE,
+    MARKERS,
+    OTHERS,
+    SCHEMES,
+    empty_figure,
+    legend,
+    log_axis,
+    styled,
+)
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.timing import Timing, measured
-from unshaken.report.source import Source, attack_entry
-from unshaken.report.tables import Panel, above_chance, at, rows_of
-from unshaken.report.wording import eps_text, significant, times
+from unshaken.report.stored_run import StoredRun, attack_entry
+from unshaken.report.wording import eps_text, significant_digits, times_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +46,7 @@ class Frontier(NamedTuple):
     table: DataFrame
 
 
-def frontier_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def frontier_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """What more time buys; None where attacks were not both timed and run against a model that is above chance."""
     found = frontiers(source, panels)
     if not found:
@@ -56,7 +67,7 @@ def frontier_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     )
 
 
-def frontiers(source: Source, panels: Sequence[Panel]) -> list[Frontier]:
+def frontiers(source: StoredRun, panels: Sequence[Panel]) -> list[Frontier]:
     """Every panel whose attacks were timed, at its informative eps."""
     timings: dict[str, Timing] = {}
     for timing in measured(source):
@@ -86,7 +97,7 @@ def frontier_table(found: Sequence[Frontier]) -> Table:
             row.label,
             eps_text([row.eps])[row.eps],
             f"{row.accuracy:.3f} [{row.low:.3f}, {row.high:.3f}]",
-            significant(row.time),
+            significant_digits(row.time),
         ]
         for row in data.itertuples()
     ]
@@ -99,7 +110,7 @@ def frontier_figure(found: Sequence[Frontier], *, narrow: bool = False) -> Figur
     """Accuracy against relative time on a log axis, attacks of one kind joined by a line, one set of axes per panel."""
     columns = 1 if narrow else min(len(found), 2)
     rows = -(-len(found) // columns)
-    figure = blank(3.7 if narrow else 7.6, (2.8 if narrow else 3.0 if columns > 1 else 3.7) * rows + 0.5)
+    figure = empty_figure(3.7 if narrow else 7.6, (2.8 if narrow else 3.0 if columns > 1 else 3.7) * rows + 0.5)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
     handles: dict[str, Any] = {}
     for place, part in enumerate(found):
@@ -122,7 +133,7 @@ def _joined(panel: Panel, eps: float, timing: Timing, about: dict[str, Any]) -> 
         first = curve.iloc[0]
         timed = attack_entry(about, first)[1].get("label", label)
         if timed in times_of.index and eps in curve.eps.to_numpy():
-            point, time = at(curve, eps), times_of.loc[timed]
+            point, time = point_at(curve, eps), times_of.loc[timed]
             values.append((label, first.attack, first.attack_draws, *point[:3], time.ratio, time.low, time.high))
     names = ["label", "attack", "attack_draws", "accuracy", "low", "high", "time", "time_low", "time_high"]
     return pd.DataFrame(values, columns=names)
@@ -155,7 +166,9 @@ def _draw(axis: Axes, part: Frontier) -> dict[str, Any]:
     for row in part.table[~part.table.attack_draws.str.isdigit()].itertuples():
         scheme = row.attack_draws if row.attack_draws in SCHEMES else row.attack
         colour, marker = SCHEMES.get(scheme, OTHERS[0]), MARKERS.get(row.attack, "v")
-        mark: dict[str, Any] = {"ms": 1.15 * BROAD[row.attack]["ms"]} if row.attack in BROAD else HOLLOW
+        mark: dict[str, Any] = (
+            {"ms": 1.15 * BROAD_STYLES[row.attack]["ms"]} if row.attack in BROAD_STYLES else HOLLOW_STYLE
+        )
         _bars(axis, part.table[part.table.label == row.label], colour)
         (handles[row.label],) = axis.plot(
             row.time, row.accuracy, ls="", marker=marker, color=colour, zorder=2.5, **mark
@@ -177,19 +190,19 @@ def _sentence(part: Frontier, rows: DataFrame) -> str:
     """The cheapest attack that no other beats beyond chance, at a level shared out over the comparisons."""
     strongest = part.table.loc[part.table.accuracy.idxmin()]
     level = 1 - 0.05 / max(len(part.table) - 1, 1)
-    best = rows_of(part.panel.curves[strongest.label], part.eps, rows)
+    best = rows_behind(part.panel.curves[strongest.label], part.eps, rows)
     cheapest = strongest
     for _, row in part.table.sort_values("time").iterrows():
-        change = difference(rows_of(part.panel.curves[row.label], part.eps, rows), best, level=level)
+        change = difference(rows_behind(part.panel.curves[row.label], part.eps, rows), best, level=level)
         if row.label == strongest.label or change.low <= 0:
             cheapest = row
             break
     where = f"On {part.panel.title}, at" if part.panel.title else "At"
     told = f"{where} eps {eps_text([part.eps])[part.eps]} the strongest attack is {strongest.label}"
-    told += f" ({strongest.accuracy:.3f}, {times(strongest.time)} the time of {part.base})"
+    told += f" ({strongest.accuracy:.3f}, {times_text(strongest.time)} the time of {part.base})"
     if cheapest.label == strongest.label:
         return f"{told}; every cheaper one is weaker beyond chance."
     return (
         f"{told}; the cheapest one not told apart from it is {cheapest.label} "
-        f"({cheapest.accuracy:.3f}, {times(cheapest.time)})."
+        f"({cheapest.accuracy:.3f}, {times_text(cheapest.time)})."
     )

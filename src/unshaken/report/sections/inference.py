@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unshaken.report.attacked import against_most, attacked_rows, by_input, most_counts, share, usual_eps
-from unshaken.report.drawing import (
-    CLEAN,
-    draw_lines,
-    eps_axis,
-    facets,
-    inference_styles,
-    legend,
-    legend_height,
-    styled,
+from unshaken.report.accuracy import Panel
+from unshaken.report.condition_rows import (
+    attack_with_most_draw_counts,
+    attacked_rows,
+    fewer_draws_text,
+    reported_eps,
+    true_share,
+    values_by_input,
 )
+from unshaken.report.drawing import CLEAN, draw_lines, eps_axis, facets, inference_styles, legend, legend_height, styled
 from unshaken.report.groups import representatives
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel
+from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import draws_text, eps_text
 
 if TYPE_CHECKING:
@@ -40,18 +38,18 @@ class Inference(NamedTuple):
 
         found = {}
         for draws, part in self.rows[self.rows.attack == self.attack].groupby("inference_draws"):
-            values = [(0.0, *share(_once(part), "correct"))]
-            values += [(eps, *share(own, "survived")) for eps, own in part[part.eps > 0].groupby("eps")]
+            values = [(0.0, *true_share(_once(part), "correct"))]
+            values += [(eps, *true_share(own, "survived")) for eps, own in part[part.eps > 0].groupby("eps")]
             found[int(draws)] = pd.DataFrame(values, columns=["eps", "accuracy", "low", "high"])
         return found
 
 
-def inference_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def inference_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Accuracy by number of inference draws; None where no model was run with two of them."""
     found = measured(source)
     if not found:
         return None
-    eps = usual_eps(found[0].rows, source)
+    eps = reported_eps(found[0].rows, source)
     kept = representatives(source.about, [part.model for part in found])
     drawn = [part for part in found if part.model in kept]
     swept = [part for part in drawn if part.rows[part.rows.attack == part.attack].eps.nunique() > 1]
@@ -72,7 +70,7 @@ def inference_section(source: Source, panels: Sequence[Panel]) -> Section | None
     )
 
 
-def measured(source: Source) -> list[Inference]:
+def measured(source: StoredRun) -> list[Inference]:
     """Every model with its rows, and the first attack that was run with the most numbers of inference draws."""
     rows = attacked_rows(source)
     if rows is None:
@@ -82,7 +80,7 @@ def measured(source: Source) -> list[Inference]:
         counts = part.groupby("attack", sort=False).inference_draws.nunique()
         if counts.max() > 1:
             several = part[part.attack.isin(counts[counts > 1].index)]
-            found.append(Inference(str(model), most_counts(several), several))
+            found.append(Inference(str(model), attack_with_most_draw_counts(several), several))
     return found
 
 
@@ -100,11 +98,11 @@ def inference_table(found: Sequence[Inference], eps: float, paper: dict[str, Any
     attacks = list(dict.fromkeys(str(attack) for part in found for attack in part.rows.attack.unique()))
     for part in found:
         for draws, rows in part.rows.groupby("inference_draws"):
-            clean, told = share(_once(rows), "correct"), dict[str, str]()
+            clean, told = true_share(_once(rows), "correct"), dict[str, str]()
             n = rows["index"].nunique()
             values.append((part.model, draws, CLEAN, 0.0, n, *clean))
             for (attack, size), own in rows.groupby(["attack", "eps"], sort=False):
-                under = share(own, "survived")
+                under = true_share(own, "survived")
                 values.append((part.model, draws, attack, size, n, *under))
                 told |= {attack: str(under)} if size == eps else {}
             before = told_before.get(part.model, {}).get(str(draws))
@@ -148,9 +146,9 @@ def _sentence(part: Inference, eps: float, *, several: bool) -> str:
     """The fewest inference draws, and the next, beside the most: without an attack, and under one."""
     rows = part.rows[part.rows.attack == part.attack]
     by_draws = {int(draws): own for draws, own in rows.groupby("inference_draws")}
-    clean = {draws: by_input(_once(own), "correct") for draws, own in by_draws.items()}
-    under = {draws: by_input(own[own.eps == eps], "survived") for draws, own in by_draws.items()}
+    clean = {draws: values_by_input(_once(own), "correct") for draws, own in by_draws.items()}
+    under = {draws: values_by_input(own[own.eps == eps], "survived") for draws, own in by_draws.items()}
     where = f"On {part.model}, without" if several else "Without"
-    told = against_most(clean, f"{where} an attack, accuracy is")
+    told = fewer_draws_text(clean, f"{where} an attack, accuracy is")
     attacked = f"Under {part.attack} at eps {eps_text([eps])[eps]} it is"
-    return f"{told}. {against_most(under, attacked)}."
+    return f"{told}. {fewer_draws_text(under, attacked)}."

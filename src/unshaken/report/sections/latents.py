@@ -7,14 +7,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.statistics import Interval
-from unshaken.report.boxes import mean_interval
-from unshaken.report.drawing import MUTED, aside, blank, eps_axis, facets, legend, legend_height, named_styles, styled
+from unshaken.report.accuracy import Panel
+from unshaken.report.box_plots import mean_interval
+from unshaken.report.drawing import (
+    MUTED,
+    empty_figure,
+    eps_axis,
+    facets,
+    legend,
+    legend_height,
+    named_styles,
+    sideways_offset,
+    styled,
+)
 from unshaken.report.figures import show_image
 from unshaken.report.groups import group_of, groups
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel
-from unshaken.report.wording import eps_text, judged, percent, places, spanned
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import decimals_for, eps_text, interval_text, percent, significance_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +60,7 @@ class Shifted(NamedTuple):
         return float(self.at(eps, "shift").median() / self.at(eps, "apart").median())
 
 
-def latents_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def latents_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """What attacks do to an auto-encoder; None where it was not measured."""
     found = measured(source)
     if not found:
@@ -81,7 +91,7 @@ def latents_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     return Section("latents", "What attacks do to the latent", said, drawings, [latents_table(found)])
 
 
-def measured(source: Source) -> list[Shifted]:
+def measured(source: StoredRun) -> list[Shifted]:
     """Every attack on every model or group, in the order of the recipe."""
     rows = source.analyses.get("latent_shift")
     if rows is None or len(rows) == 0:
@@ -102,7 +112,7 @@ def latents_table(found: Sequence[Shifted]) -> Table:
 
     values, body = [], []
     texts = eps_text(eps for part in found for eps in part.eps())
-    digits = places(float(part.at(eps, "error").mean()) for part in found for eps in part.eps())
+    digits = decimals_for(float(part.at(eps, "error").mean()) for part in found for eps in part.eps())
     titled = [len({part[place] for part in found}) > 1 for place in (1, 0)]
     for part in found:
         for eps in part.eps():
@@ -150,7 +160,7 @@ def pictures_figure(found: Sequence[Shifted], eps: float, *, narrow: bool = Fals
         texts = (f"{own}reconstructed", "attacked", "reconstructed")
         rows += [(text, images[:, place]) for place, text in enumerate(texts, 1)]
     width, (high, wide) = 3.7 if narrow else 7.6, rows[0][1].shape[1:3]
-    figure = blank(width, len(rows) * (width - 1.2) / n * high / wide + 0.3)
+    figure = empty_figure(width, len(rows) * (width - 1.2) / n * high / wide + 0.3)
     axes = figure.subplots(len(rows), n, squeeze=False)
     for line, (told, images) in zip(axes, rows, strict=True):
         for axis, image in zip(line, images, strict=False):
@@ -190,7 +200,10 @@ def _lines(axis: Axes, parts: Sequence[Shifted], column: str, styles: dict[str, 
         means = [start, *(mean_interval(part.at(eps, column)) for eps in sizes)]
         at, values = [0.0, *sizes], [mean.value for mean in means]
         bars = [[mean.value - mean.low for mean in means], [mean.high - mean.value for mean in means]]
-        style: dict[str, Any] = {"ecolor": styles[part.name]["color"], "transform": aside(axis, place, len(parts))}
+        style: dict[str, Any] = {
+            "ecolor": styles[part.name]["color"],
+            "transform": sideways_offset(axis, place, len(parts)),
+        }
         axis.errorbar(at, values, bars, fmt="none", elinewidth=1, **style)
         (handles[part.name],) = axis.plot(at, values, **styles[part.name])
     eps_axis(axis, sorted({0.0, *(eps for part in parts for eps in part.eps())}))
@@ -210,7 +223,7 @@ def _numbers(part: Shifted, eps: float, digits: int) -> tuple[dict[str, Any], li
         mean = mean_interval(values)
         line |= dict(zip((name, f"{name}_low", f"{name}_high"), mean, strict=True))
         bounded = Interval(mean.value, max(mean.low, 0.0), min(mean.high, 1.0)) if name == "changed" else mean
-        told.append(spanned(bounded, digits if "error" in name else 3))
+        told.append(interval_text(bounded, digits if "error" in name else 3))
     return line, [f"{line['median_shift']:.3f}", f"{line['share']:.2f}", *told]
 
 
@@ -229,11 +242,11 @@ def _sentence(parts: Sequence[Shifted]) -> str:
         gap = mean_interval(part.at(eps, "error") - base.at(eps, "error"), level=1 - 0.05 / len(others))
         compared.append(
             f"on {part.name} by {percent(part.share(eps))}, from {_mean(part.clean())} to "
-            f"{_mean(part.at(eps, 'error'))}: {judged(gap, places([gap.value]))}"
+            f"{_mean(part.at(eps, 'error'))}: {significance_text(gap, decimals_for([gap.value]))}"
         )
     return "; ".join([told, *compared]) + "."
 
 
 def _mean(values: Series) -> str:
     mean = float(values.mean())
-    return f"{mean:.{places([mean])}f}"
+    return f"{mean:.{decimals_for([mean])}f}"

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.checks import attack_name
 from unshaken.evaluation.statistics import difference
+from unshaken.report.accuracy import Panel, point_at, rows_behind
 from unshaken.report.drawing import (
     DASHES,
     INK,
     MUTED,
-    blank,
     draw_lines,
+    empty_figure,
     eps_axis,
     legend,
     legend_height,
@@ -21,9 +22,8 @@ from unshaken.report.drawing import (
 )
 from unshaken.report.groups import representatives
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel, at, rows_of
-from unshaken.report.wording import NAIVE, eps_text, judged, percent
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import NAIVE, eps_text, percent, significance_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ class Losses(NamedTuple):
         return sorted(found, key=lambda loss: loss == NAIVE)
 
 
-def losses_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def losses_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """The same attack with several losses; None where every attack was run with one."""
     found = [part for panel in panels if (part := losses(panel, source.rows)).families]
     if not found:
@@ -87,7 +87,7 @@ def losses(panel: Panel, rows: DataFrame) -> Losses:
     for (attack, draws, *_), labels in together.items():
         if len(labels) > 1:
             zero = {
-                loss: float(pd.to_numeric(rows_of(curve, curve.eps.max(), rows).zero_gradient).mean())
+                loss: float(pd.to_numeric(rows_behind(curve, curve.eps.max(), rows).zero_gradient).mean())
                 for loss, curve in ((loss, panel.curves[label]) for loss, label in labels.items())
             }
             families.append(Family(attack_name(attack, draws), labels, zero))
@@ -105,7 +105,7 @@ def losses_table(found: Sequence[Losses]) -> Table:
         for family in part.families:
             eps = _informative(part, family)
             for loss, label in family.labels.items():
-                point = at(part.panel.curves[label], eps)
+                point = point_at(part.panel.curves[label], eps)
                 told = (part.panel.title, part.panel.model, family.name, loss, family.zero[loss], part.saturated)
                 values.append((*told, eps, *point[:3]))
     names = ["title", "model", "attack", "loss", "zero_gradient", "saturated", "eps", "accuracy", "low", "high"]
@@ -133,7 +133,7 @@ def losses_figure(found: Sequence[Losses], *, narrow: bool = False) -> Figure:
     heights = [2.4, bars] * len(found) if narrow else [max(2.7, bars)] * len(found)
     labels = [*found[0].names(), *(family.name for family in found[0].families)]
     width = 3.7 if narrow else 7.6
-    figure = blank(width, sum(heights) + legend_height(width, labels))
+    figure = empty_figure(width, sum(heights) + legend_height(width, labels))
     axes = figure.subplots(len(heights), 1 if narrow else 2, squeeze=False, height_ratios=heights).flat
     handles: dict[str, Any] = {}
     for place, part in enumerate(found):
@@ -202,17 +202,17 @@ def _sentence(part: Losses, rows: DataFrame) -> str:
     """Saturation, and the naive (or else the weakest) loss beside the strongest, for the first attack."""
     family = next((f for f in part.families if NAIVE in f.labels), part.families[0])
     eps = _informative(part, family)
-    points = {loss: at(part.panel.curves[label], eps).value for loss, label in family.labels.items()}
+    points = {loss: point_at(part.panel.curves[label], eps).value for loss, label in family.labels.items()}
     weak = NAIVE if NAIVE in points else max(points, key=points.__getitem__)
     others = (
         [SAME_DIRECTION] if weak == NAIVE and SAME_DIRECTION in points else [loss for loss in points if loss != weak]
     )
     best = min(others, key=points.__getitem__)
-    change = difference(*(rows_of(part.panel.curves[family.labels[loss]], eps, rows) for loss in (weak, best)))
+    change = difference(*(rows_behind(part.panel.curves[family.labels[loss]], eps, rows) for loss in (weak, best)))
     where = f"{weak} leaves {points[weak]:.3f} where {best} leaves {points[best]:.3f}"
     start = f"On {part.panel.title}, " if part.panel.title else ""
     said = (
         f"{start}{percent(part.saturated)} of the clean predictions of single draws are saturated; under {family.name} "
-        f"at eps {eps_text([eps])[eps]}, {where}: {judged(change)}."
+        f"at eps {eps_text([eps])[eps]}, {where}: {significance_text(change)}."
     )
     return said[0].upper() + said[1:]

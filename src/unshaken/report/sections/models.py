@@ -7,12 +7,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.statistics import difference
-from unshaken.report.drawing import SCHEMES, blank, draw_lines, eps_axis, legend, legend_height, named_styles, styled
+from unshaken.report.accuracy import LATENT, NORMS, SERIES, STEP, Panel, Point, apart, point_at, rows_behind
+from unshaken.report.drawing import (
+    SCHEMES,
+    draw_lines,
+    empty_figure,
+    eps_axis,
+    legend,
+    legend_height,
+    named_styles,
+    styled,
+)
 from unshaken.report.groups import groups
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import LATENT, NORMS, SERIES, STEP, Panel, Point, apart, at, rows_of
-from unshaken.report.wording import eps_text, increase, listed, percent, significant, times
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import eps_text, increase_text, listed, percent, significant_digits, times_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +61,7 @@ class Shared(NamedTuple):
     def informative(self) -> float:
         """The smallest eps at which the attack at least halves the mean accuracy of the models, or the largest."""
         start = sum(point.value for point in self.clean.values()) / max(len(self.clean), 1)
-        means = {e: sum(at(c, e).value for c in self.curves.values()) / len(self.curves) for e in self.eps()}
+        means = {e: sum(point_at(c, e).value for c in self.curves.values()) / len(self.curves) for e in self.eps()}
         halved = [eps for eps, mean in means.items() if eps > 0 and self.clean and mean <= start / 2]
         return min(halved) if halved else max(means)
 
@@ -68,7 +77,7 @@ class Score(NamedTuple):
 class Models:
     """The models of a run side by side."""
 
-    def __init__(self, source: Source, attacks: Sequence[Shared]) -> None:
+    def __init__(self, source: StoredRun, attacks: Sequence[Shared]) -> None:
         self.source, self.attacks = source, attacks
         self.labels = list(dict.fromkeys(model for attack in attacks for model in attack.curves))
 
@@ -139,7 +148,7 @@ class Models:
         return entries
 
 
-def models_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def models_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """The same attacks on several models; None where there is one model, no attack in common, or networks of groups
     alone, of which the section on seeds tells."""
     attacks = shown(shared(panels), panels)
@@ -227,9 +236,9 @@ def models_table(models: Models) -> Table:
             numbers |= {"better_than_mean": better, "worse_than_mean": worse, "points": points}
             cells += ["" if score is None else f"{score.better} / {score.worse} of {score.of}"]
         cells += [percent(saturated) if saturated == saturated else ""] * models.saturating
-        cells += [significant(seconds) if seconds == seconds else ""] * bool(models.seconds)
-        cells += [increase(relative - 1) if relative == relative and model != BASE else ""] * bool(models.relative)
-        cells += [increase(published) if published == published else ""] * bool(models.published)
+        cells += [significant_digits(seconds) if seconds == seconds else ""] * bool(models.seconds)
+        cells += [increase_text(relative - 1) if relative == relative and model != BASE else ""] * bool(models.relative)
+        cells += [increase_text(published) if published == published else ""] * bool(models.published)
         data.append({"model": model, **numbers})
         body.append([model, *cells])
     return Table("models", pd.DataFrame(data), _head(models), body, note=_note(models))
@@ -244,7 +253,7 @@ def models_figure(attacks: Sequence[Shared], *, narrow: bool = False) -> Figure:
     columns = 1 if narrow else min(len(attacks), 2)
     rows = -(-len(attacks) // columns)
     width, height = (3.7, 2.6) if narrow else (7.6, 3.3 if columns > 1 else 3.7)
-    figure = blank(width, height * rows + legend_height(width, labels) * narrow)
+    figure = empty_figure(width, height * rows + legend_height(width, labels) * narrow)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
     styles, handles = named_styles(labels), dict[str, Any]()
     for place, attack in enumerate(attacks):
@@ -273,9 +282,9 @@ def _accuracies(models: Models, model: str) -> tuple[dict[str, float], list[str]
     for attack in models.attacks:
         curve = attack.curves.get(model)
         for eps in attack.eps():
-            told = float("nan") if curve is None else at(curve, eps).value
+            told = float("nan") if curve is None else point_at(curve, eps).value
             numbers[f"{attack.label}, eps {eps_text(attack.eps())[eps]}"] = told
-        cells.append("" if curve is None else at(curve, attack.informative()).in_full())
+        cells.append("" if curve is None else point_at(curve, attack.informative()).in_full())
     return numbers, cells
 
 
@@ -313,7 +322,7 @@ def _sentences(models: Models) -> list[str]:
     ranges = [f"{_range({m: p.value for m, p in clean.items()})} without an attack"] if clean else []
     for attack in models.attacks:
         eps = attack.informative()
-        told = _range({model: at(curve, eps).value for model, curve in attack.curves.items()})
+        told = _range({model: point_at(curve, eps).value for model, curve in attack.curves.items()})
         ranges.append(f"{told} under {attack.label} at eps {eps_text(attack.eps())[eps]}")
     return [f"The accuracy of the {len(models.labels)} models goes {listed(ranges)}.", *said]
 
@@ -321,7 +330,7 @@ def _sentences(models: Models) -> list[str]:
 def _own_step(models: Models, attack: Shared) -> str:
     """How far an attack that is as long as the gradient moves the inputs of each model."""
     eps, rows = attack.informative(), models.source.rows
-    moved = {model: float(rows_of(curve, eps, rows)["size"].mean()) for model, curve in attack.curves.items()}
+    moved = {model: float(rows_behind(curve, eps, rows)["size"].mean()) for model, curve in attack.curves.items()}
     return (
         f"Models are not attacked alike by {attack.label}: the mean length of its step, which follows that of the "
         f"gradient, goes {_range(moved)}."
@@ -355,4 +364,4 @@ def _beside_mean(models: Models) -> str:
 
 def _costed(models: Models, model: str) -> str:
     ratio = models.relative.get(model)
-    return model if ratio is None else f"{model} ({times(ratio)} its training time)"
+    return model if ratio is None else f"{model} ({times_text(ratio)} its training time)"

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unshaken.evaluation.statistics import mean
-from unshaken.report.drawing import aside, eps_axis, facets, legend, legend_height, line_styles, named_styles, styled
+from unshaken.report.accuracy import NORMS, SERIES, Panel, accuracy_table, grid, grid_eps, point_at, rows_behind
+from unshaken.report.accuracy import panels as panels_of
+from unshaken.report.drawing import (
+    eps_axis,
+    facets,
+    legend,
+    legend_height,
+    line_styles,
+    named_styles,
+    sideways_offset,
+    styled,
+)
 from unshaken.report.groups import groups
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.models import place_of, shared
-from unshaken.report.source import Source
-from unshaken.report.tables import NORMS, SERIES, Panel, accuracy_table, at, columns, grid, rows_of
-from unshaken.report.tables import panels as panels_of
-from unshaken.report.wording import eps_text, judged
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import eps_text, significance_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +35,7 @@ THIN = {"lw": 1.4, "ms": 4.5, "zorder": 2.0}
 """Lines that do not hide the marks of the networks."""
 
 
-def seeds_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def seeds_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Groups of networks; None where no setting was trained from two seeds and attacked."""
     rows = grouped(source)
     found = [panel for panel in panels_of(accuracy_table(rows)) if rows_in(panel, rows).repeat.nunique() > 1]
@@ -47,7 +56,7 @@ def seeds_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     )
 
 
-def grouped(source: Source) -> DataFrame:
+def grouped(source: StoredRun) -> DataFrame:
     """Sweep rows of the networks of each group, under its name: a network is a repeat, its repeats are averaged."""
     import pandas as pd
 
@@ -70,7 +79,7 @@ def rows_in(panel: Panel, rows: DataFrame) -> DataFrame:
 def networks(panel: Panel, label: str, eps: float, rows: DataFrame) -> Series:
     """Accuracy of every network under one attack at one size, by seed; the "no attack" of `grid` is the clean one."""
     if label in panel.curves:
-        chosen = rows_of(panel.curves[label], eps, rows)
+        chosen = rows_behind(panel.curves[label], eps, rows)
     else:
         draws = next(iter(panel.curves.values())).inference_draws.iloc[0]
         clean = (rows.model == panel.model) & (rows.attack == "none") & (rows.inference_draws == draws)
@@ -88,7 +97,7 @@ def seeds_table(found: Sequence[Panel], rows: DataFrame) -> Table:
     for panel in found:
         above = [panel.title] * titled
         for label, cells in grid(panel):
-            for eps, point in zip(columns(panel), cells, strict=True):
+            for eps, point in zip(grid_eps(panel), cells, strict=True):
                 if point is not None:
                     single = networks(panel, label, eps, rows)
                     told = (single.max(), single.idxmax(), single.min())
@@ -167,7 +176,7 @@ def _draw(
             ms=6,
             mew=0.9,
             color=styles[label]["color"],
-            transform=aside(axis, place, len(part)),
+            transform=sideways_offset(axis, place, len(part)),
             zorder=2.2,
         )
         reached |= {*single}
@@ -183,7 +192,8 @@ def _sentences(found: Sequence[Panel], rows: DataFrame) -> list[str]:
     strongest = min(attacks, key=lambda attack: (attack.apart, attack.mean()))
     eps = strongest.informative()
     by_group = {
-        group: rows_of(curve, eps, rows).groupby("repeat").correct.mean() for group, curve in strongest.curves.items()
+        group: rows_behind(curve, eps, rows).groupby("repeat").correct.mean()
+        for group, curve in strongest.curves.items()
     }
     (first, base), *others = by_group.items()
     told = f"Under {strongest.label} at eps {eps_text(strongest.eps())[eps]} accuracy is {_spread(base)} over "
@@ -194,7 +204,7 @@ def _sentences(found: Sequence[Panel], rows: DataFrame) -> list[str]:
         change = f"{_spread(values)} over {len(values)} of {group}"
         if len(seeds) > 1:
             gap = mean(np.array([values[seeds] - base[seeds]]), level=1 - 0.05 / len(others))
-            change += f": {judged(gap)}, paired by {len(seeds)} seeds"
+            change += f": {significance_text(gap)}, paired by {len(seeds)} seeds"
         said.append(change)
     return [f"{told} and {'; '.join(said)}."]
 
@@ -203,7 +213,7 @@ def _alone(panel: Panel, rows: DataFrame) -> str:
     """The strongest attack on one group of networks."""
     label = panel.strongest()
     eps = panel.informative(label)
-    single, point = networks(panel, label, eps, rows), at(panel.curves[label], eps)
+    single, point = networks(panel, label, eps, rows), point_at(panel.curves[label], eps)
     return (
         f"Over {len(single)} networks of {panel.model}, accuracy under {label} at eps {eps_text(panel.eps())[eps]} is "
         f"{point.in_full()}; the best has {single.max():.3f}."

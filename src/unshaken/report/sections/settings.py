@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unshaken.evaluation.statistics import Interval, difference, mean
+from unshaken.report.accuracy import NORMS, Panel
 from unshaken.report.drawing import (
     CLEAN,
     DASHES,
     INK,
-    aside,
     draw_lines,
     facets,
     legend,
     legend_height,
     line_styles,
+    sideways_offset,
     styled,
 )
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.seeds import THIN
-from unshaken.report.source import Source
-from unshaken.report.swept import Family, Setting, Swept, measured, setting_of
-from unshaken.report.tables import NORMS, Panel
-from unshaken.report.wording import eps_text, judged, listed
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.sweep import Family, Setting, Sweep, measure_sweep, swept_setting
+from unshaken.report.wording import difference_text, eps_text, listed, significance_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,10 +37,10 @@ WIDE = 30
 """Values that span more than this factor are drawn on a log axis."""
 
 
-def settings_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def settings_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Accuracy against the setting that orders the models; None where no attacked ones differ in a number alone."""
-    setting = setting_of(source.about)
-    swept = None if setting is None else measured(setting, source, panels)
+    setting = swept_setting(source.about)
+    swept = None if setting is None else measure_sweep(setting, source, panels)
     if swept is None:
         return None
     how = "Bars are 95 % intervals, set side by side to be legible."
@@ -61,7 +61,7 @@ def settings_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     )
 
 
-def settings_table(swept: Swept, paper: dict[str, Any]) -> Table:
+def settings_table(swept: Sweep, paper: dict[str, Any]) -> Table:
     """A column for each value, a line for each attack, as such tables are published; the .csv has every eps.
 
     Published accuracies of the same model, attack and eps, from [[paper.accuracy]], are a line below.
@@ -88,7 +88,7 @@ def settings_table(swept: Swept, paper: dict[str, Any]) -> Table:
 
 
 @styled()
-def settings_figure(swept: Swept, *, narrow: bool = False) -> Figure:
+def settings_figure(swept: Sweep, *, narrow: bool = False) -> Figure:
     """Accuracy against the setting: a line for each attack and one without, one set of axes for each family."""
     families = swept.setting.families
     curves = {label: next(iter(attack.curves.values())) for label, attack in swept.attacks.items()}
@@ -107,7 +107,7 @@ def settings_figure(swept: Swept, *, narrow: bool = False) -> Figure:
     return figure
 
 
-def _draw(axis: Axes, swept: Swept, family: Family, styles: Mapping[str, Any]) -> dict[str, Any]:
+def _draw(axis: Axes, swept: Sweep, family: Family, styles: Mapping[str, Any]) -> dict[str, Any]:
     """Lines with interval bars, or lines of means with a thin mark for each network; label -> line."""
     curves = {label: swept.curve(label, family) for label in swept.labels}
     if not swept.several:
@@ -120,7 +120,7 @@ def _draw(axis: Axes, swept: Swept, family: Family, styles: Mapping[str, Any]) -
         (handles[label],) = axis.plot(curve.value, curve.accuracy, **styles[label] | THIN)
         for row in curve.itertuples():
             single = swept.networks(label, row.model)
-            beside = {"transform": aside(axis, place, len(curves)), "color": styles[label]["color"]}
+            beside = {"transform": sideways_offset(axis, place, len(curves)), "color": styles[label]["color"]}
             axis.plot([row.value] * len(single), single, **look, **beside)
     return handles
 
@@ -148,7 +148,7 @@ def _apart(styles: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {label: style | more for (label, style), more in zip(styles.items(), other, strict=True)}
 
 
-def _cell(swept: Swept, label: str, model: str | None) -> str:
+def _cell(swept: Sweep, label: str, model: str | None) -> str:
     """ "0.464 ± 0.080 [0.380, 0.548], best 0.555"."""
     point = None if model is None else swept.point(label, model)
     if point is None or model is None:
@@ -156,7 +156,7 @@ def _cell(swept: Swept, label: str, model: str | None) -> str:
     return point.in_full() + (f", best {swept.networks(label, model).max():.3f}" if swept.several else "")
 
 
-def _published(swept: Swept, label: str, model: str | None, paper: dict[str, Any]) -> str:
+def _published(swept: Sweep, label: str, model: str | None, paper: dict[str, Any]) -> str:
     """The published accuracy of the same model, attack and eps; "" where there is none."""
     eps = 0.0 if label == CLEAN else swept.eps[label]
     for entry in paper.get("accuracy", []):
@@ -166,7 +166,7 @@ def _published(swept: Swept, label: str, model: str | None, paper: dict[str, Any
     return ""
 
 
-def _sizes(swept: Swept) -> str:
+def _sizes(swept: Sweep) -> str:
     """ "eps 0.1", or "eps 0.1 (L∞ norm) and 1 (L2 norm)"."""
     told = {(attack.norm, swept.size(label)) for label, attack in swept.attacks.items()}
     if len({size for _, size in told}) == 1:
@@ -174,13 +174,13 @@ def _sizes(swept: Swept) -> str:
     return "eps " + listed([f"{size} ({NORMS.get(norm, norm)} norm)" for norm, size in sorted(told)])
 
 
-def _sentences(swept: Swept) -> list[str]:
+def _sentences(swept: Sweep) -> list[str]:
     """Whether accuracy under the strongest attack grows from each value to the next; accuracy without an attack."""
     steps = sum(len(family.models) - 1 for family in swept.setting.families)
     return [_sentence(swept, family, 1 - 0.05 / steps) for family in swept.setting.families]
 
 
-def _sentence(swept: Swept, family: Family, level: float) -> str:
+def _sentence(swept: Sweep, family: Family, level: float) -> str:
     under = {label: swept.curve(label, family) for label in swept.attacks}
     strongest = min((label for label in under if len(under[label]) > 1), key=lambda label: under[label].accuracy.mean())
     said, seeds = [], []
@@ -195,7 +195,7 @@ def _sentence(swept: Swept, family: Family, level: float) -> str:
     return f"{told}." + (f" Without an attack it is {listed(clean)}." if clean else "")
 
 
-def _gap(swept: Swept, label: str, one: str, other: str, level: float) -> tuple[Interval, int]:
+def _gap(swept: Sweep, label: str, one: str, other: str, level: float) -> tuple[Interval, int]:
     """Accuracy of `other` minus that of `one`, and by how many seeds they are paired: 0 where it is by inputs."""
     before, after = swept.networks(label, one), swept.networks(label, other)
     common = before.index.intersection(after.index)
@@ -211,8 +211,8 @@ def _step(change: Interval, where: str) -> str:
     if change == (0, 0, 0):
         return f"is the same on every input {where}"
     if change.low > 0 or change.high < 0:
-        return f"{'grows' if change.low > 0 else 'falls'} {where} by {judged(change).removeprefix('difference ')}"
-    return f"shows {judged(change)} {where}"
+        return f"{'grows' if change.low > 0 else 'falls'} {where} by {difference_text(change)}"
+    return f"shows {significance_text(change)} {where}"
 
 
 def _between(setting: Setting, before: float, after: float) -> str:

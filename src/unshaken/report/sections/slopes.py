@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from unshaken.report.attacked import against_most, attacked_rows, by_input, most_counts, usual_eps
-from unshaken.report.boxes import (
-    NUMBERS,
-    TOLD,
+from unshaken.report.accuracy import Panel
+from unshaken.report.box_plots import (
+    BOX_CAPTION,
+    BOX_COLUMNS,
     box_cells,
+    box_decimals,
     box_numbers,
-    box_places,
     box_ticks,
     draw_boxes,
     zero_line,
 )
+from unshaken.report.condition_rows import (
+    attack_with_most_draw_counts,
+    attacked_rows,
+    fewer_draws_text,
+    reported_eps,
+    values_by_input,
+)
 from unshaken.report.drawing import facets, inference_styles, styled
 from unshaken.report.groups import representatives
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel
-from unshaken.report.wording import eps_text, places
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import decimals_for, eps_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,12 +49,12 @@ class Slopes(NamedTuple):
     columns: dict[int, Series]
 
 
-def slopes_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def slopes_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """What the number of inference draws changes in the margin; None where there is one number only."""
     rows = attacked_rows(source)
     if rows is None:
         return None
-    eps = usual_eps(rows, source)
+    eps = reported_eps(rows, source)
     found = measured(rows[rows.eps == eps])
     if not found:
         return None
@@ -60,7 +66,7 @@ def slopes_section(source: Source, panels: Sequence[Panel]) -> Section | None:
         "Box plots of the cosine, the norm of the margin gradient and their product, by number of inference draws",
         f"One attack, {_attacks(drawn)} at eps {text}, seen by more and more inference draws, for the class that it "
         "comes nearest to. Cosine times norm is how steeply the margin falls along the attack: the lower, the sooner "
-        f"the label does. {TOLD}",
+        f"the label does. {BOX_CAPTION}",
     )
     said = [_sentence([p for p in drawn if p.model == model], text, several=len(kept) > 1) for model in kept]
     return Section("slopes", "What more inference draws see of an attack", said, [drawing], [slopes_table(found, eps)])
@@ -70,10 +76,10 @@ def measured(rows: DataFrame) -> list[Slopes]:
     """Every quantity of each model, under the first attack that was run with the most numbers of inference draws."""
     rows, found = rows.assign(slope=rows.cosine * rows.gradient_norm), []
     for model, part in rows.groupby("model", sort=False):
-        attack = most_counts(part)
+        attack = attack_with_most_draw_counts(part)
         own = dict(list(part[part.attack == attack].groupby("inference_draws")))
         for quantity in QUANTITIES if len(own) > 1 else ():
-            columns = {int(draws): by_input(one, quantity) for draws, one in own.items()}
+            columns = {int(draws): values_by_input(one, quantity) for draws, one in own.items()}
             found.append(Slopes(str(model), attack, quantity, columns))
     return found
 
@@ -86,14 +92,14 @@ def slopes_table(found: Sequence[Slopes], eps: float) -> Table:
         box_numbers(part.columns).assign(model=part.model, attack=part.attack, quantity=part.quantity) for part in found
     ]
     data = pd.concat(tables).rename_axis("inference_draws").reset_index().assign(eps=eps)
-    decimals = {quantity: box_places(part) for quantity, part in data.groupby("quantity")}
+    decimals = {quantity: box_decimals(part) for quantity, part in data.groupby("quantity")}
     titled, body = data.model.nunique() > 1, []
     for row in data.itertuples():
         cells = [QUANTITIES[row.quantity], str(row.inference_draws), *box_cells(row, decimals[row.quantity])]
         body.append([str(row.model)] * titled + cells)
     head = ["model"] * titled + ["quantity", "inference draws", "mean", "median", "quartiles", "n"]
     note = f"Under {_attacks(found)} at eps {eps_text([eps])[eps]}. Inputs that were not moved have no cosine."
-    order = ["model", "quantity", "inference_draws", "attack", "eps", *NUMBERS]
+    order = ["model", "quantity", "inference_draws", "attack", "eps", *BOX_COLUMNS]
     return Table("slopes", data[order], head, body, note=note)
 
 
@@ -125,7 +131,7 @@ def _sentence(parts: Sequence[Slopes], eps: str, *, several: bool) -> str:
     told = []
     for place, part in enumerate(parts):
         what = f"{'The' if place else 'the'} mean {QUANTITIES[part.quantity]} is"
-        decimals = places(column.mean() for column in part.columns.values())
-        told.append(against_most(part.columns, what, decimals, beside=2 if part.quantity == "slope" else 1))
+        decimals = decimals_for(column.mean() for column in part.columns.values())
+        told.append(fewer_draws_text(part.columns, what, decimals, beside=2 if part.quantity == "slope" else 1))
     where = f"On {parts[0].model} under" if several else "Under"
     return f"{where} {parts[0].attack} at eps {eps}, {'. '.join(told)}."

@@ -6,13 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from unshaken.evaluation.statistics import Interval
-from unshaken.report.boxes import NUMBERS, TOLD, box_cells, box_numbers, box_places, draw_boxes, mean_interval
-from unshaken.report.drawing import blank, log_axis, named_styles, styled
+from unshaken.report.accuracy import Panel
+from unshaken.report.box_plots import (
+    BOX_CAPTION,
+    BOX_COLUMNS,
+    box_cells,
+    box_decimals,
+    box_numbers,
+    draw_boxes,
+    mean_interval,
+)
+from unshaken.report.drawing import empty_figure, log_axis, named_styles, styled
 from unshaken.report.groups import group_of, representatives
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel
-from unshaken.report.wording import judged, listed, percent, places, signed, spanned
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import decimals_for, difference_text, interval_text, listed, percent, significance_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +33,7 @@ DECADES = 100
 """The axis is logarithmic where the middle halves of the models span this factor."""
 
 
-def spread_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def spread_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """The prediction variance of every model; None where it was not measured."""
     rows = source.analyses.get("prediction_variance")
     if rows is None or len(rows) == 0:
@@ -37,7 +45,7 @@ def spread_section(source: Source, panels: Sequence[Panel]) -> Section | None:
         lambda narrow: spread_figure(columns, group_of(source.about, columns), narrow=narrow),
         "Box plots of the prediction variance of every model; the numbers are in the table below",
         f"Variance of the probability of the right class over {draws}, for each input; 0.25 is the most there can be. "
-        f"{TOLD}" + " Variances below one billionth are drawn there." * _logarithmic(columns),
+        f"{BOX_CAPTION}" + " Variances below one billionth are drawn there." * _logarithmic(columns),
     )
     said = _sentence({model: columns[model] for model in kept}, rows, draws)
     return Section("spread", "How much predictions vary", [said], [drawing], [spread_table(rows)])
@@ -56,13 +64,13 @@ def spread_table(rows: DataFrame) -> Table:
     saturated = [_saturated(rows[rows.model == model]) for model in columns]
     more = [Interval(*[float("nan")] * 3) if m == base else mean_interval(columns[m] - columns[base]) for m in columns]
     numbers["draws"] = [int(rows[rows.model == model].draws.max()) for model in columns]
-    data = numbers[["model", "draws", *NUMBERS]].rename(columns={"mean": "variance"})
+    data = numbers[["model", "draws", *BOX_COLUMNS]].rename(columns={"mean": "variance"})
     data[["saturated", "saturated_low", "saturated_high"]] = saturated
     data[["more", "more_low", "more_high"]] = more
-    decimals, several, body = box_places(numbers), len(columns) > 1, []
+    decimals, several, body = box_decimals(numbers), len(columns) > 1, []
     for row, share, change in zip(numbers.itertuples(), saturated, more, strict=True):
-        cells = [str(row.model), *box_cells(row, decimals), spanned(share)]
-        body.append(cells + ["" if change.value != change.value else signed(change, decimals)] * several)
+        cells = [str(row.model), *box_cells(row, decimals), interval_text(share)]
+        body.append(cells + ["" if change.value != change.value else difference_text(change, decimals)] * several)
     head = ["model", "mean variance", "median", "quartiles", "n", "saturated draws"] + [f"more than {base}"] * several
     note = "Means over inputs with 95 % intervals. Saturated: share of single draws whose softmax is rounded to one."
     note += " The last column is paired by input." * several
@@ -72,7 +80,7 @@ def spread_table(rows: DataFrame) -> Table:
 @styled()
 def spread_figure(columns: dict[str, Series], group: Mapping[str, str], *, narrow: bool = False) -> Figure:
     """One box for each model, lying on its side, in the colour of its group; a log axis where they span decades."""
-    figure = blank(3.7 if narrow else 7.6, 0.8 + 0.42 * max(len(columns), 2))
+    figure = empty_figure(3.7 if narrow else 7.6, 0.8 + 0.42 * max(len(columns), 2))
     axis = figure.subplots()
     logarithmic, styles = _logarithmic(columns), named_styles(list(dict.fromkeys(group.values())))
     drawn = {model: column.clip(lower=FLOOR) if logarithmic else column for model, column in columns.items()}
@@ -112,7 +120,7 @@ def _sentence(columns: dict[str, Series], rows: DataFrame, draws: str) -> str:
     """The mean variance of every model beside that of the first, paired by input; saturated draws."""
     base, *others = columns
     means = {model: column.mean() for model, column in columns.items()}
-    decimals = places(means.values())
+    decimals = decimals_for(means.values())
     shares = {model: percent(_saturated(rows[rows.model == model]).value) for model in columns}
     none = not rows[rows.model.isin(columns)].saturated.any()
     told = f"The probability of the right class has a mean variance of {means[base]:.{decimals}f} over {draws}"
@@ -121,7 +129,7 @@ def _sentence(columns: dict[str, Series], rows: DataFrame, draws: str) -> str:
     compared = []
     for model in others:
         change = mean_interval(columns[model] - columns[base], level=1 - 0.05 / len(others))
-        compared.append(f"{means[model]:.{decimals}f} on {model}: {judged(change, decimals)}")
+        compared.append(f"{means[model]:.{decimals}f} on {model}: {significance_text(change, decimals)}")
     (_, first), *rest = shares.items()
     on = listed([f"{first} of the draws are saturated on {base}", *(f"{share} on {model}" for model, share in rest)])
     return f"{told} on {base} and {'; '.join(compared)}. {'No draw is saturated' if none else on}."

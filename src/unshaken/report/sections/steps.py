@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from unshaken.evaluation.checks import attack_name, counted, named
 from unshaken.evaluation.statistics import difference
+from unshaken.report.accuracy import NORMS, SERIES, Panel, accuracy_table, point_at
+from unshaken.report.accuracy import panels as panels_of
 from unshaken.report.drawing import (
-    aside,
     draw_lines,
     facets,
     legend,
@@ -18,6 +19,7 @@ from unshaken.report.drawing import (
     legend_height,
     log_axis,
     named_styles,
+    sideways_offset,
     styled,
 )
 from unshaken.report.groups import groups
@@ -25,10 +27,8 @@ from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.budget import SHAPES
 from unshaken.report.sections.models import MANY, Shared
 from unshaken.report.sections.seeds import THIN, grouped
-from unshaken.report.source import Source
-from unshaken.report.swept import ENOUGH
-from unshaken.report.tables import NORMS, SERIES, Panel, accuracy_table, at
-from unshaken.report.tables import panels as panels_of
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.sweep import MIN_VALUES
 from unshaken.report.wording import eps_text, listed
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Family:
         """`steps`, `accuracy`, `low` and `high` of a model."""
         import pandas as pd
 
-        told = [(steps, *at(curve, self.eps)[:3]) for steps, curve in self.curves[model].items()]
+        told = [(steps, *point_at(curve, self.eps)[:3]) for steps, curve in self.curves[model].items()]
         return pd.DataFrame(told, columns=["steps", "accuracy", "low", "high"])
 
     def networks(self, model: str, steps: int) -> Series:
@@ -101,7 +101,7 @@ class Family:
         return bool(set.intersection(*({*self.rows[model, steps].repeat} for steps in self.curves[model])))
 
 
-def steps_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def steps_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Accuracy against steps; None where no attack was run with at least three numbers of them on one model."""
     found = families(source, panels)
     if not found:
@@ -119,7 +119,7 @@ def steps_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     return Section("steps", "How many steps the attack needs", said, [drawing], [steps_table(found)])
 
 
-def families(source: Source, panels: Sequence[Panel]) -> list[Family]:
+def families(source: StoredRun, panels: Sequence[Panel]) -> list[Family]:
     """Every attack with at least three numbers of steps on a model, at the eps informative at the most steps."""
     together, told = grouped(source), groups(source.about)
     members = {label for seeds in told.values() for label in seeds.values()}
@@ -148,7 +148,7 @@ def steps_table(found: Sequence[Family]) -> Table:
     for family in found:
         enough = {model: family.enough(weaker) for model, weaker in family.weaker.items()}
         for model, by_steps in family.curves.items():
-            points = [at(by_steps[n], family.eps).in_full() if n in by_steps else "" for n in steps]
+            points = [point_at(by_steps[n], family.eps).in_full() if n in by_steps else "" for n in steps]
             settled = str(enough[model]) if enough.get(model, family.steps[-1]) < family.steps[-1] else ""
             body.append([family.label] * several + [model, family.where.removeprefix("eps "), *points, settled])
     head = ["attack"] * several + ["model", "eps", *(counted("steps", n) for n in steps), "no further fall from"]
@@ -186,7 +186,7 @@ def _draw(axis: Axes, family: Family, styles: Mapping[str, Any]) -> dict[str, An
     look: dict[str, Any] = {"ls": "", "marker": "_", "ms": 6, "mew": 0.9, "zorder": 2.2}
     for place, model in enumerate(lines):
         if model in family.groups:
-            beside = {"transform": aside(axis, place, len(lines)), "color": styles[model]["color"]}
+            beside = {"transform": sideways_offset(axis, place, len(lines)), "color": styles[model]["color"]}
             for steps in family.curves[model]:
                 single = family.networks(model, steps)
                 axis.plot([steps] * len(single), single, **look, **beside)
@@ -212,7 +212,7 @@ def _alike(compared: Sequence[Panel]) -> dict[tuple[Any, ...], dict[str, dict[in
             by_model = together.setdefault(tuple(first[column] for column in SAME), {})
             by_model.setdefault(panel.model, {})[int(first.steps)] = curve
     kept = {
-        key: {model: dict(sorted(by_steps.items())) for model, by_steps in part.items() if len(by_steps) >= ENOUGH}
+        key: {model: dict(sorted(by_steps.items())) for model, by_steps in part.items() if len(by_steps) >= MIN_VALUES}
         for key, part in together.items()
     }
     return {key: part for key, part in kept.items() if part}
@@ -254,7 +254,7 @@ def _lines(family: Family) -> list[dict[str, Any]]:
             networks = len(family.networks(model, steps)) if model in family.groups else 1
             for eps in curve.eps:
                 told = {"attack": family.label, "norm": family.norm, "model": model, "steps": steps, "eps": eps}
-                point = dict(zip(("accuracy", "low", "high", "spread"), at(curve, eps), strict=True))
+                point = dict(zip(("accuracy", "low", "high", "spread"), point_at(curve, eps), strict=True))
                 found.append(told | {"networks": networks} | point)
     return found
 
@@ -270,7 +270,7 @@ def _sentence(family: Family) -> str:
         falls = f"falls beyond chance from {first} to {last} steps on {_these(fallen, len(weaker))}"
     told = [f"Under {family.label} at {family.where} accuracy {falls}"]
     told += _plateaus(family, weaker)
-    points = {model: at(family.curves[model][last], family.eps) for model in weaker}
+    points = {model: point_at(family.curves[model][last], family.eps) for model in weaker}
     empty = [f"{model} ({point.value:.3f})" for model, point in points.items() if point.high < NOTHING]
     told += [f"surely less than {NOTHING} is left of {listed(empty)}"] if empty else []
     return f"{'; '.join(told)}."

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from unshaken.report.accuracy import Panel, point_at
 from unshaken.report.section import Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel, at
+from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text
 
 
-def strongest_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def strongest_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """The strongest attack at each eps and its loss; None where there is nothing to choose from."""
     if all(len(panel.curves) < 2 for panel in panels):
         return None
@@ -24,7 +24,9 @@ def strongest_table(panels: Sequence[Panel]) -> Table:
     values = []
     for panel in panels:
         for eps in panel.eps():
-            points = {label: at(curve, eps) for label, curve in panel.curves.items() if eps in curve.eps.to_numpy()}
+            points = {
+                label: point_at(curve, eps) for label, curve in panel.curves.items() if eps in curve.eps.to_numpy()
+            }
             first = min(points, key=lambda label: points[label].value)
             equal = sum(point.value == points[first].value for point in points.values()) - 1
             loss = panel.curves[first].loss.iloc[0]

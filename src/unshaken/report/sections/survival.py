@@ -13,12 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.checks.finding import aimed
 from unshaken.evaluation.statistics import Interval, crossed, mean
+from unshaken.report.accuracy import NORMS, Panel, Point, chance_accuracy
 from unshaken.report.drawing import CLEAN, INK, MUTED, facets, legend, legend_height, shade, styled
-from unshaken.report.groups import group_of
-from unshaken.report.networks import SETTING, label_of, labels, point, together
+from unshaken.report.groups import (
+    ATTACK_COLUMNS,
+    attack_label,
+    attack_labels,
+    correct_by_network,
+    group_of,
+    network_point,
+)
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import NORMS, Panel, Point, chance
+from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, listed, percent
 
 if TYPE_CHECKING:
@@ -95,7 +101,7 @@ class Survival(NamedTuple):
         return 1 - self.stages[-1].survives.value / self.clean if self.clean else 0.0
 
 
-def survival_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def survival_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """What survives all attacks; None where no kind of STRONGER is beside the first."""
     found = survivals(source, panels)
     if not found:
@@ -116,11 +122,11 @@ def survival_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     return Section("survival", title, sentences, [drawing], [survival_table(found)], place)
 
 
-def survivals(source: Source, panels: Sequence[Panel]) -> list[Survival]:
+def survivals(source: StoredRun, panels: Sequence[Panel]) -> list[Survival]:
     """Every model or group, norm and eps where the first attack has a stronger one on the label beside it."""
-    rows, known, found = aimed(source.rows), labels(panels), []
+    rows, known, found = aimed(source.rows), attack_labels(panels), []
     attacked = (rows.attack != "none") & (rows.eps > 0) & rows.role.isin(["sweep", "transfer"])
-    made = rows.loc[attacked, ["model", *SETTING, "eps", "role", "index", "repeat", "correct"]]
+    made = rows.loc[attacked, ["model", *ATTACK_COLUMNS, "eps", "role", "index", "repeat", "correct"]]
     group = group_of(source.about, rows.model.unique())
     keys = ["model", "norm", "inference_draws"]
     for (model, norm, draws), part in made.groupby([made.model.map(group), *keys[1:]], sort=False):
@@ -128,8 +134,8 @@ def survivals(source: Source, panels: Sequence[Panel]) -> list[Survival]:
         if base is None:
             continue
         own = rows[(rows.attack == "none") & rows.model.isin(part.model.unique()) & (rows.inference_draws == draws)]
-        clean = point(together(own)) if len(own) else None
-        knows = clean is None or clean.low > chance(own)
+        clean = network_point(correct_by_network(own)) if len(own) else None
+        knows = clean is None or clean.low > chance_accuracy(own)
         named = {"model": model, "norm": f"{NORMS.get(norm, norm)} norm", "inference_draws": f"{draws} inference draws"}
         several = [len(set(group.values())) > 1, *(made[key].nunique() > 1 for key in keys[1:])]
         title = ", ".join(name for name, more in zip(named.values(), several, strict=True) if more)
@@ -152,8 +158,8 @@ def stages_of(
     import pandas as pd
 
     told, parts = dict[str, list[str]](), []
-    for _, part in rows.groupby([*SETTING, "role"], sort=False):
-        kind, label = _kind(part.iloc[0], base), label_of(part.iloc[0], known)
+    for _, part in rows.groupby([*ATTACK_COLUMNS, "role"], sort=False):
+        kind, label = _kind(part.iloc[0], base), attack_label(part.iloc[0], known)
         told.setdefault(kind, []).append(label)
         parts.append(part[["model", "index", "repeat", "correct"]].assign(kind=kind))
     right = pd.concat(parts).astype({"correct": float})
@@ -172,7 +178,13 @@ def stages_of(
     columns = list(kept)
     alone, so_far = ({kind: _pooled(part[kind]) for kind in columns} for part in (kept, kept.cummin(axis=1)))
     stages = [
-        Stage(kind, told[kind], point(alone[kind]), point(so_far[kind]), ratio(so_far[kind], so_far[FIRST]))
+        Stage(
+            kind,
+            told[kind],
+            network_point(alone[kind]),
+            network_point(so_far[kind]),
+            ratio(so_far[kind], so_far[FIRST]),
+        )
         for kind in columns
     ]
     return stages, int(kept.index.get_level_values("index").nunique()), left_out
@@ -306,7 +318,7 @@ def _kind(row: Series, base: Series) -> str:
     """What the attack of a row has that the first one has not; one that differs in several ways is of the first."""
     if row.role == "transfer":
         return "transfer"
-    if all(row[column] == base[column] for column in SETTING):
+    if all(row[column] == base[column] for column in ATTACK_COLUMNS):
         return FIRST
     if row.attack.startswith("spsa"):
         return "no gradient"
@@ -321,7 +333,7 @@ def _kind(row: Series, base: Series) -> str:
 
 def _pooled(right: Series) -> DataFrame:
     """A column of `stages_of` as rows of `together`."""
-    return together(right.rename("correct").reset_index())
+    return correct_by_network(right.rename("correct").reset_index())
 
 
 def _sentences(found: Sequence[Survival]) -> list[str]:

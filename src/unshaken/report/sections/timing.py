@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.statistics import Interval
-from unshaken.report.drawing import COLOURS, INK, MUTED, OTHERS, SCHEMES, blank, legend, log_axis, styled
+from unshaken.report.accuracy import Panel
+from unshaken.report.drawing import COLOURS, INK, MUTED, OTHERS, SCHEMES, empty_figure, legend, log_axis, styled
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel
-from unshaken.report.wording import increase, listed, significant, times
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import increase_text, listed, significant_digits, times_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ class Timing(NamedTuple):
     table: DataFrame
 
 
-def timing_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def timing_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Time per batch of every attack relative to MEAN; None where it was not measured."""
     found = measured(source)
     if not found:
@@ -56,7 +56,7 @@ def timing_section(source: Source, panels: Sequence[Panel]) -> Section | None:
     )
 
 
-def measured(source: Source) -> list[Timing]:
+def measured(source: StoredRun) -> list[Timing]:
     """Every analysis of every model, attacks in the order of the recipe."""
     import pandas as pd
 
@@ -108,9 +108,9 @@ def timing_table(found: Sequence[Timing], about: dict[str, Any]) -> Table:
     for row in data.itertuples():
         known = row.low == row.low and row.low < row.high
         ratio = f"{row.ratio:.2f} [{row.low:.2f}, {row.high:.2f}]" if known else f"{row.ratio:.2f}"
-        cells = [str(row.attack), significant(1000 * row.seconds), ratio]
-        cells += ["" if row.ratio == 1 and row.low == 1 else increase(row.increase)]
-        cells += ["" if row.published != row.published else increase(row.published)] * published
+        cells = [str(row.attack), significant_digits(1000 * row.seconds), ratio]
+        cells += ["" if row.ratio == 1 and row.low == 1 else increase_text(row.increase)]
+        cells += ["" if row.published != row.published else increase_text(row.published)] * published
         body.append([str(row.title)] * titled + cells)
     head = ["attack", "ms per batch", f"time ÷ {found[0].base}", "increase"] + ["published"] * published
     rounds = f"Medians over {data.rounds.max():,} rounds, in which the attacks take turns"
@@ -126,7 +126,7 @@ def timing_figure(found: Sequence[Timing], *, narrow: bool = False) -> Figure:
     columns = 1 if narrow else min(len(found), 2)
     rows = -(-len(found) // columns)
     most = max(len(part.table) for part in found)
-    figure = blank(3.7 if narrow else 7.6, (0.21 * most + 0.8) * rows + 0.35)
+    figure = empty_figure(3.7 if narrow else 7.6, (0.21 * most + 0.8) * rows + 0.35)
     axes = figure.subplots(rows, columns, squeeze=False).flat
     handles: dict[str, Any] = {}
     reach = [value for part in found for value in (*part.table.ratio, *(1 + part.table.published))]
@@ -180,13 +180,13 @@ def _sentence(part: Timing) -> str:
     """The time of one batch, and the factors of the other attacks from the least to the most."""
     told = part.table.set_index("attack")
     base = told.seconds[part.base]
-    unit = f"{significant(1000 * base)} ms" if base < 1 else f"{significant(base)} s"
+    unit = f"{significant_digits(1000 * base)} ms" if base < 1 else f"{significant_digits(base)} s"
     where = f"On {part.title}, one" if part.title else "One"
     ratios = told.ratio.drop(part.base)
     if len(ratios) == 0:
         return f"{where} batch takes {part.base} {unit}."
     chosen = [label for label in ("MOMENTS", "FGSM-10") if label in ratios]
     chosen += [label for label in (ratios.idxmax(),) if label not in chosen]
-    first, *others = [f"{times(ratios[label])}" for label in chosen]
+    first, *others = [f"{times_text(ratios[label])}" for label in chosen]
     longer = [f"{chosen[0]} takes {first} as long", *(f"{c} {t}" for c, t in zip(chosen[1:], others, strict=True))]
     return f"{where} batch takes {part.base} {unit}; {listed(longer)}."

@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.checks.finding import far
 from unshaken.evaluation.statistics import Interval, difference
+from unshaken.report.accuracy import NORMS, Panel, Point
 from unshaken.report.drawing import MEAN_COLOUR, facets, styled
-from unshaken.report.groups import group_of
-from unshaken.report.networks import SETTING, label_of, labels, point, together
+from unshaken.report.groups import (
+    ATTACK_COLUMNS,
+    attack_label,
+    attack_labels,
+    correct_by_network,
+    group_of,
+    network_point,
+)
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.source import Source
-from unshaken.report.tables import NORMS, Panel, Point
-from unshaken.report.wording import eps_text, judged
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import eps_text, significance_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +100,7 @@ class Matrix(NamedTuple):
         return abs(self.white() - self.clean / 2)
 
 
-def transfer_section(source: Source, panels: Sequence[Panel]) -> Section | None:
+def transfer_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Sources against targets; None where no perturbation was given to another model."""
     rows = source.rows
     given = rows[rows.role == "transfer"]
@@ -118,14 +124,14 @@ def matrices(rows: DataFrame, group: dict[str, str], panels: Sequence[Panel]) ->
     The level of the differences is shared out over all cells (Bonferroni), as the check of black-box attacks does; as
     there, attacks that do not go as far as eps allows, or aim at something else, have no difference.
     """
-    known, found = labels(panels), []
+    known, found = attack_labels(panels), []
     clean = rows[rows.attack == "none"].groupby("model").correct.mean()
-    rows = rows[["model", *SETTING, "eps", "role", "source", "index", "repeat", "correct"]]
+    rows = rows[["model", *ATTACK_COLUMNS, "eps", "role", "source", "index", "repeat", "correct"]]
     given = rows[rows.role == "transfer"]
     swept = rows[(rows.role == "sweep") & (rows.attack != "none")]
-    own = dict(iter(swept.groupby([*SETTING, "eps"], sort=False)))
+    own = dict(iter(swept.groupby([*ATTACK_COLUMNS, "eps"], sort=False)))
     norms = given.norm.nunique() > 1
-    for key, part in given.groupby([*SETTING, "eps"], sort=False):
+    for key, part in given.groupby([*ATTACK_COLUMNS, "eps"], sort=False):
         white = own.get(key)
         known_to_all = set.intersection(*({*made["index"]} for _, made in part.groupby("source")))
         if not known_to_all:
@@ -136,7 +142,7 @@ def matrices(rows: DataFrame, group: dict[str, str], panels: Sequence[Panel]) ->
         first, cells = part.iloc[0], _paired(part, white, group)
         if len(far(part)) == 0:  # what moves an input further need not be the better attack
             cells = {where: (given, None) for where, (given, _) in cells.items()}
-        label = label_of(first, known) + (f", {NORMS.get(first.norm, first.norm)} norm" if norms else "")
+        label = attack_label(first, known) + (f", {NORMS.get(first.norm, first.norm)} norm" if norms else "")
         right = clean.reindex(part.model.unique()).mean()
         found.append((label, first.norm, float(first.eps), float(right) if right == right else 1.0, cells, count))
     compared = sum(base is not None for *_, cells, _ in found for _, base in cells.values())
@@ -292,11 +298,15 @@ def _paired(
 
 def _cell(rows: DataFrame, own: DataFrame | None, level: float) -> Cell:
     """The accuracy of one target on the perturbations of one source, and its difference to its own attack."""
-    pooled, base, several = together(rows), None if own is None else together(own), rows.model.nunique() > 1
-    best = float(pooled.groupby("repeat").correct.mean().max()) if several else point(pooled).value
+    pooled, base, several = (
+        correct_by_network(rows),
+        None if own is None else correct_by_network(own),
+        rows.model.nunique() > 1,
+    )
+    best = float(pooled.groupby("repeat").correct.mean().max()) if several else network_point(pooled).value
     paired = base is not None and set(base["repeat"]) & set(pooled["repeat"])
     change = difference(pooled, base, level=level) if base is not None and paired else None
-    return Cell(point(pooled), rows.model.nunique(), best, change)
+    return Cell(network_point(pooled), rows.model.nunique(), best, change)
 
 
 def _long(found: Sequence[Matrix], target: str | None = None) -> DataFrame:
@@ -367,5 +377,5 @@ def _sentence(matrix: Matrix, target: str, source: str, cell: Cell) -> str:
     if own is None:
         return f"{said}."
     masked = ", a sign of masked gradients" if cell.stronger() else ""
-    judgement = "" if cell.change is None else f": {judged(cell.change)}{masked}"
+    judgement = "" if cell.change is None else f": {significance_text(cell.change)}{masked}"
     return f"{said}, and {own.point.in_full()} on those made against itself{judgement}."

@@ -8,20 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unshaken.report.accuracy import Panel, Point, accuracy_table, point_at, rows_behind
+from unshaken.report.accuracy import panels as panels_of
 from unshaken.report.drawing import CLEAN
 from unshaken.report.groups import group_of
 from unshaken.report.sections.models import Shared, shared
 from unshaken.report.sections.seeds import grouped
-from unshaken.report.source import Source
-from unshaken.report.tables import Panel, Point, accuracy_table, at, rows_of
-from unshaken.report.tables import panels as panels_of
+from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 
-ENOUGH = 3
+MIN_VALUES = 3
 """Two values are no sweep: models that differ like this are compared as any others are."""
 
 
@@ -52,7 +52,7 @@ class Setting(NamedTuple):
         return sum(len(family.models) for family in self.families), len(self.values)
 
 
-class Swept(NamedTuple):
+class Sweep(NamedTuple):
     """A setting with what was measured on its models.
 
     `attacks` and the eps that each is told of at, by label; `rows`, in which a network of a group is a repeat;
@@ -79,12 +79,12 @@ class Swept(NamedTuple):
         if label == CLEAN:
             return next((attack.clean[model] for attack in self.attacks.values() if model in attack.clean), None)
         curve = self.attacks[label].curves.get(model)
-        return None if curve is None else at(curve, self.eps[label] if eps is None else eps)
+        return None if curve is None else point_at(curve, self.eps[label] if eps is None else eps)
 
     def behind(self, label: str, model: str, eps: float | None = None) -> DataFrame:
         """The rows of that point."""
         if label != CLEAN:
-            return rows_of(self.attacks[label].curves[model], self.eps[label] if eps is None else eps, self.rows)
+            return rows_behind(self.attacks[label].curves[model], self.eps[label] if eps is None else eps, self.rows)
         curve = next(attack.curves[model] for attack in self.attacks.values() if model in attack.clean)
         draws = curve.inference_draws.iloc[0]
         chosen = (self.rows.attack == "none") & (self.rows.model == model) & (self.rows.inference_draws == draws)
@@ -120,7 +120,7 @@ class Swept(NamedTuple):
                         yield told | {"best": math.nan if single is None else single.max()}
 
 
-def setting_of(about: dict[str, Any]) -> Setting | None:
+def swept_setting(about: dict[str, Any]) -> Setting | None:
     """The numeric setting of network, model or training that orders most models of a recipe, at most values.
 
     Models that differ in more than this setting are another family if others share the rest with them, or in none.
@@ -133,7 +133,7 @@ def setting_of(about: dict[str, Any]) -> Setting | None:
     return max(found, key=lambda setting: setting.reach, default=None)
 
 
-def measured(setting: Setting, source: Source, panels: Sequence[Panel]) -> Swept | None:
+def measure_sweep(setting: Setting, source: StoredRun, panels: Sequence[Panel]) -> Sweep | None:
     """What was measured on models that differ in the setting; None where fewer than three of a family were attacked."""
     rows = grouped(source)
     several = len(rows) > 0
@@ -144,11 +144,11 @@ def measured(setting: Setting, source: Source, panels: Sequence[Panel]) -> Swept
     families = []
     for family in setting.families:
         models = {value: model for value, model in family.models.items() if model in attacked}
-        families += [family._replace(models=models)] * (len(models) >= ENOUGH)
+        families += [family._replace(models=models)] * (len(models) >= MIN_VALUES)
     if not families:
         return None
     found = {attack.label: attack for attack in attacks}
-    return Swept(setting._replace(families=families), found, _at_one_size(attacks), rows, several)
+    return Sweep(setting._replace(families=families), found, _at_one_size(attacks), rows, several)
 
 
 def _at_one_size(attacks: Sequence[Shared]) -> dict[str, float]:
@@ -170,7 +170,7 @@ def _families(path: str, told: Mapping[str, Mapping[str, Any]]) -> list[Family]:
         if _is_number(leaves.get(path)):
             rest = json.dumps({word: value for word, value in leaves.items() if word != path}, sort_keys=True)
             together.setdefault(rest, {})[leaves[path]] = model
-    kept = [dict(sorted(models.items())) for models in together.values() if len(models) >= ENOUGH]
+    kept = [dict(sorted(models.items())) for models in together.values() if len(models) >= MIN_VALUES]
     return [Family(name, models) for name, models in zip(_names(kept), kept, strict=True)]
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.analysis.explanation import REACH, Explanation
-from unshaken.report.drawing import INK, MEAN_COLOUR, MUTED, OTHERS, blank, styled, write_figure
+from unshaken.report.drawing import INK, MEAN_COLOUR, MUTED, OTHERS, empty_figure, styled, write_figure
 from unshaken.report.figures import show_image
 from unshaken.report.page import render
-from unshaken.report.source import Source, write
-from unshaken.report.wording import eps_text, significant
+from unshaken.report.stored_run import StoredRun, write
+from unshaken.report.wording import eps_text, significant_digits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,13 +32,13 @@ class Case(NamedTuple):
     why: Explanation
 
 
-def explained_page(source: Source, cases: Sequence[Case], attack: str, eps: float) -> Path:
+def write_explain_page(source: StoredRun, cases: Sequence[Case], attack: str, eps: float) -> Path:
     """Write explain.html and the figures in explain/ into the folder of a run."""
     names = source.about.get("data", {}).get("labels", [])
     folder = source.folder / "explain"
     figures = [write_figure(folder, f"input-{case.place}", _maker(case, names)) for case in cases]
     text = render(
-        "explained.html.jinja",
+        "explain.html.jinja",
         title=f"Why labels fell or stood: {attack}",
         about=f"{source.about.get('title') or source.about.get('name', '')}. eps {eps_text([eps])[eps]}.",
         reach=f"{REACH:g}",
@@ -46,8 +46,8 @@ def explained_page(source: Source, cases: Sequence[Case], attack: str, eps: floa
         cases=[
             {
                 "place": case.place,
-                "outcome": outcome(case.why),
-                "sentences": sentences(case.why, names),
+                "outcome": outcome_text(case.why),
+                "sentences": case_sentences(case.why, names),
                 "figure": figure,
                 "head": _head(case.why),
                 "rows": _rows(case.why, names),
@@ -62,7 +62,7 @@ def _maker(case: Case, names: Sequence[str]) -> Callable[[bool], Figure]:
     return lambda narrow: case_figure(case, names, narrow=narrow)
 
 
-def outcome(why: Explanation) -> str:
+def outcome_text(why: Explanation) -> str:
     """One word or two for what happened to the label."""
     found = why.robustness
     if not found.correct:
@@ -70,7 +70,7 @@ def outcome(why: Explanation) -> str:
     return "stood" if found.survived else "fell"
 
 
-def sentences(why: Explanation, names: Sequence[str]) -> list[str]:
+def case_sentences(why: Explanation, names: Sequence[str]) -> list[str]:
     """What happened, by how much, and what would have to change for the label to fall, or to stand."""
     found, label, after = why.robustness, _name(names, why.label), int(why.after.argmax())
     told = [
@@ -134,7 +134,7 @@ def _angle(why: Explanation, *, stood: bool) -> str:
 @styled()
 def case_figure(case: Case, names: Sequence[str], *, narrow: bool = False) -> Figure:
     """Image, change and attacked image; and the margins along the perturbation with their tangents at the image."""
-    figure = blank(3.7, 4.6) if narrow else blank(7.6, 3.0)
+    figure = empty_figure(3.7, 4.6) if narrow else empty_figure(7.6, 3.0)
     layout: Any = [["a", "b", "c"], ["d", "d", "d"]] if narrow else [["a", "d"], ["b", "d"], ["c", "d"]]
     ratios: dict[str, Any] = {"height_ratios": [1, 2.6]} if narrow else {"width_ratios": [1, 4.2]}
     axes = figure.subplot_mosaic(layout, **ratios)
@@ -224,7 +224,7 @@ def _share(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    return significant(value) if value > 0 else f"{value:.3f}"
+    return significant_digits(value) if value > 0 else f"{value:.3f}"
 
 
 def _or_dash(value: Any, decimals: int) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from unshaken.evaluation.statistics import Interval, accuracy
-from unshaken.report.boxes import mean_interval
+from unshaken.report.box_plots import mean_interval
 from unshaken.report.drawing import split_label
-from unshaken.report.source import Source
-from unshaken.report.wording import judged
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import significance_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 KEYS = ["model", "attack", "eps", "inference_draws"]
 
 
-def condition_rows(source: Source) -> DataFrame | None:
+def condition_rows(source: StoredRun) -> DataFrame | None:
     """The rows of every analysis of the conditions; None where there is none."""
     rows = source.analyses.get("conditions")
     return None if rows is None or len(rows) == 0 else rows
 
 
-def attacked_rows(source: Source) -> DataFrame | None:
+def attacked_rows(source: StoredRun) -> DataFrame | None:
     """The rows with every attack once: where several analyses have it (with other smoothness), those of the first."""
     rows = condition_rows(source)
     if rows is None:
@@ -31,31 +31,31 @@ def attacked_rows(source: Source) -> DataFrame | None:
     return rows[rows.analysis == rows.groupby(KEYS, sort=False).analysis.transform("first")]
 
 
-def usual_eps(rows: DataFrame, source: Source) -> float:
+def reported_eps(rows: DataFrame, source: StoredRun) -> float:
     """The size that single numbers are given for: `eps` of [paper] where it was run, otherwise the largest."""
     published = (source.about.get("paper") or {}).get("eps")
     sizes = [float(eps) for eps in rows.eps.unique()]
     return published if published in sizes else max(sizes)
 
 
-def most_inference(rows: DataFrame, by: str) -> int:
+def main_inference_draws(rows: DataFrame, by: str) -> int:
     """The number of inference draws with the most values of `by`; the largest of those."""
     counts = rows.groupby("inference_draws")[by].nunique()
     return int(counts[counts == counts.max()].index.max())
 
 
-def by_input(rows: DataFrame, column: str) -> Series:
+def values_by_input(rows: DataFrame, column: str) -> Series:
     """A column of one attack by input and repeat."""
     values: Series = rows.set_index(["index", "repeat"])[column].astype(float)
     return values
 
 
-def share(rows: DataFrame, column: str) -> Interval:
+def true_share(rows: DataFrame, column: str) -> Interval:
     """The share of inputs and repeats in which a column is true, with both sources of variance."""
     return accuracy(rows.assign(correct=rows[column].astype(float)))
 
 
-def sampled(labels: Iterable[str]) -> list[str]:
+def sampled_family(labels: Iterable[str]) -> list[str]:
     """The attacks of the first kind with several numbers of draws, from the fewest draws to the most."""
     families: dict[tuple[str, str], list[str]] = {}
     for label in labels:
@@ -66,17 +66,17 @@ def sampled(labels: Iterable[str]) -> list[str]:
     return sorted(several[0], key=lambda label: int(split_label(label)[1])) if several else []
 
 
-def title_of(told: Mapping[str, str], rows: DataFrame) -> str:
+def distinguishing_title(told: Mapping[str, str], rows: DataFrame) -> str:
     """The names, by column, that tell one part of the rows from the others; "" where there is one part only."""
     return ", ".join(name for column, name in told.items() if rows[column].nunique() > 1)
 
 
-def most_counts(rows: DataFrame) -> str:
+def attack_with_most_draw_counts(rows: DataFrame) -> str:
     """The first attack that was run with the most numbers of inference draws."""
     return str(rows.groupby("attack", sort=False).inference_draws.nunique().idxmax())
 
 
-def against_most(values: Mapping[int, Series], what: str, decimals: int = 3, *, beside: int = 2) -> str:
+def fewer_draws_text(values: Mapping[int, Series], what: str, decimals: int = 3, *, beside: int = 2) -> str:
     """ "accuracy is 0.792 with one inference draw where 100 give 0.858: difference …; 0.844 with 5: …".
 
     `values` holds one series for each number of inference draws. The fewest, and the next where `beside` is 2, are
@@ -89,5 +89,7 @@ def against_most(values: Mapping[int, Series], what: str, decimals: int = 3, *, 
         change = mean_interval(values[count] - values[most], level=1 - 0.05 / len(fewer))
         draws = f"{count}" if told else "one inference draw" if count == 1 else f"{count} inference draws"
         reference = "" if told else f" where {most} give {values[most].mean():.{decimals}f}"
-        told.append(f"{values[count].mean():.{decimals}f} with {draws}{reference}: {judged(change, decimals)}")
+        told.append(
+            f"{values[count].mean():.{decimals}f} with {draws}{reference}: {significance_text(change, decimals)}"
+        )
     return f"{what} {'; '.join(told)}"

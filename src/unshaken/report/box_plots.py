@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from unshaken.evaluation.statistics import Interval, mean
 from unshaken.report.drawing import INK, MUTED
-from unshaken.report.wording import places, spanned
+from unshaken.report.wording import decimals_for, interval_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 CENTRAL = (5, 95)
 """Whiskers to these percentiles: for quantities with a long tail, whose single inputs would hide the boxes."""
 
-TOLD = "A box holds the middle half of the inputs, its line is the median, the dot the mean; whiskers reach from the "
-TOLD += "5th to the 95th percentile."
-NUMBERS = ["n", "mean", "low", "high", "lower_quartile", "median", "upper_quartile"]
+BOX_CAPTION = (
+    "A box holds the middle half of the inputs, its line is the median, the dot the mean; whiskers reach from the 5th "
+    "to the 95th percentile."
+)
+BOX_COLUMNS = ["n", "mean", "low", "high", "lower_quartile", "median", "upper_quartile"]
 
 
 def draw_boxes(
@@ -89,19 +91,19 @@ def box_numbers(columns: Mapping[Any, Series]) -> DataFrame:
         known = column.dropna()
         inputs = known.index.get_level_values("index").nunique()
         values[name] = [inputs, *mean_interval(column), *known.quantile([0.25, 0.5, 0.75])]
-    return pd.DataFrame.from_dict(values, orient="index", columns=NUMBERS).astype({"n": int})
+    return pd.DataFrame.from_dict(values, orient="index", columns=BOX_COLUMNS).astype({"n": int})
 
 
 def box_cells(row: Any, decimals: int = 3) -> list[str]:
     """A row of `box_numbers` as text: mean, median, quartiles, n."""
     return [
-        spanned(Interval(row.mean, row.low, row.high), decimals),
-        spanned(Interval(row.median, *[float("nan")] * 2), decimals),
+        interval_text(Interval(row.mean, row.low, row.high), decimals),
+        interval_text(Interval(row.median, *[float("nan")] * 2), decimals),
         "" if row.median != row.median else f"{row.lower_quartile:.{decimals}f} – {row.upper_quartile:.{decimals}f}",
         f"{row.n:,}",
     ]
 
 
-def box_places(numbers: DataFrame) -> int:
+def box_decimals(numbers: DataFrame) -> int:
     """How many decimals the means of `box_numbers` need."""
-    return places(numbers["mean"])
+    return decimals_for(numbers["mean"])

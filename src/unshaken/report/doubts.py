@@ -1,21 +1,56 @@
-"""What of training must be known before any result: diverged chains, weights without noise or chosen on the test."""
+"""Reasons for doubt that lie in the run, not in its rows: training, few inputs or repeats, units without a result."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from unshaken.evaluation.statistics import accuracy
+from unshaken.report.accuracy import chance_accuracy
 from unshaken.report.groups import group_of, groups
-from unshaken.report.wording import listed, percent, word
+from unshaken.report.tables import unit_label
+from unshaken.report.wording import listed, number_word, percent
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 
 Histories = Mapping[str, Sequence[Mapping[str, Any]]]
 """One list of records of epochs per trained model."""
+
 
 SHOWN = 3
 """The most chains, or networks of a group, that a sentence names."""
 
 
-def of_training(about: dict[str, Any], histories: Histories) -> list[str]:
+FEW = 3
+"""More parts than this that wait to be run are told of together."""
+
+
+def doubts(run: dict[str, Any], rows: DataFrame, histories: Histories | None = None) -> list[str]:
+    """Reasons for doubt that lie in the run, not in its rows: what training met, few inputs, one repeat, units without
+    a result."""
+    said = training_doubts(run, histories or {})
+    attacked = bool((rows.attack != "none").any())
+    lucky = attacked and (run.get("recipe", {}).get("evaluation") or {}).get("draws") != "all"
+    if lucky and rows.repeat.nunique() == 1:
+        said.append(
+            "Each input was predicted with one set of draws only (one repeat), so the intervals cover the choice of "
+            "inputs but not the luck of the draws."
+        )
+    if lucky and rows.repeat.nunique() == 2:
+        said.append(
+            "There are two repeats only, so the variance of the draws is hardly known and intervals can be wide."
+        )
+    for model, clean in rows[rows.attack == "none"].groupby("model", sort=False) if len(rows) else ():
+        if (found := accuracy(clean)).low <= (guess := chance_accuracy(clean)):
+            said.append(f"Without an attack {model} is not surely better than chance ({guess:.3f}): {found}.")
+    if len(rows) and (n := rows["index"].nunique()) < 100:
+        said.append(f"Only {n} inputs were {'attacked' if attacked else 'used'}, so every interval is wide.")
+    return said + _left_out(_unfinished(run.get("units", [])))
+
+
+def training_doubts(about: dict[str, Any], histories: Histories) -> list[str]:
     """A sentence for each model, or group of networks, with chains that diverged; one on noise that was left out, and
     one on weights that were selected on the images of the test."""
     lost = {
@@ -37,7 +72,7 @@ def _of_one(about: dict[str, Any], model: str, lost: Sequence[str]) -> str:
     told = _some([f"{name} ({where})" for name, _, where in (chain.partition(" in ") for chain in lost)], "chains")
     chains = _setting(about, model, "model", "chains")
     left = chains - len(lost) if chains else 0
-    rest = "other chain" if left == 1 else f"other {word(left)} chains" if left > 1 else "other chains"
+    rest = "other chain" if left == 1 else f"other {number_word(left)} chains" if left > 1 else "other chains"
     rest += _stored(about, model)
     return f"In the training of {model}, {told} diverged: the model consists of the {rest}."
 
@@ -104,3 +139,32 @@ def _some(told: Sequence[str], what: str) -> str:
     """All of a few, or the first and how many there are besides."""
     more = len(told) - SHOWN
     return listed([*told[:SHOWN], f"{more} other {what}"] if more > 1 else told)
+
+
+def _unfinished(units: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Units without a result, those of one part and one status together."""
+    together: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for unit in units:
+        if unit["status"] != "done":
+            together.setdefault((unit["kind"], unit_label(unit), unit["model"], unit["status"]), []).append(unit)
+    return list(together.values())
+
+
+def _left_out(parts: list[list[dict[str, Any]]]) -> list[str]:
+    """A sentence for each part without a result; one for all those that have not been run yet, if they are many."""
+    waiting = [units for units in parts if units[0]["status"] not in ("failed", "skipped")]
+    if len(waiting) <= FEW:
+        return [_missing(units) for units in parts]
+    models = list(dict.fromkeys(units[0]["model"] for units in waiting))
+    said = [_missing(units) for units in parts if units not in waiting]
+    return [*said, f"{sum(map(len, waiting))} units have not been run yet, on {listed(models)}."]
+
+
+def _missing(units: list[dict[str, Any]]) -> str:
+    """ "PGD-10 on mean_field failed (2 units): out of memory." """
+    first = units[0]
+    what = "The training of" if first["kind"] == "train" else f"{unit_label(first)} on"
+    told = {"failed": "failed", "skipped": "could not start"}.get(first["status"], "has not been run yet")
+    count = f" ({len(units)} units)" if len(units) > 1 else ""
+    reason = f": {first['error'].strip().rstrip('.')}" if first.get("error") else ""
+    return f"{what} {first['model']} {told}{count}{reason}."

@@ -53,7 +53,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class StoredRun:
     """A run: `about` is run.json, `rows` all rows, `histories` one list of epochs per trained model."""
 
     folder: Path
@@ -64,7 +64,7 @@ class Source:
     analyses: dict[str, DataFrame]  # by kind; `model` and `analysis` (a label) say whose rows they are
 
 
-def load_run(folder: str | Path) -> Source:
+def load_run(folder: str | Path) -> StoredRun:
     """Read a run folder, finished or not; one sentence names what is missing or broken."""
     folder = Path(folder)
     if not (folder / "run.json").is_file():
@@ -74,7 +74,7 @@ def load_run(folder: str | Path) -> Source:
     parts = {path.stem: _read(path, _rows) for path in sorted(folder.glob("rows/*.parquet"))}
     records = [_read(path, read_json) for path in sorted(folder.glob("models/*.json"))]
     records.sort(key=lambda record: _model_place(about, record["model"]))
-    return Source(
+    return StoredRun(
         folder,
         about,
         _at_once(_joined(sorted(parts.values(), key=lambda rows: _place(about, rows))), about),
