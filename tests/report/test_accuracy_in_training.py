@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import source
+from synthetic import source
 
 from unshaken.report.doubts import training_doubts
 from unshaken.report.sections.curves import curves_section

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import source
 from matplotlib.colors import to_hex
 from scipy import stats
+from synthetic import source
 
 from unshaken.report.box_plots import mean_interval
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import conditions, source
 from matplotlib.colors import to_hex
+from synthetic import conditions, source
 
 from unshaken.evaluation.statistics import Interval, mean
 from unshaken.report.condition_rows import attacked_rows, reported_eps

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import attacked, clean, curves, source
+from synthetic import attacked, clean, curves, source
 
 from unshaken.report.drawing import Inline
 from unshaken.report.figures import accuracy_figure, drawable_panels

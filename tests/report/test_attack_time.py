@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from made_rows import source
 from matplotlib.colors import to_hex
 from scipy import stats
+from synthetic import source
 
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
 from unshaken.report.sections.timing import measured, median_interval, timing_figure, timing_section

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from made_rows import attacked, clean, curves, source
 from matplotlib.colors import to_hex
+from synthetic import attacked, clean, curves, source
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.accuracy import accuracy_table

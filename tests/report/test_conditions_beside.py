@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import conditions, source
+from synthetic import conditions, source
 
 from unshaken.evaluation.statistics import accuracy, mean
 from unshaken.report.sections.conditions import conditions_figure, conditions_section, measured, shown

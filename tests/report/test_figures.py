@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import attacked
 from matplotlib.colors import to_hex, to_rgb
+from synthetic import attacked
 
 from unshaken.report.accuracy import accuracy_table, panels
 from unshaken.report.drawing import (

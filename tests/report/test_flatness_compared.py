@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import source
 from scipy import stats
+from synthetic import source
 
 from unshaken.report.sections.flatness import LINEAR, flatness_section
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from made_rows import attacked, clean, curves, source
 from matplotlib.colors import to_hex
+from synthetic import attacked, clean, curves, source
 
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
 from unshaken.report.sections.frontier import frontier_figure, frontier_section, frontiers

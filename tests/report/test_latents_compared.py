@@ -7,8 +7,8 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import source
 from scipy import stats
+from synthetic import source
 
 from unshaken.report.sections.latents import informative, latents_section, measured, pictures_figure, shown
 

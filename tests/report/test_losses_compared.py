@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from made_rows import attacked, clean, curves, source
+from synthetic import attacked, clean, curves, source
 
 from unshaken.evaluation.statistics import difference
 from unshaken.report.figures import accuracy_figure

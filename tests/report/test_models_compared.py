@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_rows import attacked, clean, curves, source, trained
 from matplotlib.colors import to_hex
+from synthetic import attacked, clean, curves, source, trained
 
 from unshaken.evaluation.statistics import accuracy, difference
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR

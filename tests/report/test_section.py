@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from made_rows import source
+from synthetic import source
 
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.section import Table, latex, markdown, split_number, textual, write_table

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import attacked, clean, conditions, curves, source
 from matplotlib.colors import to_hex
 from scipy import stats
+from synthetic import attacked, clean, conditions, curves, source
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.drawing import MEAN_COLOUR

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import attacked, clean, curves, source
 from scipy import stats
+from synthetic import attacked, clean, curves, source
 
 from unshaken.evaluation.statistics import difference
 from unshaken.report.sections.settings import settings_section

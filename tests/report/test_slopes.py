@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from made_rows import conditions, source
+from synthetic import conditions, source
 
 from unshaken.evaluation.statistics import mean
 from unshaken.report.sections.slopes import QUANTITIES, measured, slopes_figure, slopes_section

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from made_rows import attacked, clean, curves, source
+from synthetic import attacked, clean, curves, source
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.sections.steps import families, steps_figure, steps_section

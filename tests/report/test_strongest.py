@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from made_rows import attacked, clean, curves, source
+from synthetic import attacked, clean, curves, source
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.sections.strongest import strongest_section

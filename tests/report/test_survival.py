@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import REPEATS, N, attacked, clean, curves, source
+from synthetic import REPEATS, N, attacked, clean, curves, source
 
 from unshaken.evaluation.statistics import accuracy, crossed
 from unshaken.report.groups import correct_by_network, network_point

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_rows import attacked, clean, curves, source
 from matplotlib.colors import to_hex
+from synthetic import attacked, clean, curves, source
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.drawing import MEAN_COLOUR

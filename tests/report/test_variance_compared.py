@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import source, spread
 from matplotlib.colors import to_hex
 from scipy import stats
+from synthetic import source, spread
 
 from unshaken.report.sections.spread import FLOOR, spread_figure, spread_section, variances
 

@@ -107,6 +107,12 @@ def published(about: dict[str, Any]) -> dict[str, Any]:
     return rest | ({"accuracy": known} if known else {})
 
 
+def model_entries(about: dict[str, Any]) -> list[dict[str, Any]]:
+    """The models of the resolved recipe."""
+    entries: list[dict[str, Any]] = about.get("recipe", {}).get("models", [])
+    return entries
+
+
 def attack_entry(about: dict[str, Any], row: Any) -> tuple[int, dict[str, Any]]:
     """(place, entry) of the attack of the recipe that made a row; (behind all others, {}) where none did."""
     attacks = about.get("recipe", {}).get("attacks", [])

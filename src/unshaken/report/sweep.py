@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,15 +14,17 @@ from unshaken.report.drawing import CLEAN
 from unshaken.report.groups import group_of
 from unshaken.report.sections.models import Shared, shared
 from unshaken.report.sections.seeds import grouped
-from unshaken.report.stored_run import StoredRun
+from unshaken.report.stored_run import StoredRun, model_entries
 from unshaken.report.wording import eps_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-
 MIN_VALUES = 3
 """Two values are no sweep: models that differ like this are compared as any others are."""
+
+COLUMNS = ("models", "setting", "value", "model", "attack", "norm", "eps", "networks", "accuracy", *Point._fields[1:])
+"""The columns of `Sweep.table`, in front of `best`."""
 
 
 class Family(NamedTuple):
@@ -39,7 +41,8 @@ class Setting(NamedTuple):
     families: list[Family]
 
     @property
-    def word(self) -> str:
+    def name(self) -> str:
+        """The last key of the path, in plain text."""
         return self.path.split(".")[-1].replace("_", " ")
 
     @property
@@ -47,7 +50,7 @@ class Setting(NamedTuple):
         return sorted({value for family in self.families for value in family.models})
 
     @property
-    def reach(self) -> tuple[int, int]:
+    def coverage(self) -> tuple[int, int]:
         """How many models it orders, at how many values."""
         return sum(len(family.models) for family in self.families), len(self.values)
 
@@ -55,7 +58,7 @@ class Setting(NamedTuple):
 class Sweep(NamedTuple):
     """A setting with what was measured on its models.
 
-    `attacks` and the eps that each is told of at, by label; `rows`, in which a network of a group is a repeat;
+    `attacks` and the eps that each is reported at, by label; `rows`, in which a network of a group is a repeat;
     `several`: whether there are networks of several seeds.
     """
 
@@ -70,7 +73,7 @@ class Sweep(NamedTuple):
         """No attack, then the attacks."""
         return [CLEAN] * any(attack.clean for attack in self.attacks.values()) + list(self.attacks)
 
-    def size(self, label: str) -> str:
+    def eps_text(self, label: str) -> str:
         """The eps of an attack as text."""
         return eps_text(self.attacks[label].eps())[self.eps[label]]
 
@@ -81,43 +84,48 @@ class Sweep(NamedTuple):
         curve = self.attacks[label].curves.get(model)
         return None if curve is None else point_at(curve, self.eps[label] if eps is None else eps)
 
-    def behind(self, label: str, model: str, eps: float | None = None) -> DataFrame:
-        """The rows of that point."""
+    def rows_of_point(self, label: str, model: str, eps: float | None = None) -> DataFrame:
+        """The rows that `point` is the accuracy of."""
         if label != CLEAN:
             return rows_behind(self.attacks[label].curves[model], self.eps[label] if eps is None else eps, self.rows)
         curve = next(attack.curves[model] for attack in self.attacks.values() if model in attack.clean)
-        draws = curve.inference_draws.iloc[0]
-        chosen = (self.rows.attack == "none") & (self.rows.model == model) & (self.rows.inference_draws == draws)
-        return self.rows[chosen]
+        clean = (self.rows.attack == "none") & (self.rows.model == model)
+        return self.rows[clean & (self.rows.inference_draws == curve.inference_draws.iloc[0])]
 
-    def networks(self, label: str, model: str, eps: float | None = None) -> Series:
+    def network_accuracies(self, label: str, model: str, eps: float | None = None) -> Series:
         """Accuracy of every network at that point, by seed."""
-        found: Series = self.behind(label, model, eps).groupby("repeat").correct.mean()
-        return found
+        accuracies: Series = self.rows_of_point(label, model, eps).groupby("repeat").correct.mean()
+        return accuracies
 
     def curve(self, label: str, family: Family) -> DataFrame:
         """Accuracy of a family under an attack: `value` of the setting, `model`, and the numbers of a Point."""
         import pandas as pd
 
-        points = {value: self.point(label, model) for value, model in family.models.items()}
-        told = [(value, family.models[value], *point) for value, point in points.items() if point is not None]
-        return pd.DataFrame(told, columns=["value", "model", "accuracy", *Point._fields[1:]])
+        points = [(value, model, self.point(label, model)) for value, model in family.models.items()]
+        lines = [(value, model, *point) for value, model, point in points if point is not None]
+        return pd.DataFrame(lines, columns=["value", "model", "accuracy", *Point._fields[1:]])
 
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """Every model under every attack at every eps."""
+    def table(self) -> DataFrame:
+        """Every model under every attack at every eps; `best` is the accuracy of the best network."""
+        import pandas as pd
+
+        lines = []
         for family in self.setting.families:
             for value, model in family.models.items():
-                for label in self.labels:
-                    for eps in [0.0] if label == CLEAN else self.attacks[label].eps():
-                        point = self.point(label, model, eps)
-                        if point is None:
-                            continue
-                        told = {"models": family.name, "setting": self.setting.path, "value": value, "model": model}
-                        told |= {"attack": label, "norm": "" if label == CLEAN else self.attacks[label].norm}
-                        single = self.networks(label, model, eps) if self.several else None
-                        told |= {"eps": eps, "networks": 1 if single is None else len(single), "accuracy": point.value}
-                        told |= {"low": point.low, "high": point.high, "spread": point.spread}
-                        yield told | {"best": math.nan if single is None else single.max()}
+                for label, eps, point in self._points(model):
+                    networks = self.network_accuracies(label, model, eps) if self.several else None
+                    norm = "" if label == CLEAN else self.attacks[label].norm
+                    count, best = (1, math.nan) if networks is None else (len(networks), networks.max())
+                    setting = (family.name, self.setting.path, value, model)
+                    lines.append((*setting, label, norm, eps, count, *point, best))
+        return pd.DataFrame(lines, columns=[*COLUMNS, "best"])
+
+    def _points(self, model: str) -> Iterator[tuple[str, float, Point]]:
+        """(label, eps, accuracy) of everything that was run on a model."""
+        for label in self.labels:
+            for eps in [0.0] if label == CLEAN else self.attacks[label].eps():
+                if (point := self.point(label, model, eps)) is not None:
+                    yield label, eps, point
 
 
 def swept_setting(about: dict[str, Any]) -> Setting | None:
@@ -125,12 +133,12 @@ def swept_setting(about: dict[str, Any]) -> Setting | None:
 
     Models that differ in more than this setting are another family if others share the rest with them, or in none.
     """
-    entries = about.get("recipe", {}).get("models", [])
+    entries = model_entries(about)
     group = group_of(about, [entry["label"] for entry in entries])
-    told = {group[e["label"]]: _made_of(e) for e in entries}
-    paths = dict.fromkeys(path for leaves in told.values() for path, value in leaves.items() if _is_number(value))
-    found = [Setting(path, families) for path in paths if (families := _families(path, told))]
-    return max(found, key=lambda setting: setting.reach, default=None)
+    settings = {group[entry["label"]]: _settings(entry) for entry in entries}
+    paths = dict.fromkeys(path for values in settings.values() for path, value in values.items() if _is_number(value))
+    orders = [Setting(path, families) for path in paths if (families := _families(path, settings))]
+    return max(orders, key=lambda setting: setting.coverage, default=None)
 
 
 def measure_sweep(setting: Setting, source: StoredRun, panels: Sequence[Panel]) -> Sweep | None:
@@ -147,41 +155,45 @@ def measure_sweep(setting: Setting, source: StoredRun, panels: Sequence[Panel]) 
         families += [family._replace(models=models)] * (len(models) >= MIN_VALUES)
     if not families:
         return None
-    found = {attack.label: attack for attack in attacks}
-    return Sweep(setting._replace(families=families), found, _at_one_size(attacks), rows, several)
+    by_label = {attack.label: attack for attack in attacks}
+    return Sweep(setting._replace(families=families), by_label, _reported_eps(attacks), rows, several)
 
 
-def _at_one_size(attacks: Sequence[Shared]) -> dict[str, float]:
+def _reported_eps(attacks: Sequence[Shared]) -> dict[str, float]:
     """The informative eps of the strongest attack in a norm, for all of that norm and aim that were run there."""
-    found = {}
+    reported = {}
     for attack in attacks:
-        strongest = min(
-            (other for other in attacks if (other.norm, other.apart) == (attack.norm, attack.apart)), key=Shared.mean
-        )
-        eps = strongest.informative()
-        found[attack.label] = eps if eps in attack.eps() else attack.informative()
-    return found
+        alike = [other for other in attacks if (other.norm, other.apart) == (attack.norm, attack.apart)]
+        eps = min(alike, key=Shared.mean).informative()
+        reported[attack.label] = eps if eps in attack.eps() else attack.informative()
+    return reported
 
 
-def _families(path: str, told: Mapping[str, Mapping[str, Any]]) -> list[Family]:
-    """Models that share every setting but this one, where they have three values of it or more."""
-    together: dict[str, dict[float, str]] = {}
-    for model, leaves in told.items():
-        if _is_number(leaves.get(path)):
-            rest = json.dumps({word: value for word, value in leaves.items() if word != path}, sort_keys=True)
-            together.setdefault(rest, {})[leaves[path]] = model
-    kept = [dict(sorted(models.items())) for models in together.values() if len(models) >= MIN_VALUES]
-    return [Family(name, models) for name, models in zip(_names(kept), kept, strict=True)]
+def _families(path: str, settings: Mapping[str, Mapping[str, Any]]) -> list[Family]:
+    """Models that share every setting but this one, with three values of it or more."""
+    by_rest: dict[str, dict[float, str]] = {}
+    for model, values in settings.items():
+        if _is_number(values.get(path)):
+            rest = json.dumps({key: value for key, value in values.items() if key != path}, sort_keys=True)
+            by_rest.setdefault(rest, {})[values[path]] = model
+    large = [dict(sorted(models.items())) for models in by_rest.values() if len(models) >= MIN_VALUES]
+    names = _names([list(models.values()) for models in large])
+    return [Family(name, models) for name, models in zip(names, large, strict=True)]
 
 
-def _names(kept: Sequence[Mapping[float, str]]) -> list[str]:
+def _names(families: Sequence[Sequence[str]]) -> list[str]:
     """What the labels of a family have in common and others do not; else how they begin, else the first of them."""
-    labels = [list(models.values()) for models in kept]
-    parts = [[part for part in own[0].split(", ") if all(part in one.split(", ") for one in own)] for own in labels]
-    names = [", ".join(part for part in own if not all(part in other for other in parts)) for own in parts]
-    begins = [_beginning(own) for own in labels]
-    good = (found for found in (names, begins) if all(found) and len({*found}) == len(found))
-    return [""] if len(kept) == 1 else next(good, [own[0] for own in labels])
+    if len(families) == 1:
+        return [""]
+    common = [[term for term in labels[0].split(", ") if _in_all(term, labels)] for labels in families]
+    names = [", ".join(term for term in terms if not all(term in others for others in common)) for terms in common]
+    beginnings = [_beginning(labels) for labels in families]
+    distinct = (each for each in (names, beginnings) if all(each) and len({*each}) == len(each))
+    return next(distinct, [labels[0] for labels in families])
+
+
+def _in_all(term: str, labels: Iterable[str]) -> bool:
+    return all(term in label.split(", ") for label in labels)
 
 
 def _beginning(labels: Sequence[str]) -> str:
@@ -190,22 +202,21 @@ def _beginning(labels: Sequence[str]) -> str:
     return "".join(letters[0] for letters in alike).rstrip(" ,-=0123456789.")
 
 
-def _made_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """(path, value) of every setting of a model of a recipe; the number of a member is a name and orders nothing."""
-    leaves = dict(_leaves({word: entry.get(word) for word in ("network", "model", "training")}))
-    if leaves.get("model.kind") == "member":
-        leaves["model.number"] = str(leaves["model.number"])
-    return leaves
+def _settings(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting of a model of a recipe, by path; the number of a member is a name and orders nothing."""
+    settings = dict(_leaves({section: entry.get(section) for section in ("network", "model", "training")}))
+    if settings.get("model.kind") == "member":
+        settings["model.number"] = str(settings["model.number"])
+    return settings
 
 
-def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(path, value) of every setting in a table of tables."""
-    for word, value in table.items():
-        path = f"{above}.{word}" if above else word
+    for key, value in table.items():
         if isinstance(value, dict):
-            yield from _leaves(value, path)
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield path, value
+            yield f"{prefix}{key}", value
 
 
 def _is_number(value: Any) -> bool:

@@ -54,7 +54,7 @@ def settings_section(source: StoredRun, panels: Sequence[Panel]) -> Section | No
     )
     return Section(
         "settings",
-        f"Accuracy against {swept.setting.word}",
+        f"Accuracy against {swept.setting.name}",
         _sentences(swept),
         [drawing],
         [settings_table(swept, source.about.get("paper") or {})],
@@ -66,25 +66,24 @@ def settings_table(swept: Sweep, paper: dict[str, Any]) -> Table:
 
     Published accuracies of the same model, attack and eps, from [[paper.accuracy]], are a line below.
     """
-    import pandas as pd
 
     setting, texts, body, source = swept.setting, eps_text(swept.setting.values), [], ""
     titled = len(setting.families) > 1
     for family in setting.families:
         for label in swept.labels:
             models = [family.models.get(value) for value in setting.values]
-            size = "" if label == CLEAN else swept.size(label)
+            size = "" if label == CLEAN else swept.eps_text(label)
             body.append([family.name] * titled + [label, size, *(_cell(swept, label, model) for model in models)])
             before = [_published(swept, label, model, paper) for model in models]
             if any(before):
                 body.append([family.name] * titled + [f"{label}, published", size, *before])
                 source = f" Published in {paper.get('source', '')}."
-    head = ["models"] * titled + ["attack", "eps", *(f"{setting.word} {texts[value]}" for value in setting.values)]
+    head = ["models"] * titled + ["attack", "eps", *(f"{setting.name} {texts[value]}" for value in setting.values)]
     told = "Accuracy with its 95 % interval."
     if swept.several:
         told = "Mean over networks ± their standard deviation, its 95 % interval, and the best network."
     note = f"The models of a line differ in {setting.path} alone. {told}{source}"
-    return Table("settings", pd.DataFrame(list(swept.lines())), head, body, note=note)
+    return Table("settings", swept.table(), head, body, note=note)
 
 
 @styled()
@@ -119,7 +118,7 @@ def _draw(axis: Axes, swept: Sweep, family: Family, styles: Mapping[str, Any]) -
     for place, (label, curve) in enumerate(curves.items()):
         (handles[label],) = axis.plot(curve.value, curve.accuracy, **styles[label] | THIN)
         for row in curve.itertuples():
-            single = swept.networks(label, row.model)
+            single = swept.network_accuracies(label, row.model)
             beside = {"transform": sideways_offset(axis, place, len(curves)), "color": styles[label]["color"]}
             axis.plot([row.value] * len(single), single, **look, **beside)
     return handles
@@ -153,7 +152,7 @@ def _cell(swept: Sweep, label: str, model: str | None) -> str:
     point = None if model is None else swept.point(label, model)
     if point is None or model is None:
         return ""
-    return point.in_full() + (f", best {swept.networks(label, model).max():.3f}" if swept.several else "")
+    return point.in_full() + (f", best {swept.network_accuracies(label, model).max():.3f}" if swept.several else "")
 
 
 def _published(swept: Sweep, label: str, model: str | None, paper: dict[str, Any]) -> str:
@@ -168,7 +167,7 @@ def _published(swept: Sweep, label: str, model: str | None, paper: dict[str, Any
 
 def _sizes(swept: Sweep) -> str:
     """ "eps 0.1", or "eps 0.1 (L∞ norm) and 1 (L2 norm)"."""
-    told = {(attack.norm, swept.size(label)) for label, attack in swept.attacks.items()}
+    told = {(attack.norm, swept.eps_text(label)) for label, attack in swept.attacks.items()}
     if len({size for _, size in told}) == 1:
         return f"eps {next(iter(told))[1]}"
     return "eps " + listed([f"{size} ({NORMS.get(norm, norm)} norm)" for norm, size in sorted(told)])
@@ -189,7 +188,7 @@ def _sentence(swept: Sweep, family: Family, level: float) -> str:
         seeds.append(paired)
         said.append(_step(change, _between(swept.setting, before, after)))
     where = f"On {family.name}, under" if family.name else "Under"
-    told = f"{where} {strongest} at eps {swept.size(strongest)} accuracy {listed(said)}"
+    told = f"{where} {strongest} at eps {swept.eps_text(strongest)} accuracy {listed(said)}"
     told += f", paired by {min(seeds)} seeds" if min(seeds) > 1 else ""
     clean = [f"{value:.3f}" for value in swept.curve(CLEAN, family).accuracy]
     return f"{told}." + (f" Without an attack it is {listed(clean)}." if clean else "")
@@ -197,13 +196,13 @@ def _sentence(swept: Sweep, family: Family, level: float) -> str:
 
 def _gap(swept: Sweep, label: str, one: str, other: str, level: float) -> tuple[Interval, int]:
     """Accuracy of `other` minus that of `one`, and by how many seeds they are paired: 0 where it is by inputs."""
-    before, after = swept.networks(label, one), swept.networks(label, other)
+    before, after = swept.network_accuracies(label, one), swept.network_accuracies(label, other)
     common = before.index.intersection(after.index)
     if swept.several and len(common) > 1:
         return mean(np.array([after[common] - before[common]]), level=level), len(common)
     if len(common) == 0:
         return Interval(after.mean() - before.mean(), math.nan, math.nan), 0
-    return difference(swept.behind(label, other), swept.behind(label, one), level=level), 0
+    return difference(swept.rows_of_point(label, other), swept.rows_of_point(label, one), level=level), 0
 
 
 def _step(change: Interval, where: str) -> str:
@@ -218,6 +217,6 @@ def _step(change: Interval, where: str) -> str:
 def _between(setting: Setting, before: float, after: float) -> str:
     """ "from 1 to 5 copies", "from size 0.1 to 0.2"."""
     texts = eps_text(setting.values)
-    counted = setting.word.endswith("s") and all(float(value).is_integer() for value in setting.values)
+    counted = setting.name.endswith("s") and all(float(value).is_integer() for value in setting.values)
     steps = f"{texts[before]} to {texts[after]}"
-    return f"from {steps} {setting.word}" if counted else f"from {setting.word} {steps}"
+    return f"from {steps} {setting.name}" if counted else f"from {setting.name} {steps}"

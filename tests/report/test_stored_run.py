@@ -7,7 +7,7 @@ import re
 
 import pandas as pd
 import pytest
-from made_rows import attacked, clean
+from synthetic import attacked, clean
 
 from unshaken.report import report
 from unshaken.report.accuracy import accuracy_table, panels
