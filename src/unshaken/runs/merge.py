@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -13,68 +12,72 @@ from unshaken.errors import lookup, unknown
 from unshaken.networks import NETWORKS
 from unshaken.runs.parts import Table, settable
 
-LISTED: dict[str, Mapping[str, Any]] = {"attacks": ATTACKS, "analyses": ANALYSES, "network": NETWORKS}
+LISTED: dict[str, Table] = {"attacks": ATTACKS, "analyses": ANALYSES, "network": NETWORKS}
 """Sections that may be lists of parts."""
 
 FRACTION = r"\d+(\.\d+)?/\d+(\.\d+)?"
 
 
-def merge(table: Table, changes: Table, where: str, *, revive: bool = False) -> None:
-    """Write `changes` into `table`, level by level; a part of another kind replaces the old one whole.
+def merge(settings: dict[str, Any], changes: dict[str, Any], section: str, *, revive: bool = False) -> None:
+    """Write `changes` into `settings`, level by level; a part of another kind replaces the old one whole.
 
-    What was taken back (an empty list) stays so when a table of settings comes, unless these `revive` it.
+    What an empty list has removed stays so when a table of settings comes, unless these `revive` it.
     """
-    for word, value in changes.items():
-        old = table.get(word)
+    for name, value in changes.items():
+        old = settings.get(name)
         if old == [] and isinstance(value, dict):
             if revive:
-                table[word] = deepcopy(value)
+                settings[name] = deepcopy(value)
         elif isinstance(old, list) and isinstance(value, dict):
-            merge_each(old, value, f"{where}: {word}", LISTED.get(word, ATTACKS))
+            merge_each(old, value, f"{section}: {name}", LISTED.get(name, ATTACKS))
         elif (
             isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind")
         ):
-            merge(old, value, where, revive=revive)
+            merge(old, value, section, revive=revive)
         else:
-            table[word] = deepcopy(value)
+            settings[name] = deepcopy(value)
 
 
-def merge_each(entries: list[Table], changes: Table, where: str, table: Mapping[str, Any]) -> None:
-    """Write `changes` into every part of a list that knows the word, as a value or as a sweep; one at least must."""
+def merge_each(entries: list[Any], changes: dict[str, Any], section: str, table: Table) -> None:
+    """Write `changes` into every part of a list that has the setting, as a value or as a sweep; one at least must."""
     swept = changes.get("sweep", {})
-    check_table(f"{where}: sweep", swept)
-    for word, value in {**{word: value for word, value in changes.items() if word != "sweep"}, **swept}.items():
-        knowing = [entry for entry in entries if word in _words(entry, table)]
-        if not knowing:
-            raise ValueError(f"{where}: {unknown('setting', word, {w for e in entries for w in _words(e, table)})}")
-        for entry in knowing:
-            check_table(f"{where}: sweep", entry.get("sweep", {}))
-            entry.get("sweep", {}).pop(word, None)
-            entry.pop(word, None)
-            (entry.setdefault("sweep", {}) if word in swept else entry)[word] = deepcopy(value)
+    check_table(f"{section}: sweep", swept)
+    for entry in entries:
+        check_table(section, entry)
+    for name, value in {**{name: value for name, value in changes.items() if name != "sweep"}, **swept}.items():
+        having = [entry for entry in entries if name in _settings(entry, table)]
+        if not having:
+            every = {setting for entry in entries for setting in _settings(entry, table)}
+            raise ValueError(f"{section}: {unknown('setting', name, every)}")
+        for entry in having:
+            check_table(f"{section}: sweep", entry.get("sweep", {}))
+            entry.get("sweep", {}).pop(name, None)
+            entry.pop(name, None)
+            (entry.setdefault("sweep", {}) if name in swept else entry)[name] = deepcopy(value)
 
 
-def _words(entry: Table, table: Mapping[str, Any]) -> set[str]:
-    return set(settable(lookup("kind", entry.get("kind", ""), table)))
+def _settings(entry: dict[str, Any], table: Table) -> set[str]:
+    """What may be set of an entry of a list; of an attack also its sizes."""
+    return {*settable(lookup("kind", entry.get("kind", ""), table), table), *(["eps"] if table is ATTACKS else [])}
 
 
-def check_table(where: str, given: Any) -> None:
+def check_table(section: str, given: Any) -> None:
     """A table of settings, not a value or a list."""
     if not isinstance(given, dict):
-        raise ValueError(f"{where}: expected a table of settings, got {given!r}.")
+        raise ValueError(f"{section}: expected a table of settings, got {given!r}.")
 
 
-def nested(path: str, value: Any) -> Table:
-    for word in reversed(path.split(".")):
-        value = {word: value}
-    nested: Table = value
-    return nested
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """{"a": {"b": value}} for the path "a.b"."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return dict(value)
 
 
 def fractions(value: Any) -> Any:
     """The same value with every "a/b" of two numbers divided out."""
     if isinstance(value, dict):
-        return {word: fractions(inner) for word, inner in value.items()}
+        return {name: fractions(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [fractions(inner) for inner in value]
     return number(value) if isinstance(value, str) and re.fullmatch(FRACTION, value) else value

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache, partial
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -101,10 +102,11 @@ class Argument:
 
     def _complaint(self, value: Any) -> str:
         """What is wrong with a value: an unknown word, with the nearest one, or a value of another type or range."""
-        if self.choices and str not in _members(self.hint):
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, str):
-                    return str(unknown(self.name, item, self.choices))
+        words = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
+        only_words = all(_words(mark) for mark in _marks(self.plain))
+        for word in words if self.choices and str not in _members(self.hint) else ():
+            if word not in self.choices and (only_words or get_close_matches(word, self.choices, cutoff=0.5)):
+                return str(unknown(self.name, word, self.choices))
         return f"{self.name} must be {describe(self.plain)}; got {value!r}."
 
     def filled(self) -> Any:
@@ -157,9 +159,14 @@ def settable(function: Callable[..., Any], table: Table | None = None) -> dict[s
 
     A function from outside the package need not mark what is supplied: it is what any function of `table` has marked.
     """
-    supplied = {name for entry in (table or {}).values() for name in _supplied(entry)} | {*_supplied(function)}
-    fixed = {*supplied, *getattr(function, "keywords", {})}
+    fixed = {*supplied(function, table or {}), *getattr(function, "keywords", {})}
     return {name: argument for name, argument in _arguments(function).items() if name not in fixed}
+
+
+def supplied(function: Callable[..., Any], table: Table) -> set[str]:
+    """The arguments of a function that its caller passes, or would pass to another function of the table."""
+    marked = {name for entry in (function, *table.values()) for name in _supplied(entry)}
+    return marked & _arguments(function).keys()
 
 
 def build(table: Table, part: Part) -> Callable[..., Any]:
@@ -203,12 +210,14 @@ def describe(hint: Any) -> str:
     return SCALARS.get(hint, "a table of settings")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _arguments(function: Callable[..., Any]) -> dict[str, Argument]:
     """Every named argument, whoever sets it."""
     hints, named = _hints(function), (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    factories = {entry.name: entry.default_factory for entry in fields(function)} if is_dataclass(function) else {}
+    defaults = {name: factory() for name, factory in factories.items() if callable(factory)}
     return {
-        name: Argument(name, hints.get(name, Any), parameter.default)
+        name: Argument(name, hints.get(name, Any), defaults.get(name, parameter.default))
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind in named
     }
@@ -266,7 +275,7 @@ def _plain_member(hint: Any) -> Any:
         inner = [_plain(member) for member in get_args(hint) if member is not Ellipsis]
         if Any in inner:
             return None
-        return tuple[tuple(inner)] if get_origin(hint) is tuple and Ellipsis not in get_args(hint) else list[inner[0]]  # type: ignore[valid-type]
+        return tuple[tuple(inner)] if get_origin(hint) is tuple and Ellipsis not in get_args(hint) else list[inner[0]]  # type: ignore[misc, valid-type]
     if get_origin(hint) is dict or get_origin(hint) is Literal or hint in SCALARS or hint is NoneType:
         return hint
     return None

@@ -17,89 +17,94 @@ from unshaken.attacks.transfer import check_made_for, load_transfer_set
 from unshaken.data import Data
 from unshaken.models import StochasticClassifier
 from unshaken.models.base import check_coded
-from unshaken.runs.parts import Table, bound, full
+from unshaken.runs.loading import new_model
+from unshaken.runs.parts import all_arguments, bound
 from unshaken.runs.plan import source_of
-from unshaken.runs.resolve import needs_of
+from unshaken.runs.settings import AnalysisConfig, ModelConfig, RecipeConfig, TrainingConfig
+from unshaken.training import train
 from unshaken.training.inputs import Points, points_per_input, shown
 from unshaken.training.loop import check_before, learning_rates, update_rule, when_to_store
 from unshaken.training.self_training import check_unlabelled, takes_unlabelled
-from unshaken.runs.units import new_model
 
 
-def rehearse(config: Table, data: dict[str, Data], unlabelled: Tensor | None) -> None:
+def preflight(config: RecipeConfig, data: dict[str, Data], unlabelled: Tensor | None) -> None:
     """Raise `ValueError` for what cannot work: a model, how it is used, images without labels, stored sets."""
     test = data["test"]
-    for place, spec in enumerate(config["models"]):
-        source = source_of(config, place)
+    for spec in config.models:
+        source = source_of(config, spec)
         model = new_model(source, test)
-        rehearse_attacks(model, config, spec, test.x[:1])
-        rehearse_analyses(model, config["analyses"], test.x[:1])
-        if spec["training"]:
-            rehearse_training(model, config, spec, data)
-            rehearse_start(model, spec, source, test)
+        check_attacks(model, config, spec, test.x[:1])
+        check_analyses(model, config.analyses, test.x[:1])
+        if spec.training:
+            check_training(model, config, spec.label, spec.training, data)
+        if "continues" in spec.needs:
+            check_start(model, spec, new_model(source.needs["continues"], test))
     if unlabelled is not None:
         check_unlabelled(unlabelled, test.x.shape[1:])
-    for path in config["transfer"]["sets"]:
+    for path in config.transfer.sets:
         check_made_for(load_transfer_set(path), test.x)
-    check_apart([Path(path).stem for path in config["transfer"]["sets"]])
+    check_file_names([Path(path).stem for path in config.transfer.sets])
 
 
-def rehearse_attacks(model: StochasticClassifier, config: Table, spec: Table, x: Tensor) -> None:
-    """A draw, and what the attacks and analyses of a model, and those of its training, have in the place of draws."""
+def check_attacks(model: StochasticClassifier, config: RecipeConfig, spec: ModelConfig, x: Tensor) -> None:
+    """A draw, and what the attacks and analyses of a model, and those of its training, attack instead of draws."""
     model.logits(x, model.draw(1, seed=0))
-    inputs = (spec["training"] or {}).get("inputs", {})
-    attacks = [*config["attacks"], *([inputs["attack"]] if "attack" in inputs else [])]
-    attacks += config.get("curves", {}).get("attacks", []) if spec["training"] else []
-    used = [full(attack, ATTACKS).get("draws") for attack in attacks]
-    for draws in (analysis.get("draws") for analysis in config["analyses"]):
+    attacks = [attack.arguments for attack in config.attacks]
+    if spec.training:
+        attack = spec.training.inputs.get("attack")
+        attacks += [all_arguments(ATTACKS, attack)] if attack else []
+        attacks += [attack.arguments for attack in config.curves.attacks] if config.curves else []
+    used = [arguments.get("draws") for arguments in attacks]
+    for draws in (analysis.part.get("draws") for analysis in config.analyses):
         used += draws if isinstance(draws, list) else [draws]
     for scheme in sorted(SCHEMES.keys() & set(used)):
         model.logits(x, SCHEMES[scheme](model))
-    if any(LOSSES.get(attack.get("loss")) in LATENT for attack in attacks):
+    if any(LOSSES.get(arguments.get("loss", "")) in LATENT for arguments in attacks):
         check_coded(model.net, "encode")
 
 
-def rehearse_analyses(model: StochasticClassifier, analyses: Sequence[Table], x: Tensor) -> None:
+def check_analyses(model: StochasticClassifier, analyses: Sequence[AnalysisConfig], x: Tensor) -> None:
     """What analyses ask of a model beside logits."""
     for analysis in analyses:
-        if analysis["kind"] == "latent_shift":
+        if analysis.part.kind == "latent_shift":
             model.reconstructions(x, model.draw(1, seed=0))
-        if analysis["kind"] == "conditions":
-            smooth_limit(model, analysis["smoothness"], analysis["rule"])
+        if analysis.part.kind == "conditions":
+            smooth_limit(model, analysis.part.get("smoothness"), analysis.part.get("rule"))
 
 
-def rehearse_training(model: StochasticClassifier, config: Table, spec: Table, data: dict[str, Data]) -> None:
+def check_training(
+    model: StochasticClassifier, config: RecipeConfig, label: str, training: TrainingConfig, data: dict[str, Data]
+) -> None:
     """The schedule, what is stored, the optimizer, the objective, and one input as the training would see it."""
-    settings, examples, test = bound(spec["training"]), len(data.get("train", data["test"]).y), data["test"]
-    learning_rates(settings["schedule"], settings["epochs"])
-    if config["data"]["unlabelled"] is None:
-        minibatches = points_per_input(settings["inputs"]) * -(-examples // settings["batch_size"])
-        when_to_store(model, settings["burn_in"], settings["thin"], minibatches * settings["epochs"])
-    if takes_unlabelled(settings["objective"]):
+    parts, examples, test = bound(train, vars(training)), len(data.get("train", data["test"]).y), data["test"]
+    learning_rates(parts["schedule"], training.epochs)
+    if config.data.unlabelled is None:
+        minibatches = points_per_input(parts["inputs"]) * -(-examples // training.batch_size)
+        when_to_store(model, training.burn_in, training.thin, minibatches * training.epochs)
+    if takes_unlabelled(parts["objective"]):
         check_coded(model.net, "encode", "decode")
     try:
-        update_rule(model, settings["optimizer"], examples, 0)
+        update_rule(model, parts["optimizer"], examples, 0)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"[training]: optimizer of {spec['label']}: {error}") from error
-    x, y, change = test.x[:1], test.y[:1], partial(settings["augment"], seed=0)
-    change(x)
+        raise ValueError(f"[training]: optimizer of {label}: {error}") from error
+    x, y, augment = test.x[:1], test.y[:1], partial(parts["augment"], seed=0)
+    augment(x)
     points = Points(torch.zeros_like(y), torch.zeros_like(y), 0, 0)
     try:
-        check_before(settings["objective"], shown(settings["inputs"])(model, x, y, points, change, 0))
+        check_before(parts["objective"], shown(parts["inputs"])(model, x, y, points, augment, 0))
     except ValueError as error:
-        raise ValueError(f"[training]: inputs of {spec['label']}: {error}") from error
+        raise ValueError(f"[training]: inputs of {label}: {error}") from error
 
 
-def rehearse_start(model: StochasticClassifier, spec: Table, source: Table, test: Data) -> None:
+def check_start(model: StochasticClassifier, spec: ModelConfig, continued: StochasticClassifier) -> None:
     """That a model can start at the one that its training continues."""
-    if (name := needs_of(spec).get("continues")) is not None:
-        try:
-            model.start_at(new_model(source["continues"], test).network())
-        except ValueError as error:
-            raise ValueError(f"[training]: {spec['label']} continues {name!r}: {error}") from error
+    try:
+        model.start_at(continued.network())
+    except ValueError as error:
+        raise ValueError(f"[training]: {spec.label} continues {spec.needs['continues']!r}: {error}") from error
 
 
-def check_apart(names: list[str]) -> None:
+def check_file_names(names: list[str]) -> None:
     """Stored sets are told apart by their file names."""
     twice = [name for name in names if names.count(name) > 1]
     if twice:
