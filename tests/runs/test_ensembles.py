@@ -11,15 +11,15 @@ import torch
 from oracles import raises_sentence
 from unshaken.attacks import load_transfer_set
 from unshaken.data import load
-from unshaken.runs.run import Work, failed_units, run
-from unshaken.models import Deterministic, Ensemble, Together
-from unshaken.runs.plan import plan, source_of
 from unshaken.evaluation.predict import predict
-from unshaken.runs.recipe import Recipe, read_recipe
+from unshaken.models import Deterministic, Ensemble, Together
 from unshaken.report import report
 from unshaken.report.stored_run import load_run
-from unshaken.store import read_json, read_rows
+from unshaken.runs.plan import plan, source_of
+from unshaken.runs.recipe import Recipe, read_recipe
+from unshaken.runs.run import Work, failed_units, run
 from unshaken.runs.units import new_model
+from unshaken.store import read_json, read_rows
 
 RECIPE = """
 [data]

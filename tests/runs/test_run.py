@@ -14,12 +14,12 @@ import torch
 
 from oracles import raises_sentence, truncate
 from unshaken.evaluation.checks import CHECKS
-from unshaken.runs.run import Work, choose_device, failed_units, run
-from unshaken.runs.plan import plan
-from unshaken.runs.recipe import Recipe, read_recipe
 from unshaken.report import report
 from unshaken.report.sections.curves import curves_section
 from unshaken.report.stored_run import load_run
+from unshaken.runs.plan import plan
+from unshaken.runs.recipe import Recipe, read_recipe
+from unshaken.runs.run import Work, choose_device, failed_units, run
 from unshaken.store import read_json, read_rows, read_tensors
 
 RECIPE = """

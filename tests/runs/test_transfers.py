@@ -9,12 +9,12 @@ import torch
 from oracles import raises_sentence, truncate
 from unshaken.attacks import load_transfer_set, transfer_set
 from unshaken.data import load, load_images
-from unshaken.runs.run import failed_units, run
 from unshaken.models import Deterministic
 from unshaken.networks import mlp
+from unshaken.report import report
 from unshaken.runs.plan import plan
 from unshaken.runs.recipe import read_recipe
-from unshaken.report import report
+from unshaken.runs.run import failed_units, run
 from unshaken.store import read_json, read_rows
 
 RECIPE = """

@@ -76,7 +76,7 @@ def train_unit(
         seed=source.seed,
         checkpoint=checkpoint,
         unlabelled=unlabelled if source.uses_unlabelled else None,
-        monitor=source.curves and monitor(source.curves, source.seed, data),
+        monitor=monitor(source.curves, source.seed, data) if source.curves else None,
         progress=progress,
     )
     return model, history

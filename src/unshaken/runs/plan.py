@@ -40,7 +40,7 @@ def plan(recipe: Recipe, inputs: Fingerprint | None = None) -> list[Unit]:
         units += _attack_units(config, model.label, source, inputs)
         units += _analysis_units(config, model.label, source, inputs)
     attacks = [unit for unit in units if isinstance(unit, AttackUnit)]
-    return units + [*_transfer_units(config, attacks, inputs)]
+    return [*units, *_transfer_units(config, attacks, inputs)]
 
 
 def _attack_units(config: RecipeConfig, model: str, source: ModelSource, inputs: Fingerprint) -> Iterator[AttackUnit]:

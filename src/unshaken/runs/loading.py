@@ -1,0 +1,115 @@
+"""What units are computed from: images, models before training, and the checksums of both."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from unshaken.data import Data, load, load_images
+from unshaken.models import MADE_OF, MODELS, StochasticClassifier, derive
+from unshaken.models.wrapper import of_shape
+from unshaken.networks import NETWORKS
+from unshaken.runs.parts import Part, build
+from unshaken.runs.plan import source_of, uses_unlabelled
+from unshaken.runs.settings import DataConfig, RecipeConfig, innermost
+from unshaken.runs.units import Fingerprint, ModelSource
+from unshaken.store import checksum, hash_tensors
+
+
+def load_data(config: RecipeConfig, data_root: str | Path | None, device: torch.device) -> dict[str, Data]:
+    """The test split, the train split where a model is trained, and the split of [curves]; on the device."""
+    splits = ["test"] + ["train"] * any(model.training for model in config.models)
+    splits += [config.curves.split] if config.curves else []
+    data = {split: load_split(config.data, split, data_root, device) for split in dict.fromkeys(splits)}
+    if config.curves and (config.curves.limit or 0) > (count := len(data[config.curves.split].y)):
+        raise ValueError(
+            f"[curves]: limit is {config.curves.limit}, but there are {count} images of {config.curves.split}."
+        )
+    return data
+
+
+def load_split(config: DataConfig, split: str, data_root: str | Path | None, device: torch.device) -> Data:
+    """The images that [data] names, on the device."""
+    data = load(
+        config.name,
+        split=split,
+        limit=config.test_limit if split == "test" else config.train_limit,
+        seed=config.seed,
+        size=config.size,
+        grey=config.grey,
+        held_out=config.held_out,
+        validation=config.validation,
+        data_root=data_root,
+    )
+    return data._replace(x=data.x.to(device), y=data.y.to(device))
+
+
+def load_unlabelled(config: RecipeConfig, data_root: str | Path | None, device: torch.device) -> Tensor | None:
+    """The images of [data.unlabelled], where a model is trained on them."""
+    data, unlabelled = config.data, config.data.unlabelled
+    if unlabelled is None or not any(uses_unlabelled(model, config) for model in config.models):
+        return None
+    images = load_images(
+        unlabelled.name,
+        split=unlabelled.split,
+        skip=unlabelled.skip,
+        limit=unlabelled.limit,
+        seed=unlabelled.seed,
+        size=data.size,
+        grey=data.grey,
+        # of the same set, "train" would otherwise hold the images that models are tested on
+        held_out=data.held_out if unlabelled.name == data.name else None,
+        data_root=data_root,
+    )
+    return images.to(device)
+
+
+def fingerprint(config: RecipeConfig, data: dict[str, Data], unlabelled: Tensor | None = None) -> Fingerprint:
+    """What results depend on besides the recipe: images and labels, networks as built before training, the version.
+
+    So a data set or a network of the same name but other content is another run.
+    """
+    models = [new_model(source_of(config, model), data["test"]) for model in config.models]
+    return Fingerprint(
+        images={split: hash_tensors([images.x, images.y]) for split, images in data.items()},
+        networks=[hash_tensors(model.tensors().values()) for model in models],
+        version=version("unshaken"),
+        unlabelled=None if unlabelled is None else hash_tensors([unlabelled]),
+        sets={path: _checksum(path) for path in config.transfer.sets},
+    )
+
+
+def _checksum(path: str) -> str:
+    """The checksum of a stored transfer set."""
+    if not Path(path).is_file():
+        raise ValueError(f"[transfer]: sets: {path!r} is not a file, expected one of a run's perturbations.")
+    return checksum(Path(path))
+
+
+def new_model(source: ModelSource, data: Data) -> StochasticClassifier:
+    """An untrained model for the images of `data`, or one made of such; its initial weights follow from its seed."""
+    if source.components:
+        return made_of(source, [new_model(component, data) for component in source.components])
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(source.seed, "network"))
+        shape = tuple(data.x.shape[1:])
+        nets = [build(NETWORKS, part)(shape, data.classes).to(data.x.device) for part in _networks(source)]
+        is_ensemble = innermost(source.model).kind == "ensemble"
+        return of_shape(build(MODELS, source.model), shape)(nn.ModuleList(nets) if is_ensemble else nets[0])
+
+
+def made_of(source: ModelSource, components: list[StochasticClassifier]) -> StochasticClassifier:
+    """A model that is made of others."""
+    model: StochasticClassifier = build(MADE_OF, source.model)(components)
+    return model
+
+
+def _networks(source: ModelSource) -> list[Part]:
+    """The networks that a model starts from: those listed, or as many of one kind as an ensemble has members."""
+    if isinstance(source.network, list):
+        return source.network
+    model = innermost(source.model)
+    return [source.network] * ((model.get("members") or 2) if model.kind == "ensemble" else 1)

@@ -1,0 +1,151 @@
+"""What a run stores beside rows and weights, as types: run.json, the record of a model, the metadata of rows."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from unshaken.runs.settings import RecipeConfig
+from unshaken.runs.units import Fingerprint
+from unshaken.store import Damaged, read_json, read_rows, write_json
+from unshaken.training import Epoch
+
+Model = TypeVar("Model", bound=BaseModel)
+Status = Literal["waiting", "done", "failed", "skipped"]
+
+
+class Cost(BaseModel):
+    """Wall time in seconds; forward passes, and gradients with respect to inputs, in inputs x draws."""
+
+    seconds: float | None = None
+    attack_seconds: float | None = None
+    forwards: int | None = None
+    gradients: int | None = None
+
+
+class RowMetadata(Cost):
+    """What a file of rows says about itself: its unit, what it cost, the accuracy or the kind of analysis."""
+
+    unit: str
+    accuracy: float | None = None
+    analysis: str | None = None
+
+
+class ModelRecord(Cost):
+    """What lies beside the weights of a model: its unit, how training went, the checksum of the weights."""
+
+    unit: str
+    model: str
+    history: list[Epoch]
+    sha256: str
+    taken_from: str | None = None
+
+
+class Outcome(Cost):
+    """How a unit went."""
+
+    status: Status = "waiting"
+    error: str | None = None
+
+
+class UnitRecord(Outcome):
+    """A unit in run.json."""
+
+    name: str
+    kind: str
+    label: str
+    model: str
+
+
+class ModelSize(BaseModel):
+    """Parameters of a model, and operations of one prediction; None where these cannot be counted."""
+
+    parameters: int
+    flops: int | None = None
+
+
+class DataRecord(BaseModel):
+    """The images of a run: number of images by split, and the names of the classes."""
+
+    name: str
+    classes: int
+    labels: list[str] = []
+    images: dict[str, int] = {}
+
+
+class Machine(BaseModel):
+    """Where a run was made."""
+
+    device: str
+    cpu: str
+    cores: int | None
+    threads: int
+    platform: str
+    gpu: str | None = None
+
+
+class RunRecord(BaseModel):
+    """run.json: what was asked, on what, and how each unit went."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    preset: str | None = None
+    hash: str = ""
+    inputs: Fingerprint
+    command: str = ""
+    data: DataRecord
+    versions: dict[str, str] = {}
+    machine: Machine | None = None
+    recipe: RecipeConfig
+    units: list[UnitRecord] = []
+    sizes: dict[str, ModelSize] = {}
+
+
+def write_record(path: Path, record: BaseModel) -> None:
+    """Write a record as JSON, whole or not at all."""
+    write_json(path, record.model_dump(mode="json"))
+
+
+def read_record(path: Path, kind: type[Model]) -> Model:
+    """Read a record; `Damaged` where the file is not one."""
+    return _validated(path, kind, read_json(path))
+
+
+def read_row_metadata(path: Path) -> RowMetadata:
+    """What a file of rows says about itself."""
+    return _validated(path, RowMetadata, read_rows(path)[1])
+
+
+def _validated(path: Path, kind: type[Model], content: Any) -> Model:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the whole"
+        raise Damaged(f"{path} is damaged or of another version ({field}: {first['msg'].lower()}).") from error
+
+
+def versions() -> dict[str, str]:
+    return {"unshaken": version("unshaken"), "torch": torch.__version__, "python": platform.python_version()}
+
+
+def machine(device: torch.device) -> Machine:
+    """Where a run is made."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else []
+    return Machine(
+        device=device.type,
+        cpu=names[0] if names else platform.processor() or platform.machine(),
+        cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        platform=platform.platform(),
+        gpu=torch.cuda.get_device_name() if device.type == "cuda" else None,
+    )

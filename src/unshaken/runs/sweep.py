@@ -1,0 +1,238 @@
+"""Sweeps: every combination of some values of some settings, and the labels of what they make."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+from unshaken.analysis import ANALYSES
+from unshaken.attacks import ATTACKS
+from unshaken.attacks.pgd import check_restarts, check_start
+from unshaken.errors import lookup, nearest, unknown
+from unshaken.evaluation.checks import attack_name
+from unshaken.models import MADE_OF, MODELS
+from unshaken.networks import NETWORKS
+from unshaken.runs.merge import check_table, merge, nested
+from unshaken.runs.parts import Part, resolve_arguments, resolve_part, settable, supplied
+from unshaken.runs.settings import AnalysisConfig, AttackConfig, ModelConfig, TrainingConfig
+from unshaken.training import train
+from unshaken.types import Count
+from unshaken.validate import check_eps, check_range
+
+COLUMNS = ("norm", "loss", "draws", "steps", "restarts", "eps")  # settings of an attack that rows hold in columns
+MODEL_SECTIONS = ("network", "model", "training")
+REPLICA = "replica"  # the number of a model that differs from another one by its seed alone
+
+
+def models(raw: dict[str, Any], seed: int) -> list[ModelConfig]:
+    """Network, model and training for each point of the grid of [sweep], with a label."""
+    sections = {name: raw[name] for name in MODEL_SECTIONS if name in raw}
+    for name, section in sections.items():
+        if not isinstance(section, dict) and not (name == "network" and isinstance(section, list)):
+            raise ValueError(f"[{name}] must be a table of settings; got {section!r}.")
+    check_table("[sweep]", raw.get("sweep", {}))
+    sweep = {path: _remaining(values) for path, values in raw.get("sweep", {}).items()}
+    sweep = {path: values for path, values in sweep.items() if values != []}
+    named = bool(sweep) and all(isinstance(values, dict) for values in sweep.values())
+    axes = [_axis(path, values, [*sections, REPLICA]) for path, values in sweep.items()]
+    configs = []
+    for point in itertools.product(*axes):
+        changed = deepcopy(sections)
+        for _, changes in point:
+            merge(changed, changes, "[sweep]")
+        for name in sections:
+            check_table(f"[{name}]", changed[name]) if name != "network" else None
+        kind = [] if named else [str(changed["model"].get("kind"))]
+        configs.append(_model(", ".join([*kind, *(name for name, _ in point)]), changed, seed))
+    check_unique("models", [config.label for config in configs])
+    return configs
+
+
+def _model(label: str, sections: dict[str, Any], seed: int) -> ModelConfig:
+    """Network (or one for each member), model and training; a model that is made of others is not trained."""
+    network, listed = sections["network"], isinstance(sections["network"], list)
+    model = resolve_part("[model]", MODELS | MADE_OF, sections["model"])
+    composed = model.kind in MADE_OF
+    trained = "training" in sections and not composed
+    replica = sections.get(REPLICA)
+    if replica is not None:
+        check_range(REPLICA, replica, Count)
+    config = ModelConfig(
+        label,
+        [resolve_part(f"[[network]] {i}", NETWORKS, entry) for i, entry in enumerate(network, 1)]
+        if listed
+        else resolve_part("[network]", NETWORKS, network),
+        model,
+        TrainingConfig(**resolve_arguments("[training]", train, sections["training"])) if trained else None,
+        seed,
+        replica=replica,
+    )
+    if listed and not composed and config.innermost.kind != "ensemble":
+        raise ValueError(f"[[network]]: only an ensemble has several networks; got a {model.kind!r} model.")
+    return config
+
+
+def for_seeds(configs: list[ModelConfig], seeds: list[int]) -> list[ModelConfig]:
+    """Every model once for each seed, where there are several; `group` is what these have in common."""
+    if len(seeds) == 1:
+        return configs
+    return [_with_seed(config, seed) for config in configs for seed in seeds]
+
+
+def _with_seed(config: ModelConfig, seed: int) -> ModelConfig:
+    """A model of one seed, which needs those of that seed."""
+    training, model = config.training, config.model
+    if training is not None:
+        teacher, continues = (name and f"{name}, seed {seed}" for name in (training.teacher, training.continues))
+        training = replace(training, teacher=teacher, continues=continues)
+    if config.components:
+        model = model.with_arguments(of=[f"{label}, seed {seed}" for label in config.components])
+    label = f"{config.label}, seed {seed}"
+    return replace(config, label=label, group=config.label, seed=seed, training=training, model=model)
+
+
+def _remaining(values: Any) -> Any:
+    """The values of a line of [sweep], without those that an empty list removes; none left is an empty list too."""
+    if not isinstance(values, dict) or not values:
+        return values
+    return {name: value for name, value in values.items() if value != []} or []
+
+
+def _axis(path: str, values: Any, sections: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """One line of [sweep] as (name, changes to the sections) for each of its values.
+
+    A list holds values of a setting; a table holds values by name, of one setting or, where the path is no section's,
+    of several: `[sweep.prior]`, `wide = { model = { prior_scale = 3.0 }, training = { epochs = 20 } }`.
+    """
+    of_section = path.split(".")[0] in sections
+    if not of_section and not (isinstance(values, dict) and all(isinstance(value, dict) for value in values.values())):
+        raise ValueError(f"[sweep]: {unknown('section', path.split('.')[0], sections)}")
+    if isinstance(values, list) and values:
+        return [(f"{path.split('.')[-1]} {in_label(value)}", nested(path, value)) for value in values]
+    if not isinstance(values, dict) or not values:
+        raise ValueError(f"[sweep]: a sweep needs a list of values for {path!r}, or a table of them; got {values!r}.")
+    for section in {section for value in values.values() for section in value} if not of_section else ():
+        if section not in sections:
+            message = unknown("section", section, sections)
+            raise ValueError(
+                f"[sweep.{path}]: {message} (If {path!r} is meant to be a section: {nearest(path, sections)})"
+            )
+    return [(name, nested(path, value) if of_section else value) for name, value in values.items()]
+
+
+def analyses(entries: Any, *, attacked: bool) -> list[AnalysisConfig]:
+    """One analysis for each point of the grid of every [[analyses]], with a label."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("[[analyses]] must be a list of analyses.")
+    configs = []
+    for i, entry in enumerate(entries, 1):
+        section = f"[[analyses]] number {i}"
+        settings = {name: value for name, value in entry.items() if name != "sweep"}
+        for point in grid(section, entry.get("sweep", {})):
+            part = resolve_part(section, ANALYSES, settings | point)
+            if not attacked and needs_attacks(part):
+                raise ValueError(f"{section}: {part.kind} is of attacks: [[attacks]] is missing.")
+            values = [f"{name} {in_label(value)}" for name, value in point.items()]
+            configs.append(AnalysisConfig(part, ", ".join([part.kind.replace("_", " "), *values])))
+    check_unique("analyses", [config.label for config in configs])
+    return configs
+
+
+def needs_attacks(analysis: Part) -> bool:
+    """Whether an analysis is told the attacks of the recipe."""
+    return "attacks" in supplied(lookup("kind", analysis.kind, ANALYSES), ANALYSES)
+
+
+def attacks(entries: Any, sizes: Any, section: str = "[[attacks]]") -> list[AttackConfig]:
+    """One attack for each point of the grid of every [[attacks]], with a label that no other has."""
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{section} must be a list of one attack or more.")
+    configs = []
+    for i, entry in enumerate(entries, 1):
+        entry_name, eps = f"{section} number {i}", entry.get("eps", sizes)
+        settings = {name: value for name, value in entry.items() if name not in ("sweep", "eps")}
+        check_sizes(entry_name, eps)
+        for point in grid(entry_name, entry.get("sweep", {})):
+            config = AttackConfig(resolve_part(entry_name, ATTACKS, settings | point), "", "", eps)
+            _check_attack(entry_name, config)
+            configs.append(config)
+    labels = _labels(configs)
+    configs = [replace(config, name=name, label=label) for config, (name, label) in zip(configs, labels, strict=True)]
+    check_unique("attacks", [config.label for config in configs])
+    return configs
+
+
+def _check_attack(section: str, config: AttackConfig) -> None:
+    """What no argument shows by itself: a size beyond the box, or restarts without a random start."""
+    arguments, largest = config.arguments, max(config.eps)
+    if arguments.get("norm") == "linf" and largest > 1:
+        raise ValueError(f"{section}: eps {largest:g} is larger than the whole input box; is {largest:g}/255 meant?")
+    try:
+        check_restarts(config.part.get("restarts", 1), config.part.get("start", "none"))
+        check_start(config.part.get("loss", "cw"), config.part.get("start", "none"))
+    except ValueError as error:
+        raise ValueError(f"{section}: {error}") from error
+
+
+def _labels(configs: list[AttackConfig]) -> list[tuple[str, str]]:
+    """(name, label): fgsm and FGSM-10, or FGSM-10 (loss cw) where another attack is FGSM-10 too."""
+    every = [{"kind": config.part.kind, **config.arguments, "eps": config.eps} for config in configs]
+    names = [attack_name(settings["kind"], str(settings.get("draws", ""))) for settings in every]
+    labels = []
+    for name, settings in zip(names, every, strict=True):
+        twins = [other for other, same in zip(every, names, strict=True) if same == name]
+        arguments = settable(lookup("kind", settings["kind"], ATTACKS), ATTACKS)
+        defaults = {argument: entry.default for argument, entry in arguments.items()}
+        differing = [key for key in settings if any(other.get(key) != settings[key] for other in twins)]
+        differing = [key for key in differing if key in COLUMNS or settings[key] != defaults.get(key)]
+        values = [f"{key} {in_label(settings[key])}" for key in differing]
+        no_column = [f"{key} {in_label(settings[key])}" for key in differing if key not in COLUMNS]
+        kind = settings["kind"] + (f" ({', '.join(no_column)})" if no_column else "")
+        labels.append((kind, f"{name} ({', '.join(values)})" if values else name))
+    return labels
+
+
+def check_unique(what: str, labels: list[str]) -> None:
+    """No two labels are the same."""
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise ValueError(f"two {what} are the same: {twice[0]}.")
+
+
+def check_sizes(section: str, eps: Any) -> None:
+    """`eps` is a list of different perturbation sizes."""
+    if not isinstance(eps, list):
+        raise ValueError(f"{section}: eps must be a list of perturbation sizes; got {eps!r}.")
+    try:
+        check_eps([float(size) for size in eps], 1)
+        if len(set(eps)) < len(eps):
+            raise ValueError(f"eps has a size twice: {eps}.")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{section}: {error}") from error
+
+
+def grid(section: str, sweep: Any) -> Iterator[dict[str, Any]]:
+    """Every combination of the lists of a sweep; one empty point where there is none."""
+    check_table(f"{section}: sweep", sweep)
+    for name, values in sweep.items():
+        if not isinstance(values, list) or not values:
+            raise ValueError(f"{section}: a sweep needs a list of values for {name!r}; got {values!r}.")
+    return (dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values()))
+
+
+def in_label(value: Any) -> str:
+    """A value in the label of a model or attack."""
+    if isinstance(value, Part):
+        value = value.model_dump()
+    if isinstance(value, dict):
+        return " ".join(in_label(v) if k == "kind" else f"{k} {in_label(v)}" for k, v in value.items())
+    return _short(value) if isinstance(value, float) else str(value)
+
+
+def _short(value: float) -> str:
+    """The number, or as a share of 255 where that is what it must have been written as: 2/255."""
+    steps = round(255 * value, 3)
+    return str(value) if len(str(value)) <= 8 or abs(255 * value - steps) > 1e-9 else f"{steps:g}/255"
