@@ -77,7 +77,7 @@ def run(
         typer.echo("\n".join(verdict(told.about, told.rows, told.analyses, told.histories)))
         typer.echo(f"\nThe page: {page}")
         for unit in failed:
-            typer.echo(f"{unit['label']}: {unit['status']}: {unit['error']}", err=True)
+            typer.echo(f"{unit.label}: {unit.status}: {unit.error}", err=True)
         if failed:
             raise typer.Exit(1)
 

@@ -13,11 +13,13 @@ from unshaken.report.accuracy import Panel, accuracy_table, panels, rows_behind
 from unshaken.report.explain_page import Case, case_sentences, outcome_text, write_explain_page
 from unshaken.report.stored_run import StoredRun, attack_entry, load_run
 from unshaken.report.wording import eps_text
-from unshaken.runs.parts import Table
+from unshaken.runs.compute import inference_draws, perturb
+from unshaken.runs.loading import load_split, new_model
 from unshaken.runs.plan import plan
 from unshaken.runs.recipe import Recipe
+from unshaken.runs.record import RunRecord, read_record
 from unshaken.runs.run import choose_device
-from unshaken.runs.units import inference_draws, load_split, new_model, perturb
+from unshaken.runs.units import AttackUnit, TrainUnit
 from unshaken.store import hash_tensors
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ def explain(
     rows = rows[rows.repeat == 0].sort_values("index")
     places = _places(inputs, len(rows)) if inputs else _chosen(rows, source, panel.model)
     data = _images(source, data_root, device)
-    cases = _cases(source, panel.model, attack_entry(source.about, rows.iloc[0])[1], data, size, places)
+    attack_label = attack_entry(source.about, rows.iloc[0])[1]["label"]
+    cases = _cases(source, panel.model, attack_label, data, size, places)
     for case in cases:
         say(f"input {case.place} {outcome_text(case.why)}. {case_sentences(case.why, data.labels)[-1]}")
     return write_explain_page(source, cases, f"{label} on {panel.model}", size)
@@ -107,24 +110,26 @@ def _chosen(rows: DataFrame, source: StoredRun, model: str) -> list[int]:
 
 def _images(source: StoredRun, data_root: str | Path | None, device: str) -> Data:
     """The test images of the run, after a look at whether they are the same."""
-    data = load_split(source.about["recipe"]["data"], "test", data_root, choose_device(device))
-    if hash_tensors([data.x, data.y]) != source.about["inputs"]["data"]["test"]:
+    record = read_record(source.folder / "run.json", RunRecord)
+    data = load_split(record.recipe.data, "test", data_root, choose_device(device))
+    if hash_tensors([data.x, data.y]) != record.inputs.images["test"]:
         raise ValueError(f"{source.folder} was made with other test images than {data.name!r} has now.")
     return data
 
 
-def _cases(
-    source: StoredRun, model_label: str, attack: Table, data: Data, size: float, places: list[int]
-) -> list[Case]:
+def _cases(source: StoredRun, model_label: str, attack: str, data: Data, size: float, places: list[int]) -> list[Case]:
     """The attack of a unit on some inputs, and why it won or lost."""
-    units = plan(Recipe(source.about["name"], None, source.about["recipe"]), source.about["inputs"])
-    train, *others = (unit for unit in units if unit.model == model_label)
-    unit = next(u for u in others if u.kind == "attack" and u.config["attack"]["label"] == attack["label"])
-    model = new_model(train.config, data)
+    record = read_record(source.folder / "run.json", RunRecord)
+    units = [
+        unit for unit in plan(Recipe(record.name, None, record.recipe), record.inputs) if unit.model == model_label
+    ]
+    train = next(unit for unit in units if isinstance(unit, TrainUnit))
+    unit = next(unit for unit in units if isinstance(unit, AttackUnit) and unit.attack.label == attack)
+    model = new_model(train.source, data)
     model.load(source.folder / "models" / f"{train.name}.safetensors")
     x, y = data.x[places], data.y[places]
     x_adv = perturb(unit, model, x, y, [size], places)[0][0]
-    rule = unit.config["evaluation"]["rule"]
+    rule = unit.prediction.rule
     smoothness = "published" if hasattr(model, "sigma") and rule == "probability" else None
     told = explanations(model, x, y, x_adv, inference_draws(unit, model), smoothness=smoothness, rule=rule)
     return [Case(place, x[i].cpu().numpy(), x_adv[i].cpu().numpy(), told[i]) for i, place in enumerate(places)]

@@ -69,7 +69,7 @@ def load_run(folder: str | Path) -> StoredRun:
     folder = Path(folder)
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} is not a run: looked for {folder / 'run.json'}.")
-    about = _read(folder / "run.json", read_json)
+    about = _flat(_read(folder / "run.json", read_json))
     about["paper"] = published(about)
     parts = {path.stem: _read(path, _rows) for path in sorted(folder.glob("rows/*.parquet"))}
     records = [_read(path, read_json) for path in sorted(folder.glob("models/*.json"))]
@@ -86,6 +86,42 @@ def load_run(folder: str | Path) -> StoredRun:
         },
         _analyses(folder, about),
     )
+
+
+def _flat(about: dict[str, Any]) -> dict[str, Any]:
+    """run.json with parts in the flat form; temporary."""
+    recipe = about.get("recipe", {})
+    if "paper" not in recipe:
+        return about
+
+    def clean(table: Any) -> Any:
+        return {k: v for k, v in table.items() if v is not None} if isinstance(table, dict) else table
+
+    flat = dict(recipe)
+    flat["attacks"] = [a["part"] | {k: a[k] for k in ("name", "label", "eps")} for a in recipe["attacks"]]
+    flat["analyses"] = [a["part"] | {"label": a["label"]} for a in recipe["analyses"]]
+    optional = ("group", "replica")
+    flat["models"] = [{k: v for k, v in m.items() if k not in optional or v is not None} for m in recipe["models"]]
+    if recipe["curves"]:
+        curves = [a["part"] | {k: a[k] for k in ("name", "label", "eps")} for a in recipe["curves"]["attacks"]]
+        flat["curves"] = recipe["curves"] | {"attacks": curves}
+    paper = {k: v for k, v in recipe["paper"].items() if v not in (None, {}, [], "")}
+    if "accuracy" in paper:
+        paper["accuracy"] = [clean(entry) for entry in paper["accuracy"]]
+    if "length" in paper:
+        paper["length"] = {m: v["lengths"] | clean({"eps": v["eps"]}) for m, v in paper["length"].items()}
+    if "flatness" in paper:
+        paper["flatness"] = {m: clean(v) for m, v in paper["flatness"].items()}
+    data = about["data"] | about["data"]["images"]
+    return about | {
+        "title": recipe["title"],
+        "about": recipe["about"],
+        "seed": recipe["seed"],
+        "paper": paper,
+        "recipe": flat,
+        "data": data,
+        "machine": clean(about["machine"]),
+    }
 
 
 def _at_once(rows: DataFrame, about: dict[str, Any]) -> DataFrame:
