@@ -28,8 +28,8 @@ def merge(settings: dict[str, Any], changes: dict[str, Any], section: str, *, re
         if old == [] and isinstance(value, dict):
             if revive:
                 settings[name] = deepcopy(value)
-        elif isinstance(old, list) and isinstance(value, dict):
-            merge_each(old, value, f"{section}: {name}", LISTED.get(name, ATTACKS))
+        elif isinstance(old, list) and isinstance(value, dict) and name in LISTED:
+            merge_each(old, value, f"{section}: {name}", LISTED[name])
         elif (
             isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind")
         ):

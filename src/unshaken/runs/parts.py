@@ -90,15 +90,11 @@ class Argument:
         if self.table is not None and not (value is None and NoneType in _members(self.hint)):
             return resolve_part(f"{where}: {self.name}", self.table, value)
         try:
-            checked = self._adapter().validate_json(json.dumps(value, default=repr), strict=True)
+            return _validated(self.plain, value)
         except ValidationError as error:
             raise ValueError(f"{where}: {self._complaint(value)}") from error
         except RecursionError as error:
             raise ValueError(f"{where}: {self.name} is nested too deeply.") from error
-        return list(checked) if isinstance(checked, tuple) else checked
-
-    def _adapter(self) -> TypeAdapter[Any]:
-        return TypeAdapter(self.plain)
 
     def _complaint(self, value: Any) -> str:
         """What is wrong with a value: an unknown word, with the nearest one, or a value of another type or range."""
@@ -107,7 +103,8 @@ class Argument:
         for word in words if self.choices and str not in _members(self.hint) else ():
             if word not in self.choices and (only_words or get_close_matches(word, self.choices, cutoff=0.5)):
                 return str(unknown(self.name, word, self.choices))
-        return f"{self.name} must be {describe(self.plain)}; got {value!r}."
+        name, hint, value = _wrong_entry(self.name, self.plain, value)
+        return f"{name} must be {describe(hint)}; got {value!r}."
 
     def filled(self) -> Any:
         """The default, as a recipe would write it."""
@@ -122,16 +119,16 @@ def resolve_part(where: str, table: Table, given: Any) -> Part:
     if not isinstance(given, dict) or "kind" not in given:
         raise ValueError(f"{where}: expected a part {{ kind = ... }}, got {given!r}: {nearest('', table)}")
     try:
-        function = lookup("kind", _text(given["kind"]), table)
+        function = lookup("kind", _text(given["kind"], table), table)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     settings = {name: value for name, value in given.items() if name != "kind"}
     return Part(kind=given["kind"], arguments=resolve_arguments(where, function, settings, table))
 
 
-def _text(kind: Any) -> str:
+def _text(kind: Any, table: Table) -> str:
     if not isinstance(kind, str):
-        raise ValueError(f"kind must be text; got {kind!r}.")
+        raise unknown("kind", kind, table)
     return kind
 
 
@@ -206,8 +203,43 @@ def describe(hint: Any) -> str:
     if members != [hint]:
         return describe(members[0])
     if get_origin(hint) in (list, tuple, Sequence, Iterable):
-        return f"a list, in which each is {describe(get_args(hint)[0])}"
+        entries = get_args(hint)
+        length = f" of {len(entries)}" if get_origin(hint) is tuple and Ellipsis not in entries else ""
+        return f"a list{length} in which each entry is {describe(entries[0])}"
     return SCALARS.get(hint, "a table of settings")
+
+
+def _validated(hint: Any, value: Any) -> Any:
+    """A value of a TOML file as the type has it; 1e3 is a whole number too."""
+    validate = partial(TypeAdapter(hint).validate_json, strict=True)
+    try:
+        checked = validate(json.dumps(value, default=repr))
+    except ValidationError:
+        checked = validate(json.dumps(_whole(value), default=repr))
+    return list(checked) if isinstance(checked, tuple) else checked
+
+
+def _whole(value: Any) -> Any:
+    """The same value with an integer for every number that is one."""
+    if isinstance(value, list):
+        return [_whole(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _wrong_entry(name: str, hint: Any, value: Any) -> tuple[str, Any, Any]:
+    """(name, type, value) of the first entry of a list or table that is not of its type; of another value, itself."""
+    for member in _members(hint):
+        entries: list[tuple[str, Any, Any]] = []
+        if isinstance(value, list) and get_origin(member) is list:
+            entries = [(f"each entry of {name}", get_args(member)[0], entry) for entry in value]
+        if isinstance(value, dict) and get_origin(member) is dict:
+            entries = [(f"{name}.{key}", get_args(member)[1], entry) for key, entry in value.items()]
+        for entry in entries:
+            try:
+                _validated(*entry[1:])
+            except ValidationError:
+                return _wrong_entry(*entry)
+    return name, hint, value
 
 
 @cache

@@ -25,6 +25,8 @@ from unshaken.training import train
 from unshaken.training.inputs import Points, points_per_input, shown
 from unshaken.training.loop import check_before, learning_rates, update_rule, when_to_store
 from unshaken.training.self_training import check_unlabelled, takes_unlabelled
+from unshaken.types import Positive
+from unshaken.validate import check_range
 
 
 def preflight(config: RecipeConfig, data: dict[str, Data], unlabelled: Tensor | None) -> None:
@@ -84,7 +86,8 @@ def check_training(
     if takes_unlabelled(parts["objective"]):
         check_coded(model.net, "encode", "decode")
     try:
-        update_rule(model, parts["optimizer"], examples, 0)
+        for group in update_rule(model, parts["optimizer"], examples, 0).param_groups:
+            check_range("lr", group["lr"], Positive)
     except (ValueError, TypeError) as error:
         raise ValueError(f"[training]: optimizer of {label}: {error}") from error
     x, y, augment = test.x[:1], test.y[:1], partial(parts["augment"], seed=0)
