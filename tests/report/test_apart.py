@@ -17,8 +17,9 @@ from unshaken.report.page import page
 from unshaken.report.pictures import choose_pictures
 from unshaken.report.sections.lengths import lengths_section
 from unshaken.report.sections.losses import losses_section
-from unshaken.report.sections.models import models_section, shared, shown
+from unshaken.report.sections.models import models_section, select_attacks
 from unshaken.report.sections.seeds import seeds_section
+from unshaken.report.sections.shared_attacks import shared_attacks
 from unshaken.report.sections.survival import survival_section
 from unshaken.report.sections.transfer import matrices, transfer_section
 from unshaken.report.stored_run import Examples
@@ -178,7 +179,7 @@ def test_of_many_attacks_the_one_that_is_shown_is_strongest_on_the_label() -> No
     apart = [latent("a", {0.1: 5, 0.2: 2})]
     run = source(*(part.assign(model=m) for m in "ab" for part in (clean("a"), *apart, *kinds)))
     found = curves(run)
-    assert [attack.label for attack in shown(shared(found), found)] == ["PGD-8"]
+    assert [attack.label for attack in select_attacks(shared_attacks(found), found)] == ["PGD-8"]
 
 
 def test_the_mean_network_alone_joins_attacks_of_the_same_aim() -> None:

@@ -10,7 +10,8 @@ from synthetic import attacked, clean, curves, source, trained
 from unshaken.evaluation.statistics import accuracy, difference
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
 from unshaken.report.page import page
-from unshaken.report.sections.models import Models, models_figure, models_section, shared, shown
+from unshaken.report.sections.models import Models, models_figure, models_section, select_attacks
+from unshaken.report.sections.shared_attacks import shared_attacks
 from unshaken.report.verdict import results
 
 LEFT = {"none": (10, 5), "MEAN": (50, 40), "FGSM-2": (52, 41), "FGSM-10": (49, 39), "PGD-5": (70, 60)}
@@ -29,7 +30,7 @@ def run(left: dict[str, tuple[int, int]] = LEFT, **about):
 
 
 def test_attacks_in_common_keep_the_order_of_the_models():
-    found = shared(curves(run()))
+    found = shared_attacks(curves(run()))
     assert [attack.label for attack in found] == ["PGD-5", "PGD-15"]
     assert all(list(attack.curves) == list(LEFT) for attack in found)
     assert found[0].informative() == 0.1  # the mean over models falls from .562 to .462, of .9 without an attack
@@ -75,7 +76,7 @@ def test_the_table_has_accuracy_training_time_and_saturation():
 
 def test_scores_are_paired_differences_at_a_shared_level():
     source = run()
-    models = Models(source, shared(curves(source)))
+    models = Models(source, shared_attacks(curves(source)))
     for model in LEFT:
         if model == "MEAN":
             assert model not in models.scores
@@ -131,7 +132,7 @@ def test_models_without_one_named_mean_have_no_such_column():
 @pytest.mark.parametrize("narrow", [True, False])
 def test_the_figure_has_a_line_for_each_model_from_the_clean_accuracy_on(narrow):
     source = run({**LEFT, "MOMENTS": (55, 45)})
-    figure = models_figure(shared(curves(source)), narrow=narrow)
+    figure = models_figure(shared_attacks(curves(source)), narrow=narrow)
     assert [axis.get_title("left") for axis in figure.axes] == ["under PGD-5", "under PGD-15"]
     lines = {to_hex(line.get_color()): line for line in figure.axes[0].get_lines()}
     assert list(lines[MEAN_COLOUR].get_xdata()) == [0, 0.05, 0.1]
@@ -146,7 +147,11 @@ def test_of_many_attacks_the_strongest_mean_and_moments_are_shown():
     parts = [attacked(model, label, {0.1: n}) for model in ("a", "b") for label, n in left.items()]
     naive = [attacked(model, "MEAN", {0.1: 70}, loss="naive_cross_entropy") for model in ("a", "b")]
     found = curves(source(*naive, *parts))
-    assert [attack.label for attack in shown(shared(found), found)] == ["MEAN (cw)", "MOMENTS", "PGD-15"]
+    assert [attack.label for attack in select_attacks(shared_attacks(found), found)] == [
+        "MEAN (cw)",
+        "MOMENTS",
+        "PGD-15",
+    ]
 
 
 def test_many_models_come_first_and_fold_the_others_away():
@@ -166,6 +171,6 @@ def test_a_model_that_was_not_trained_has_no_training_time():
     models = [{"label": label, "training": None if label == "none" else {}} for label in LEFT]
     models[1]["training"] = {"epochs": 5}
     source = run(recipe={"models": models})
-    found = Models(source, shared(curves(source)))
+    found = Models(source, shared_attacks(curves(source)))
     assert found.seconds == {"MEAN": 134.0}
     assert np.isclose(found.relative["MEAN"], 1)

@@ -18,7 +18,7 @@ from unshaken.report.groups import groups
 from unshaken.report.model_sizes import ModelSize, model_sizes
 from unshaken.report.pictures import choose_pictures
 from unshaken.report.section import Section, split_number, textual
-from unshaken.report.sections.seeds import grouped
+from unshaken.report.sections.networks import pool_networks
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.tables import COSTS, cost_summary, cost_table
 from unshaken.report.verdict import all_at_chance, check_summary, findings, only_analyses, panel_results, results
@@ -69,7 +69,7 @@ def page(
         long=LONG,
         tables=[_table(panel, known.get(panel.model, ModelSize())) for panel in curves],
         repeats=_repeats(curves),
-        paper=_paper(run.get("paper") or {}, [*panels(accuracy_table(grouped(source))), *curves]),
+        paper=_paper(run.get("paper") or {}, [*panels(accuracy_table(pool_networks(source))), *curves]),
         pictures=choose_pictures(source, curves),
         cost=_cost(cost_summary(cost_table(run.get("units", [])))),
         made=_made(run),

@@ -12,10 +12,9 @@ from unshaken.report.accuracy import Panel, Point, accuracy_table, point_at, row
 from unshaken.report.accuracy import panels as panels_of
 from unshaken.report.drawing import CLEAN
 from unshaken.report.groups import group_of
-from unshaken.report.sections.models import Shared, shared
-from unshaken.report.sections.seeds import grouped
+from unshaken.report.sections.networks import network_accuracy, pool_networks
+from unshaken.report.sections.shared_attacks import SharedAttack, shared_attacks
 from unshaken.report.stored_run import StoredRun, model_entries
-from unshaken.report.wording import eps_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -63,7 +62,7 @@ class Sweep(NamedTuple):
     """
 
     setting: Setting
-    attacks: dict[str, Shared]
+    attacks: dict[str, SharedAttack]
     eps: dict[str, float]
     rows: DataFrame
     several: bool
@@ -75,7 +74,7 @@ class Sweep(NamedTuple):
 
     def eps_text(self, label: str) -> str:
         """The eps of an attack as text."""
-        return eps_text(self.attacks[label].eps())[self.eps[label]]
+        return self.attacks[label].eps_text(self.eps[label])
 
     def point(self, label: str, model: str, eps: float | None = None) -> Point | None:
         """Accuracy of a model under an attack, or under none; None where it was not run."""
@@ -94,8 +93,7 @@ class Sweep(NamedTuple):
 
     def network_accuracies(self, label: str, model: str, eps: float | None = None) -> Series:
         """Accuracy of every network at that point, by seed."""
-        accuracies: Series = self.rows_of_point(label, model, eps).groupby("repeat").correct.mean()
-        return accuracies
+        return network_accuracy(self.rows_of_point(label, model, eps))
 
     def curve(self, label: str, family: Family) -> DataFrame:
         """Accuracy of a family under an attack: `value` of the setting, `model`, and the numbers of a Point."""
@@ -143,11 +141,11 @@ def swept_setting(about: dict[str, Any]) -> Setting | None:
 
 def measure_sweep(setting: Setting, source: StoredRun, panels: Sequence[Panel]) -> Sweep | None:
     """What was measured on models that differ in the setting; None where fewer than three of a family were attacked."""
-    rows = grouped(source)
+    rows = pool_networks(source)
     several = len(rows) > 0
     rows, panels = (rows, panels_of(accuracy_table(rows))) if several else (source.rows, panels)
     members = {model for family in setting.families for model in family.models.values()}
-    attacks = shared([panel for panel in panels if panel.model in members])
+    attacks = shared_attacks([panel for panel in panels if panel.model in members])
     attacked = {model for attack in attacks for model in attack.curves}
     families = []
     for family in setting.families:
@@ -159,12 +157,12 @@ def measure_sweep(setting: Setting, source: StoredRun, panels: Sequence[Panel]) 
     return Sweep(setting._replace(families=families), by_label, _reported_eps(attacks), rows, several)
 
 
-def _reported_eps(attacks: Sequence[Shared]) -> dict[str, float]:
+def _reported_eps(attacks: Sequence[SharedAttack]) -> dict[str, float]:
     """The informative eps of the strongest attack in a norm, for all of that norm and aim that were run there."""
     reported = {}
     for attack in attacks:
         alike = [other for other in attacks if (other.norm, other.apart) == (attack.norm, attack.apart)]
-        eps = min(alike, key=Shared.mean).informative()
+        eps = min(alike, key=SharedAttack.mean).informative()
         reported[attack.label] = eps if eps in attack.eps() else attack.informative()
     return reported
 

@@ -13,8 +13,9 @@ from unshaken.report.drawing import facets, legend, legend_height, log_axis, nam
 from unshaken.report.groups import groups
 from unshaken.report.model_sizes import ModelSize, model_sizes, si_number
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.sections.models import MANY, Shared, shared
-from unshaken.report.sections.seeds import grouped
+from unshaken.report.sections.models import MANY
+from unshaken.report.sections.networks import pool_networks
+from unshaken.report.sections.shared_attacks import SharedAttack, shared_attacks
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, listed
 
@@ -35,7 +36,7 @@ class Budget(NamedTuple):
     Networks that differ by their seed are one model, and `rows` are those behind its accuracy.
     """
 
-    attack: Shared
+    attack: SharedAttack
     eps: float
     sizes: dict[str, ModelSize]
     rows: dict[str, DataFrame]
@@ -64,9 +65,9 @@ def budget(source: StoredRun, panels: Sequence[Panel]) -> Budget | None:
     """The strongest of the attacks that were run on the most models, at its informative eps."""
     known = {model: size for model, size in model_sizes(source.about).items() if size.parameters}
     members = {label for seeds in groups(source.about).values() for label in seeds.values()}
-    together = grouped(source)
+    together = pool_networks(source)
     alone = [panel for panel in panels if panel.model not in members]
-    attacks = shared([p for p in [*panels_of(accuracy_table(together)), *alone] if p.model in known])
+    attacks = shared_attacks([p for p in [*panels_of(accuracy_table(together)), *alone] if p.model in known])
     most = max((len(attack.curves) for attack in attacks), default=0)
     if most == 0:
         return None

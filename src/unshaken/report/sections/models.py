@@ -7,63 +7,31 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.statistics import difference
-from unshaken.report.accuracy import LATENT, NORMS, SERIES, STEP, Panel, Point, apart, point_at, rows_behind
-from unshaken.report.drawing import (
-    SCHEMES,
-    draw_lines,
-    empty_figure,
-    eps_axis,
-    legend,
-    legend_height,
-    named_styles,
-    styled,
-)
-from unshaken.report.groups import groups
+from unshaken.report.accuracy import NORMS, SERIES, STEP, Panel, point_at, rows_behind
+from unshaken.report.drawing import SCHEMES, draw_lines, eps_axis, named_styles, styled
 from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.sections.facets import facet_figure
+from unshaken.report.sections.networks import grouped_labels
+from unshaken.report.sections.shared_attacks import SharedAttack, shared_attacks
+from unshaken.report.sections.text import if_known, published_note
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import eps_text, increase_text, listed, percent, significant_digits, times_text
+from unshaken.report.wording import increase_text, listed, percent, significant_digits, times_text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
 MANY = 4
 """With more models than this the comparison comes first and single models are folded away."""
 
-SHOWN = 4
-"""The most attacks that are all shown."""
+MAX_ATTACKS = 4
+"""The most attacks of which none is left out."""
 
 BASE = "MEAN"
 """The model, by its label, that training times and accuracies are relative to."""
 
-
-class Shared(NamedTuple):
-    """One attack on several models: `curves` by model, rows of `accuracy_table` by eps; `clean` by model."""
-
-    label: str
-    norm: str
-    curves: dict[str, DataFrame]
-    clean: dict[str, Point]
-
-    @property
-    def apart(self) -> str:
-        """As of a `Panel`."""
-        return str(apart(next(iter(self.curves.values()))).iloc[0])
-
-    def eps(self) -> list[float]:
-        """The sizes that the attack was run with on every model."""
-        return sorted(set.intersection(*({float(eps) for eps in curve.eps} for curve in self.curves.values())))
-
-    def mean(self) -> float:
-        """Accuracy under the attack, on average over models and sizes."""
-        return sum(float(curve.accuracy.mean()) for curve in self.curves.values()) / len(self.curves)
-
-    def informative(self) -> float:
-        """The smallest eps at which the attack at least halves the mean accuracy of the models, or the largest."""
-        start = sum(point.value for point in self.clean.values()) / max(len(self.clean), 1)
-        means = {e: sum(point_at(c, e).value for c in self.curves.values()) / len(self.curves) for e in self.eps()}
-        halved = [eps for eps, mean in means.items() if eps > 0 and self.clean and mean <= start / 2]
-        return min(halved) if halved else max(means)
+NAN = float("nan")
 
 
 class Score(NamedTuple):
@@ -77,19 +45,19 @@ class Score(NamedTuple):
 class Models:
     """The models of a run side by side."""
 
-    def __init__(self, source: StoredRun, attacks: Sequence[Shared]) -> None:
-        self.source, self.attacks = source, attacks
+    def __init__(self, run: StoredRun, attacks: Sequence[SharedAttack]) -> None:
+        self.run, self.attacks = run, attacks
         self.labels = list(dict.fromkeys(model for attack in attacks for model in attack.curves))
 
     @cached_property
     def seconds(self) -> dict[str, float]:
         """Training time of each model that was trained."""
-        units = self.source.about.get("units", [])
-        trained = {entry["label"] for entry in self._entries() if entry.get("training")} if self._entries() else None
+        entries = self.run.about.get("recipe", {}).get("models", [])
+        untrained = {entry["label"] for entry in entries if not entry.get("training")}
         return {
             unit["model"]: unit["seconds"]
-            for unit in units
-            if unit["kind"] == "train" and unit.get("seconds") and (trained is None or unit["model"] in trained)
+            for unit in self.run.about.get("units", [])
+            if unit["kind"] == "train" and unit.get("seconds") and unit["model"] not in untrained
         }
 
     @cached_property
@@ -101,16 +69,16 @@ class Models:
     @cached_property
     def published(self) -> dict[str, float]:
         """The published increase of the training time over that of the base, for this data set."""
-        about = self.source.about
-        told = (about.get("paper") or {}).get("training", {}).get((about.get("data") or {}).get("name", ""), {})
-        return {model: told[model] for model in self.labels if model in told}
+        about = self.run.about
+        increases = (about.get("paper") or {}).get("training", {}).get((about.get("data") or {}).get("name", ""), {})
+        return {model: increases[model] for model in self.labels if model in increases}
 
     @cached_property
     def saturated(self) -> dict[str, float]:
         """Share of the clean predictions of single draws whose softmax is exactly one."""
-        clean = self.source.rows[self.source.rows.attack == "none"]
+        clean = self.run.rows[self.run.rows.attack == "none"]
         sums = clean.groupby("model")[["saturated", "inference_draws"]].sum()
-        return {str(model): part.saturated / part.inference_draws for model, part in sums.iterrows()}
+        return {str(model): share for model, share in (sums.saturated / sums.inference_draws).items()}
 
     @property
     def saturating(self) -> bool:
@@ -122,16 +90,16 @@ class Models:
         """Every model beside the base, paired by input and repeat, at a level shared out over the points of a model."""
         if BASE not in self.labels:
             return {}
-        rows = self.source.rows
-        groups = rows[rows.role == "sweep"].groupby([*SERIES, "eps"], sort=False)
+        rows = self.run.rows
+        points = rows[rows.role == "sweep"].groupby([*SERIES, "eps"], sort=False)
 
-        def behind(curve: DataFrame, eps: float) -> DataFrame:
-            return groups.get_group((*(curve.iloc[0][column] for column in SERIES), eps))
+        def rows_at(curve: DataFrame, eps: float) -> DataFrame:
+            return points.get_group((*(curve.iloc[0][column] for column in SERIES), eps))
 
-        found = {}
+        scores = {}
         for model in self.labels:
             pairs = [
-                (behind(attack.curves[model], eps), behind(attack.curves[BASE], eps))
+                (rows_at(attack.curves[model], eps), rows_at(attack.curves[BASE], eps))
                 for attack in self.attacks
                 if model != BASE and {model, BASE} <= attack.curves.keys()
                 for eps in attack.eps()
@@ -140,22 +108,17 @@ class Models:
             changes = [difference(ours, base, level=1 - 0.05 / len(pairs)) for ours, base in pairs]
             better, worse = sum(change.low > 0 for change in changes), sum(change.high < 0 for change in changes)
             if pairs:
-                found[model] = Score(better, worse, len(pairs))
-        return found
-
-    def _entries(self) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = self.source.about.get("recipe", {}).get("models", [])
-        return entries
+                scores[model] = Score(better, worse, len(pairs))
+        return scores
 
 
-def models_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
+def models_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """The same attacks on several models; None where there is one model, no attack in common, or networks of groups
     alone, of which the section on seeds tells."""
-    attacks = shown(shared(panels), panels)
-    grouped = {label for members in groups(source.about).values() for label in members.values()}
-    if not attacks or {panel.model for panel in panels} <= grouped:
+    attacks = select_attacks(shared_attacks(panels), panels)
+    if not attacks or {panel.model for panel in panels} <= grouped_labels(run.about):
         return None
-    models = Models(source, attacks)
+    models = Models(run, attacks)
     caption = "Higher is a more robust network. Accuracy at eps 0 is that without an attack; bars are 95 % intervals."
     if BASE in models.labels or "MOMENTS" in models.labels:
         caption += " A network that was trained against an attack is drawn like that attack."
@@ -168,49 +131,28 @@ def models_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
         "Accuracy of every model against eps, for each attack; the numbers are in the table below",
         caption,
     )
-    place = place_of(models.labels)
     return Section(
-        "models", "The models compared", _sentences(models), [drawing] * bool(drawn), [models_table(models)], place
+        "models",
+        "The models compared",
+        _sentences(models),
+        [drawing] * bool(drawn),
+        [models_table(models)],
+        page_position(models.labels),
     )
 
 
-def place_of(models: Sequence[str]) -> str:
+def page_position(models: Sequence[str]) -> str:
     """Where a comparison of models stands on the page: many of them come first, and single ones are folded away."""
     return "first" if len(models) > MANY else "figures"
 
 
-def shared(panels: Sequence[Panel]) -> list[Shared]:
-    """The attacks that were run on two models or more."""
-    found: dict[tuple[Any, ...], Shared] = {}
-    for panel in panels:
-        for label, curve in panel.curves.items():
-            key = tuple(curve.iloc[0][column] for column in SERIES if column != "model")
-            part = found.setdefault(key, Shared(label, panel.norm, {}, {}))
-            part.curves[panel.model] = curve
-            if panel.clean is not None:
-                part.clean[panel.model] = panel.clean
-    several = {key: part for key, part in found.items() if len(part.curves) > 1 and part.eps()}
-    norms, draws = {part.norm for part in several.values()}, {key[-1] for key in several}
-    return [
-        part._replace(
-            label=", ".join(
-                [part.label]
-                + [f"{NORMS.get(part.norm, part.norm)} norm"] * (len(norms) > 1)
-                + [f"{key[-1]} inference draws"] * (len(draws) > 1)
-                + [part.apart] * (part.apart == LATENT)
-            )
-        )
-        for key, part in several.items()
-    ]
-
-
-def shown(attacks: Sequence[Shared], panels: Sequence[Panel]) -> list[Shared]:
+def select_attacks(attacks: Sequence[SharedAttack], panels: Sequence[Panel]) -> list[SharedAttack]:
     """All attacks if they are few; otherwise the one that is strongest on most models, MEAN and MOMENTS."""
-    if len(attacks) <= SHOWN:
+    if len(attacks) <= MAX_ATTACKS:
         return list(attacks)
     strongest = [panel.strongest() for panel in [p for p in panels if not p.apart] or panels]
-    cheap: dict[str, Shared] = {}
-    for attack in sorted(attacks, key=Shared.mean, reverse=True):
+    cheap: dict[str, SharedAttack] = {}
+    for attack in sorted(attacks, key=SharedAttack.mean, reverse=True):
         cheap[next(iter(attack.curves.values())).attack.iloc[0]] = attack  # the strongest loss is the last
     wanted = {max(strongest, key=strongest.count), *(cheap[kind].label for kind in SCHEMES if kind in cheap)}
     return [attack for attack in attacks if attack.label in wanted] or list(attacks[:1])
@@ -223,75 +165,73 @@ def models_table(models: Models) -> Table:
     """
     import pandas as pd
 
-    data, body = [], []
+    lines, body = [], []
     for model in models.labels:
         numbers, cells = _accuracies(models, model)
-        score, relative = models.scores.get(model), models.relative.get(model, float("nan"))
-        published = models.published.get(model, float("nan"))
-        saturated, seconds = models.saturated.get(model, float("nan")), models.seconds.get(model, float("nan"))
+        score, relative = models.scores.get(model), models.relative.get(model, NAN)
+        published = models.published.get(model, NAN)
+        saturated, seconds = models.saturated.get(model, NAN), models.seconds.get(model, NAN)
         numbers |= {"saturated": saturated, "training_seconds": seconds, "training_to_mean": relative}
         numbers |= {"published_increase": published}
         if models.scores:
-            better, worse, points = score or (float("nan"),) * 3
-            numbers |= {"better_than_mean": better, "worse_than_mean": worse, "points": points}
+            numbers |= dict(zip(("better_than_mean", "worse_than_mean", "points"), score or (NAN,) * 3, strict=True))
             cells += ["" if score is None else f"{score.better} / {score.worse} of {score.of}"]
-        cells += [percent(saturated) if saturated == saturated else ""] * models.saturating
-        cells += [significant_digits(seconds) if seconds == seconds else ""] * bool(models.seconds)
-        cells += [increase_text(relative - 1) if relative == relative and model != BASE else ""] * bool(models.relative)
-        cells += [increase_text(published) if published == published else ""] * bool(models.published)
-        data.append({"model": model, **numbers})
+        cells += [if_known(saturated, percent)] * models.saturating
+        cells += [if_known(seconds, significant_digits)] * bool(models.seconds)
+        cells += ["" if model == BASE else if_known(relative - 1, increase_text)] * bool(models.relative)
+        cells += [if_known(published, increase_text)] * bool(models.published)
+        lines.append({"model": model, **numbers})
         body.append([model, *cells])
-    return Table("models", pd.DataFrame(data), _head(models), body, note=_note(models))
+    return Table("models", pd.DataFrame(lines), _head(models), body, note=_note(models))
 
 
 @styled()
-def models_figure(attacks: Sequence[Shared], *, narrow: bool = False) -> Figure:
+def models_figure(attacks: Sequence[SharedAttack], *, narrow: bool = False) -> Figure:
     """Accuracy against eps, the clean one at eps 0; one line for each model, one set of axes for each attack."""
+    labels = list(dict.fromkeys(model for attack in attacks for model in attack.curves))
+    styles = named_styles(labels)
+
+    def draw(axis: Axes, attack: SharedAttack) -> dict[str, Any]:
+        curves = {model: _from_clean(attack, model) for model in attack.curves}
+        eps_axis(axis, sorted({float(eps) for curve in curves.values() for eps in curve.eps}))
+        axis.set(title=f"under {attack.label}", xlabel=f"eps ({NORMS.get(attack.norm, attack.norm)} norm)")
+        return draw_lines(axis, curves, styles)
+
+    height = 2.6 if narrow else 3.3 if len(attacks) > 1 else 3.7
+    return facet_figure(
+        attacks, draw, narrow=narrow, height=height, ylabel="accuracy", labels=labels, below=narrow, sharey=True
+    )
+
+
+def _from_clean(attack: SharedAttack, model: str) -> DataFrame:
+    """The curve of a model, from its accuracy without the attack on where that is known."""
     import pandas as pd
 
-    labels = list(dict.fromkeys(model for attack in attacks for model in attack.curves))
-    columns = 1 if narrow else min(len(attacks), 2)
-    rows = -(-len(attacks) // columns)
-    width, height = (3.7, 2.6) if narrow else (7.6, 3.3 if columns > 1 else 3.7)
-    figure = empty_figure(width, height * rows + legend_height(width, labels) * narrow)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
-    styles, handles = named_styles(labels), dict[str, Any]()
-    for place, attack in enumerate(attacks):
-        start = {model: pd.DataFrame([{"eps": 0.0, **point._asdict()}]) for model, point in attack.clean.items()}
-        curves = {
-            model: pd.concat([start[model].rename(columns={"value": "accuracy"}), curve[curve.eps > 0]])
-            if model in start
-            else curve
-            for model, curve in attack.curves.items()
-        }
-        handles |= draw_lines(axes[place], curves, styles)
-        eps_axis(axes[place], sorted({float(eps) for curve in curves.values() for eps in curve.eps}))
-        axes[place].set(title=f"under {attack.label}", xlabel=f"eps ({NORMS.get(attack.norm, attack.norm)} norm)")
-        axes[place].set_ylabel("accuracy" if place % columns == 0 else "")
-    for empty in axes[len(attacks) :]:
-        empty.set_visible(False)
-    legend(figure, {label: handles[label] for label in labels}, below=narrow)
-    return figure
+    curve, clean = attack.curves[model], attack.clean.get(model)
+    if clean is None:
+        return curve
+    start = pd.DataFrame([{"eps": 0.0, **clean._asdict()}]).rename(columns={"value": "accuracy"})
+    return pd.concat([start, curve[curve.eps > 0]])
 
 
 def _accuracies(models: Models, model: str) -> tuple[dict[str, float], list[str]]:
     """Clean and attacked accuracy of a model: columns of the .csv, and cells of the text."""
     clean = next((attack.clean[model] for attack in models.attacks if model in attack.clean), None)
-    numbers = dict(zip(("clean", "clean_low", "clean_high"), clean or (float("nan"),) * 3, strict=False))
+    numbers = dict(zip(("clean", "clean_low", "clean_high"), clean or (NAN,) * 3, strict=False))
     cells = [str(clean or "")]
     for attack in models.attacks:
         curve = attack.curves.get(model)
         for eps in attack.eps():
-            told = float("nan") if curve is None else point_at(curve, eps).value
-            numbers[f"{attack.label}, eps {eps_text(attack.eps())[eps]}"] = told
+            numbers[f"{attack.label}, eps {attack.eps_text(eps)}"] = (
+                NAN if curve is None else point_at(curve, eps).value
+            )
         cells.append("" if curve is None else point_at(curve, attack.informative()).in_full())
     return numbers, cells
 
 
 def _head(models: Models) -> list[str]:
-    sizes = [eps_text(attack.eps())[attack.informative()] for attack in models.attacks]
-    attacked = [f"{attack.label}, eps {size}" for attack, size in zip(models.attacks, sizes, strict=True)]
-    head = ["model", "no attack", *attacked]
+    head = ["model", "no attack"]
+    head += [f"{attack.label}, eps {attack.eps_text(attack.informative())}" for attack in models.attacks]
     head += [f"better / worse than {BASE}"] * bool(models.scores)
     head += ["saturated"] * models.saturating
     head += ["training, s"] * bool(models.seconds) + [f"training time over {BASE}"] * bool(models.relative)
@@ -308,32 +248,31 @@ def _note(models: Models) -> str:
         )
     if models.saturating:
         note += " Saturated: share of the clean predictions of single draws whose probability is rounded to one."
-    source = (models.source.about.get("paper") or {}).get("source", "")
-    return note + (f" Published in {source}." if models.published and source else "")
+    return note + published_note(models.run.about) * bool(models.published)
 
 
 def _sentences(models: Models) -> list[str]:
     """Who is more robust than the network trained against MEAN, at what cost; the range where there are many."""
-    said = [_beside_mean(models)] if models.scores else []
-    said = [_own_step(models, attack) for attack in models.attacks if attack.apart == STEP] + said
+    sentences = [_own_step(models, attack) for attack in models.attacks if attack.apart == STEP]
+    sentences += [_beside_mean(models)] if models.scores else []
     if len(models.labels) <= MANY:
-        return said
-    clean = {m: p for attack in models.attacks for m, p in attack.clean.items()}
-    ranges = [f"{_range({m: p.value for m, p in clean.items()})} without an attack"] if clean else []
+        return sentences
+    clean = {m: point.value for attack in models.attacks for m, point in attack.clean.items()}
+    ranges = [f"{_range(clean)} without an attack"] if clean else []
     for attack in models.attacks:
         eps = attack.informative()
-        told = _range({model: point_at(curve, eps).value for model, curve in attack.curves.items()})
-        ranges.append(f"{told} under {attack.label} at eps {eps_text(attack.eps())[eps]}")
-    return [f"The accuracy of the {len(models.labels)} models goes {listed(ranges)}.", *said]
+        accuracies = {model: point_at(curve, eps).value for model, curve in attack.curves.items()}
+        ranges.append(f"{_range(accuracies)} under {attack.label} at eps {attack.eps_text(eps)}")
+    return [f"The accuracy of the {len(models.labels)} models goes {listed(ranges)}.", *sentences]
 
 
-def _own_step(models: Models, attack: Shared) -> str:
+def _own_step(models: Models, attack: SharedAttack) -> str:
     """How far an attack that is as long as the gradient moves the inputs of each model."""
-    eps, rows = attack.informative(), models.source.rows
-    moved = {model: float(rows_behind(curve, eps, rows)["size"].mean()) for model, curve in attack.curves.items()}
+    eps, rows = attack.informative(), models.run.rows
+    lengths = {model: float(rows_behind(curve, eps, rows)["size"].mean()) for model, curve in attack.curves.items()}
     return (
         f"Models are not attacked alike by {attack.label}: the mean length of its step, which follows that of the "
-        f"gradient, goes {_range(moved)}."
+        f"gradient, goes {_range(lengths)}."
     )
 
 
@@ -347,19 +286,19 @@ def _beside_mean(models: Models) -> str:
     scores, under = models.scores, listed([attack.label for attack in models.attacks])
     better = [model for model, score in scores.items() if score.better == score.of]
     worse = [model for model, score in scores.items() if score.worse == score.of]
-    where = f"at every eps under {under}"
     if better:
-        verb = "is" if len(better) == 1 else "are"
-        told = f"Beyond chance {where}, {listed([_costed(models, m) for m in better])} {verb} more robust than {BASE}"
+        names = f"{listed([_costed(models, m) for m in better])} {'is' if len(better) == 1 else 'are'}"
+        sentence = f"Beyond chance at every eps under {under}, {names} more robust than {BASE}"
     else:
-        most = max(scores, key=lambda model: scores[model].better - scores[model].worse)
-        better_at, worse_at, points = scores[most]
-        where = where if better_at else where.replace("every", "any")
-        told = f"No model is more robust than {BASE} beyond chance {where}"
-        if better_at:
-            told += f"; {_costed(models, most)} is at {better_at} of {points} pairs of attack and eps"
-            told += f" and less robust at {worse_at}" if worse_at else ""
-    return told + (f"; {listed(worse)} {'is' if len(worse) == 1 else 'are'} less robust everywhere." if worse else ".")
+        nearest = max(scores, key=lambda model: scores[model].better - scores[model].worse)
+        score = scores[nearest]
+        each = "every" if score.better else "any"
+        sentence = f"No model is more robust than {BASE} beyond chance at {each} eps under {under}"
+        if score.better:
+            sentence += f"; {_costed(models, nearest)} is at {score.better} of {score.of} pairs of attack and eps"
+            sentence += f" and less robust at {score.worse}" if score.worse else ""
+    losers = f"; {listed(worse)} {'is' if len(worse) == 1 else 'are'} less robust everywhere" if worse else ""
+    return f"{sentence}{losers}."
 
 
 def _costed(models: Models, model: str) -> str:

@@ -25,8 +25,9 @@ from unshaken.report.drawing import (
 from unshaken.report.groups import groups
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.budget import SHAPES
-from unshaken.report.sections.models import MANY, Shared
-from unshaken.report.sections.seeds import THIN, grouped
+from unshaken.report.sections.models import MANY
+from unshaken.report.sections.networks import THIN, pool_networks
+from unshaken.report.sections.shared_attacks import SharedAttack
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.sweep import MIN_VALUES
 from unshaken.report.wording import eps_text, listed
@@ -121,7 +122,7 @@ def steps_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
 
 def families(source: StoredRun, panels: Sequence[Panel]) -> list[Family]:
     """Every attack with at least three numbers of steps on a model, at the eps informative at the most steps."""
-    together, told = grouped(source), groups(source.about)
+    together, told = pool_networks(source), groups(source.about)
     members = {label for seeds in told.values() for label in seeds.values()}
     alone = [panel for panel in panels if panel.model not in members]
     compared = [*panels_of(accuracy_table(together)), *alone]
@@ -132,7 +133,7 @@ def families(source: StoredRun, panels: Sequence[Panel]) -> list[Family]:
         eps = set.intersection(*({*curve.eps} for by_steps in curves.values() for curve in by_steps.values()))
         if eps:
             norm, last = key[SAME.index("norm")], {model: curve[curve.eps.isin(eps)] for model, curve in last.items()}
-            size = Shared(label, norm, last, {m: p for m, p in clean.items() if m in last}).informative()
+            size = SharedAttack(label, norm, last, {m: p for m, p in clean.items() if m in last}).informative()
             parts = [rows for rows in (together, source.rows) if len(rows)]
             behind = {place: rows for part in parts for place, rows in _behind(part, key, size).items()}
             found.append(Family(label, norm, size, curves, behind, {*told} & {*curves}))

@@ -1,0 +1,81 @@
+"""Networks that differ by their seed, pooled: each group as one model whose repeats are its networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unshaken.evaluation.statistics import Interval, mean
+from unshaken.report.accuracy import SERIES, Panel, accuracy_table
+from unshaken.report.accuracy import panels as panels_of
+from unshaken.report.drawing import sideways_offset
+from unshaken.report.groups import groups
+from unshaken.report.stored_run import StoredRun
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame, Series
+
+THIN = {"lw": 1.4, "ms": 4.5, "zorder": 2.0}
+"""Lines that do not hide the marks of the networks."""
+
+
+def grouped_labels(about: dict[str, Any]) -> set[str]:
+    """The labels of all models that are in a group."""
+    return {label for members in groups(about).values() for label in members.values()}
+
+
+def pool_networks(run: StoredRun) -> DataFrame:
+    """Sweep rows of the networks of each group, under its name: a network is a repeat, its repeats are averaged."""
+    import pandas as pd
+
+    rows = run.rows[run.rows.role == "sweep"]
+    pooled = [
+        rows[rows.model == label].assign(model=group, repeat=seed)
+        for group, members in groups(run.about).items()
+        for seed, label in members.items()
+    ]
+    if not pooled:
+        return rows.head(0)
+    keys = [*SERIES, "eps", "role", "repeat", "index"]
+    return pd.concat(pooled, ignore_index=True).groupby(keys, sort=False, as_index=False).correct.mean()
+
+
+def pooled_panels(run: StoredRun, panels: Sequence[Panel]) -> tuple[DataFrame, list[Panel]]:
+    """(rows of the groups, panels of the groups and then of the models that are in none)."""
+    pooled, members = pool_networks(run), grouped_labels(run.about)
+    return pooled, [*panels_of(accuracy_table(pooled)), *(panel for panel in panels if panel.model not in members)]
+
+
+def network_accuracy(rows: DataFrame) -> Series:
+    """Accuracy of every network, by seed, of the rows of one attack at one eps."""
+    accuracy: Series = rows.groupby("repeat").correct.mean()
+    return accuracy
+
+
+def seed_difference(networks: Series, base: Series, *, level: float) -> tuple[Interval | None, int]:
+    """(mean difference of `networks` to `base` over the seeds that both have, how many these are).
+
+    None where fewer than two seeds are common.
+    """
+    seeds = networks.index.intersection(base.index)
+    if len(seeds) < 2:
+        return None, len(seeds)
+    return mean(np.array([networks[seeds] - base[seeds]]), level=level), len(seeds)
+
+
+def draw_networks(axis: Axes, networks: Mapping[float, Series], colour: Any, index: int, count: int) -> None:
+    """A thin mark for every network at each x: those of line number `index` of `count`, set side by side."""
+    marks = [(x, value) for x, accuracy in networks.items() for value in accuracy]
+    axis.plot(
+        *zip(*marks, strict=True),
+        ls="",
+        marker="_",
+        ms=6,
+        mew=0.9,
+        color=colour,
+        transform=sideways_offset(axis, index, count),
+        zorder=2.2,
+    )
