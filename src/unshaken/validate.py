@@ -88,6 +88,12 @@ def check_range(name: str, value: Any, kind: Any) -> None:
         raise ValueError(f"{name} must be {field.description}; got {value!r}.")
 
 
+def check_ranges(kind: Any, **values: Any) -> None:
+    """`check_range` of several arguments of one kind, by name."""
+    for name, value in values.items():
+        check_range(name, value, kind)
+
+
 def check_each(name: str, values: Iterable[Any], kind: Any) -> None:
     """Every one of `values` is in the range of `kind`."""
     for value in values:

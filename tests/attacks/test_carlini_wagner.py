@@ -12,7 +12,7 @@ from torch import Tensor
 from oracles import LinearClassifier, raises_sentence, small_inputs, small_model, small_net
 from unshaken.attacks import ATTACKS, LOSSES, NORMS, carlini_wagner
 from unshaken.attacks.losses import cw
-from unshaken.attacks.pgd import draws_of_steps
+from unshaken.attacks.sampling import draws_of_steps
 from unshaken.models import Deterministic, StochasticClassifier
 from unshaken.models.draws import generator, provenance_of
 from unshaken.runs.parts import full, part
@@ -39,23 +39,23 @@ def test_on_a_linear_classifier_it_finds_the_exact_distance(classes):
     x, y = net.inputs(30)
     settings = {"draws": "mean", "steps": 60, "search_steps": 6, "lr": 0.02, "initial_c": 0.1, "confidence": 0.0}
     distance = net.distance(x, y, "l2")
-    x, y, distance = (part[distance > 0.01] for part in (x, y, distance))
-    found = carlini_wagner(net, x, y, eps=2.0, **settings)
-    ratio = size(found - x) / distance
+    x, y, distance = (tensor[distance > 0.01] for tensor in (x, y, distance))
+    x_adv = carlini_wagner(net, x, y, eps=2.0, **settings)
+    ratio = size(x_adv - x) / distance
     assert ratio.min() > 1
     assert ratio.median() < 1.01
     assert ratio.max() < (1.03 if classes == 2 else 1.25)  # a point that is near several boundaries
-    assert (net.logits(found, net.mean())[0].argmax(-1) != y).all()
+    assert (net.logits(x_adv, net.mean())[0].argmax(-1) != y).all()
 
 
 def test_a_size_below_the_distance_has_the_projection_and_one_above_it_the_point_itself():
     attack = partial(carlini_wagner, LINEAR, WIDE_X, WIDE_Y, draws="mean", steps=40, search_steps=3, confidence=0.0)
-    found = attack(eps=BOX)
-    distance = size(found - WIDE_X)
-    assert (answers(LINEAR, found) != WIDE_Y).all()
+    x_adv = attack(eps=BOX)
+    distance = size(x_adv - WIDE_X)
+    assert (answers(LINEAR, x_adv) != WIDE_Y).all()
     inside, outside = attack(eps=[1.01 * distance, 0.5 * distance])
-    torch.testing.assert_close(inside, found)
-    torch.testing.assert_close(outside, WIDE_X + 0.5 * (found - WIDE_X))
+    torch.testing.assert_close(inside, x_adv)
+    torch.testing.assert_close(outside, WIDE_X + 0.5 * (x_adv - WIDE_X))
     assert (answers(LINEAR, outside) == WIDE_Y).all()
 
 
@@ -80,8 +80,8 @@ def test_a_turn_of_the_search_is_adam_on_the_objective_of_the_paper(kappa):
     expected = descended(LINEAR, WIDE_X, WIDE_Y, 0.5, 40, 0.1, kappa)
     assert (size(expected - WIDE_X) > 0.01).all()
     settings = {"steps": 40, "search_steps": 1, "initial_c": 0.5, "lr": 0.1, "confidence": kappa}
-    found = carlini_wagner(LINEAR, WIDE_X, WIDE_Y, eps=BOX, draws="mean", **settings)
-    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)  # the edges of the box are kept from infinity
+    x_adv = carlini_wagner(LINEAR, WIDE_X, WIDE_Y, eps=BOX, draws="mean", **settings)
+    torch.testing.assert_close(x_adv, expected, atol=2e-5, rtol=0)  # the edges of the box are kept from infinity
 
 
 def test_c_grows_tenfold_until_it_wins_and_is_halved_then():
@@ -91,13 +91,13 @@ def test_c_grows_tenfold_until_it_wins_and_is_halved_then():
     x, y = x[far_away], y[far_away]
     settings = {"draws": "mean", "steps": 40, "lr": 0.02, "confidence": 0.0, "eps": 3.0}
 
-    def found(**more) -> Tensor:
+    def perturbed(**more) -> Tensor:
         return carlini_wagner(net, x, y, **settings, **more)
 
-    assert (answers(net, found(initial_c=1e-5, search_steps=1)) == y).all()
-    assert (answers(net, found(initial_c=1e-5, search_steps=5)) != y).all()
-    torch.testing.assert_close(found(initial_c=1e-5, search_steps=5), found(initial_c=0.1, search_steps=1))
-    far, near = (size(found(initial_c=100.0, search_steps=turns) - x) for turns in (1, 12))
+    assert (answers(net, perturbed(initial_c=1e-5, search_steps=1)) == y).all()
+    assert (answers(net, perturbed(initial_c=1e-5, search_steps=5)) != y).all()
+    torch.testing.assert_close(perturbed(initial_c=1e-5, search_steps=5), perturbed(initial_c=0.1, search_steps=1))
+    far, near = (size(perturbed(initial_c=100.0, search_steps=turns) - x) for turns in (1, 12))
     assert (near <= far).all()
     assert near.mean() < 0.9 * far.mean()
 
@@ -105,10 +105,10 @@ def test_c_grows_tenfold_until_it_wins_and_is_halved_then():
 def test_what_is_wrong_already_is_not_moved_and_confidence_asks_for_more():
     attack = partial(carlini_wagner, LINEAR, WIDE_X, draws="mean", eps=BOX, steps=40, search_steps=3)
     assert torch.equal(attack((WIDE_Y + 1) % 3, confidence=0.0), WIDE_X)
-    found = [attack(WIDE_Y, confidence=kappa) for kappa in (0.0, 0.2)]
-    for x_adv, kappa in zip(found, (0.0, 0.2), strict=True):
+    perturbed = [attack(WIDE_Y, confidence=kappa) for kappa in (0.0, 0.2)]
+    for x_adv, kappa in zip(perturbed, (0.0, 0.2), strict=True):
         assert (cw(LINEAR.logits(x_adv, LINEAR.mean()), WIDE_Y) > kappa).all()
-    assert (size(found[1] - WIDE_X) > size(found[0] - WIDE_X)).all()
+    assert (size(perturbed[1] - WIDE_X) > size(perturbed[0] - WIDE_X)).all()
 
 
 def test_without_confidence_new_draws_find_the_point_on_either_side_and_with_it_they_do_not():
@@ -152,14 +152,16 @@ def test_every_turn_has_the_same_draws():
         assert used == once * 2
 
 
-def test_watch_is_shown_the_gradient_of_the_loss_at_x_first():
-    net, seen = Deterministic(small_net(dtype=torch.float64)), []
-    carlini_wagner(net, X, Y, eps=0.1, steps=2, search_steps=2, watch=lambda step, slope: seen.append((step, slope)))
-    assert [step for step, _ in seen] == [0, 1, 2, 3]
+def test_on_gradient_is_called_with_the_gradient_of_the_loss_at_x_first():
+    net, calls = Deterministic(small_net(dtype=torch.float64)), []
+    carlini_wagner(
+        net, X, Y, eps=0.1, steps=2, search_steps=2, on_gradient=lambda step, gradient: calls.append((step, gradient))
+    )
+    assert [step for step, _ in calls] == [0, 1, 2, 3]
     x = X.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(cw(net.logits(x, net.mean()), Y).sum(), x)
-    torch.testing.assert_close(seen[0][1], slope)
-    torch.testing.assert_close(seen[2][1], slope)
+    (gradient,) = torch.autograd.grad(cw(net.logits(x, net.mean()), Y).sum(), x)
+    torch.testing.assert_close(calls[0][1], gradient)
+    torch.testing.assert_close(calls[2][1], gradient)
 
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name not in ("cw", "margin")])
@@ -180,14 +182,14 @@ def test_the_loss_may_be_the_margin_of_probabilities_or_a_function():
 def test_a_recipe_sets_the_search_and_not_the_norm():
     resolved = part("attack", ATTACKS, {"kind": "carlini_wagner", "search_steps": 3, "confidence": 0})
     assert (resolved["search_steps"], resolved["confidence"], full(resolved, ATTACKS)["norm"]) == (3, 0, "l2")
-    for given, message in (
+    for settings, message in (
         ({"search_steps": 0}, "search_steps must be a whole number, 1 or more; got 0"),
         ({"initial_c": 0.0}, "initial_c must be a number above 0; got 0.0"),
         ({"confidence": -1.0}, "confidence must be a finite number, 0 or more; got -1.0"),
         ({"norm": "l2"}, "unknown setting 'norm'"),
     ):
         with raises_sentence(message):
-            part("attack", ATTACKS, {"kind": "carlini_wagner", **given})
+            part("attack", ATTACKS, {"kind": "carlini_wagner", **settings})
     for words in ({"search_steps": 0}, {"initial_c": 0.0}, {"confidence": -1.0}, {"lr": -0.1}):
         with raises_sentence(f"{next(iter(words))} must be"):
             carlini_wagner(model(), X, Y, eps=0.1, **words)

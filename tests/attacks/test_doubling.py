@@ -60,17 +60,17 @@ def test_inputs_that_fell_are_left_alone() -> None:
 
 
 def test_inputs_that_fall_in_a_later_round_are_left_alone_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, fell, rounds = ensemble(), set[int](), []
+    model, done, rounds = ensemble(), set[int](), []
 
-    def seen(model, x, y, **how):
-        x_adv = pgd(model, x, y, **how)
+    def recorded_pgd(model, x, y, **settings):
+        x_adv = pgd(model, x, y, **settings)
         rounds.append(len(x))
-        assert fell.isdisjoint(how["places"])
-        lost = predict(model, x_adv, model.all()).argmax(-1) != y
-        fell.update(place for place, gone in zip(how["places"], lost.tolist(), strict=True) if gone)
+        assert done.isdisjoint(settings["indices"])
+        fooled_now = predict(model, x_adv, model.all()).argmax(-1) != y
+        done.update(index for index, fooled in zip(settings["indices"], fooled_now.tolist(), strict=True) if fooled)
         return x_adv
 
-    monkeypatch.setattr(sys.modules["unshaken.attacks.doubling"], "pgd", seen)
+    monkeypatch.setattr(sys.modules["unshaken.attacks.doubling"], "pgd", recorded_pgd)
     doubling(model, X, Y, steps=1, most_steps=64, rise=0.0, step_size=0.004, seed=1, **HOW)
     assert len(rounds) > 3
     assert rounds[2] < rounds[1]
@@ -89,15 +89,15 @@ def test_a_loss_of_latents_is_refused() -> None:
 def test_what_takes_the_label_is_kept_though_another_has_a_larger_loss() -> None:
     y = torch.zeros(1, dtype=torch.int64)
     model, x = small_model("ensemble", hidden=32), X[:1]
-    told = iter([torch.tensor([2.0]), torch.tensor([-1.0]), torch.tensor([1.0]), torch.tensor([1.0])])
-    seen = []
+    losses = iter([torch.tensor([2.0]), torch.tensor([-1.0]), torch.tensor([1.0]), torch.tensor([1.0])])
+    candidates = []
 
-    def heights(model, inputs, *rest):
-        seen.append(inputs.clone())
-        return next(told, torch.tensor([1.0]))
+    def losses_under(model, inputs, *rest):
+        candidates.append(inputs.clone())
+        return next(losses, torch.tensor([1.0]))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["unshaken.attacks.doubling"], "heights", heights)
-        found = doubling(model, x, y, steps=1, most_steps=2, seed=1, **HOW)
-    assert not torch.equal(seen[0], seen[2])
-    assert torch.equal(found, seen[2])  # loss 1 after 2, but the label is lost
+        patch.setattr(sys.modules["unshaken.attacks.doubling"], "losses_under", losses_under)
+        x_adv = doubling(model, x, y, steps=1, most_steps=2, seed=1, **HOW)
+    assert not torch.equal(candidates[0], candidates[2])
+    assert torch.equal(x_adv, candidates[2])  # loss 1 after 2, but the label is lost

@@ -60,11 +60,11 @@ def test_probabilities_are_for_losses_that_take_them_and_as_many_as_the_logits()
 
 @pytest.mark.parametrize("chunk", [1, 5])
 def test_every_draw_is_made_once_for_all_batches(chunk):
-    draws, made = small_model("mean_field", dtype=torch.float64).draw(DRAWS, seed=0), []
-    counted = replace(draws, realise=lambda s: made.append(s) or draws.realise(s))
+    draws, indices = small_model("mean_field", dtype=torch.float64).draw(DRAWS, seed=0), []
+    counted = replace(draws, realise=lambda s: indices.append(s) or draws.realise(s))
     model = small_model("mean_field", dtype=torch.float64)
     input_gradient(model, X, Y, counted, LOSSES["log_error"], chunk=chunk, batch_size=7)
-    assert sorted(made) == list(range(DRAWS))
+    assert sorted(indices) == list(range(DRAWS))
 
 
 @every_loss
@@ -207,7 +207,7 @@ def test_the_direction_survives_where_every_draw_is_sure(loss, chunk, wrong):
     ]
     states = tuple({"w": weight} for weight in weights)
     draws = Draws(states.__getitem__, tuple(range(10)), 0, "mean_field", states)
-    found = input_gradient(MeanField(Fixed()), x, y, draws, LOSSES[loss], chunk=chunk).flatten().double()
+    gradient = input_gradient(MeanField(Fixed()), x, y, draws, LOSSES[loss], chunk=chunk).flatten().double()
     exact = x.double().requires_grad_()
     u = torch.stack([-(exact.flatten(1) @ weight.double()) for weight in weights])
     slopes = {
@@ -216,5 +216,5 @@ def test_the_direction_survives_where_every_draw_is_sure(loss, chunk, wrong):
         "mean_cross_entropy": u.sigmoid() / 10,
     }
     expected = -sum(slopes[loss][s] * weights[s].double() for s in range(10)).detach()
-    assert found.abs().max() > 0
-    torch.testing.assert_close(found / found.abs().max(), expected / expected.abs().max(), atol=1e-4, rtol=0)
+    assert gradient.abs().max() > 0
+    torch.testing.assert_close(gradient / gradient.abs().max(), expected / expected.abs().max(), atol=1e-4, rtol=0)

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from oracles import raises_sentence, small_coder, small_inputs, small_model
 from unshaken.attacks import fgsm, input_gradient, pgd, spsa
-from unshaken.attacks.gradient import GRAPHS, goal
+from unshaken.attacks.gradient import GRAPHS
 from unshaken.attacks.losses import cw, latent_shift
+from unshaken.attacks.objective import loss_target
 from unshaken.models import Deterministic, MeanField
 
 X, Y = small_inputs(10, dtype=torch.float64)
@@ -34,11 +35,11 @@ def test_the_gradient_compares_every_draw_with_itself(chunk, batch_size):
     net = model()
     draws = net.draw(40, seed=0)
     x = MOVED.clone().requires_grad_()
-    moved, clean = (torch.stack([plain(state, part) for state in draws]) for part in (x, X))
+    moved, clean = (torch.stack([plain(state, inputs) for state in draws]) for inputs in (x, X))
     (expected,) = torch.autograd.grad((moved - clean).square().sum(-1).mean(0).sum(), x)
     net.cost.gradients = 0
-    found = input_gradient(net, MOVED, X, draws, latent_shift, chunk=chunk, batch_size=batch_size)
-    torch.testing.assert_close(found, expected)
+    gradient = input_gradient(net, MOVED, X, draws, latent_shift, chunk=chunk, batch_size=batch_size)
+    torch.testing.assert_close(gradient, expected)
     assert net.cost.gradients == 40 * len(X)
 
 
@@ -74,9 +75,9 @@ def test_it_finds_the_largest_shift_of_a_linear_encoder(restarts):
     x = 0.4 + 0.2 * X
     x_adv = pgd(net, x, Y, eps=0.1, norm="l2", steps=60, step_size=0.05, restarts=restarts, **NEAR)
     assert (x_adv - x).flatten(1).norm(dim=1).max() <= 0.1 + 1e-9
-    found = latent_shift(net.latents(x_adv, net.draw(1)), net.latents(x, net.draw(1)))
+    shifted = latent_shift(net.latents(x_adv, net.draw(1)), net.latents(x, net.draw(1)))
     largest = (0.1 * torch.linalg.matrix_norm(net.net.layer.weight, 2)) ** 2
-    torch.testing.assert_close(found, largest.expand(len(X)).detach(), rtol=0.05, atol=0)
+    torch.testing.assert_close(shifted, largest.expand(len(X)).detach(), rtol=0.05, atol=0)
 
 
 def test_it_moves_the_latent_further_than_as_much_noise():
@@ -96,8 +97,8 @@ def test_labels_do_not_matter_and_may_be_missing():
     net, settings = model(), {"eps": [0.1, 0.2], "draws": 3, **NEAR}
     expected = pgd(net, X, Y, **settings)
     assert torch.equal(pgd(net, X, torch.full_like(Y, -1), **settings), expected)
-    assert goal(latent_shift, X, Y).equal(X)
-    assert goal(cw, X, Y) is Y
+    assert loss_target(latent_shift, X, Y).equal(X)
+    assert loss_target(cw, X, Y) is Y
     with raises_sentence("labels must be 0 or more; got -2"):
         pgd(net, X, torch.full_like(Y, -2), **settings)
     with raises_sentence("labels must be 0 or more; got -1, which only an attack on the latent takes"):

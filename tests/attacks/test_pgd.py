@@ -1,4 +1,4 @@
-"""The settings of the one loop: step size, start, draws and redrawing, update, watching."""
+"""The settings of the one loop: step size, start, draws and redrawing, update, callback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oracles import OF_LOGITS, CoinClassifier, LinearClassifier, raises_sentence
 from unshaken.attacks import LOSSES, NORMS, fgm, fgsm, ifgsm, input_gradient, mean, one_step_cw, pgd
 from unshaken.attacks.losses import SOFT, cw
 from unshaken.attacks.norms import STARTS
-from unshaken.attacks.pgd import UPDATES
+from unshaken.attacks.updates import UPDATES
 from unshaken.models import Deterministic, MeanField, derive, shared_draws
 from unshaken.models.draws import provenance_of
 
@@ -51,10 +51,19 @@ def test_steps_have_the_size_asked_for_and_end_in_the_ball(norm, settings, expec
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_default_step_is_a_fifth_of_the_ball_for_ten_steps(norm):
-    seen = []
-    pgd(model(), X, Y, eps=0.1, norm=norm, steps=10, draws=2, watch=lambda step, gradient: seen.append(gradient))
+    gradients = []
+    pgd(
+        model(),
+        X,
+        Y,
+        eps=0.1,
+        norm=norm,
+        steps=10,
+        draws=2,
+        on_gradient=lambda step, gradient: gradients.append(gradient),
+    )
     x_adv, origin = X, X
-    for gradient in seen:
+    for gradient in gradients:
         moved = x_adv - origin + 0.02 * NORMS[norm].direction(gradient)
         x_adv = (origin + NORMS[norm].project(moved, torch.full((len(X),), 0.1, dtype=X.dtype))).clamp(0, 1)
     torch.testing.assert_close(pgd(model(), X, Y, eps=0.1, norm=norm, steps=10, draws=2), x_adv)
@@ -77,14 +86,14 @@ def test_restarts_keep_the_perturbation_with_the_largest_loss():
 def test_a_random_start_is_that_of_the_input_whatever_the_batch(start):
     settings = {"eps": [0.1, 0.2], "draws": 2, "steps": 2, "start": start, "seed": 3}
     whole = pgd(model(), X, Y, **settings)
-    part = pgd(model(), X[2:4], Y[2:4], places=[2, 3], **settings)
-    torch.testing.assert_close(part, whole[:, 2:4])
-    assert not torch.allclose(pgd(model(), X[2:4], Y[2:4], **settings), part)
+    some = pgd(model(), X[2:4], Y[2:4], indices=[2, 3], **settings)
+    torch.testing.assert_close(some, whole[:, 2:4])
+    assert not torch.allclose(pgd(model(), X[2:4], Y[2:4], **settings), some)
 
 
 @pytest.mark.parametrize(("start", "told"), [("gausian", "did you mean 'gaussian'"), (0.0, "start"), (-1, "start")])
-def test_a_start_is_a_word_or_a_positive_share(start, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_start_is_a_word_or_a_positive_share(start, message):
+    with pytest.raises(ValueError, match=message):
         pgd(COIN, X, Y, eps=0.1, start=start)
 
 
@@ -148,10 +157,12 @@ def test_one_step_cw_is_the_gradient_as_long_as_it_is_averaged_over_draws():
 
 
 def test_the_update_by_the_gradient_leaves_the_gradient_that_was_shown_alone():
-    seen = []
+    gradients = []
     settings = {"update": "gradient", "norm": "l2", "step_size": 0.5, "draws": 1, "steps": 2, "eps": 12**0.5}
-    x_adv = pgd(Deterministic(small_net(dtype=torch.float64)), X, Y, watch=lambda _, g: seen.append(g), **settings)
-    torch.testing.assert_close(x_adv, ((X + 0.5 * seen[0]).clamp(0, 1) + 0.5 * seen[1]).clamp(0, 1))
+    x_adv = pgd(
+        Deterministic(small_net(dtype=torch.float64)), X, Y, on_gradient=lambda _, g: gradients.append(g), **settings
+    )
+    torch.testing.assert_close(x_adv, ((X + 0.5 * gradients[0]).clamp(0, 1) + 0.5 * gradients[1]).clamp(0, 1))
 
 
 # Probabilities in the place of labels.
@@ -171,9 +182,9 @@ def test_with_kl_to_the_clean_prediction_it_is_the_attack_that_trades_trains_aga
         loss = torch.nn.functional.kl_div(net(x_adv).log_softmax(-1), y, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, x_adv)
         x_adv = (x_adv.detach() + 0.03 * gradient.sign()).clamp(X - 0.1, X + 0.1).clamp(0, 1)
-    found = pgd(Deterministic(net), X, y, loss="kl", **settings)
-    torch.testing.assert_close(found, x_adv)
-    moved = (net(found).softmax(-1) - y).abs().sum(1)
+    x_adv_kl = pgd(Deterministic(net), X, y, loss="kl", **settings)
+    torch.testing.assert_close(x_adv_kl, x_adv)
+    moved = (net(x_adv_kl).softmax(-1) - y).abs().sum(1)
     assert (moved > 2 * (net(pgd(COIN, X, Y, **settings)).softmax(-1) - y).abs().sum(1)).all()
 
 
@@ -187,8 +198,8 @@ def test_probabilities_are_cut_and_copied_like_labels(start, restarts):
     whole = pgd(model(), X, y, eps=[0.1, 0.2], **settings)
     torch.testing.assert_close(pgd(model(), X, y, eps=[0.1, 0.2], batch_size=4, **settings), whole)
     torch.testing.assert_close(pgd(model(), X, y, eps=0.2, **settings), whole[1])
-    part = pgd(model(), X[2:4], y[2:4], eps=[0.1, 0.2], places=[2, 3], **settings)
-    torch.testing.assert_close(part, whole[:, 2:4])
+    some = pgd(model(), X[2:4], y[2:4], eps=[0.1, 0.2], indices=[2, 3], **settings)
+    torch.testing.assert_close(some, whole[:, 2:4])
 
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES if LOSSES[name] not in SOFT])
@@ -218,10 +229,10 @@ def test_starts_differ_from_seed_to_seed_and_grow_with_the_ball(norm, start):
 
 @pytest.mark.parametrize("start", STARTS)
 def test_the_network_is_never_shown_an_input_outside_the_box(start):
-    net, seen = small_net(dtype=torch.float64), []
-    net.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
+    net, batches = small_net(dtype=torch.float64), []
+    net.register_forward_pre_hook(lambda module, args: batches.append(args[0].detach()))
     pgd(Deterministic(net), X, Y, eps=1.0, start=start, steps=3, draws=1)
-    assert 0 <= torch.cat(seen).min() <= torch.cat(seen).max() <= 1
+    assert 0 <= torch.cat(batches).min() <= torch.cat(batches).max() <= 1
 
 
 def test_without_a_start_it_starts_at_x():
@@ -302,10 +313,10 @@ def test_adam_is_the_optimizer_of_torch(norm, steps):
     torch.testing.assert_close(x_adv, X + delta.detach())
 
 
-def test_watch_is_shown_the_gradient_before_each_step():
-    seen = []
-    pgd(model(), X, Y, eps=[0.1, 0.2], steps=3, watch=lambda step, gradient: seen.append((step, len(gradient))))
-    assert seen == [(0, len(X)), (1, 2 * len(X)), (2, 2 * len(X))]
+def test_on_gradient_is_called_with_the_gradient_before_each_step():
+    calls = []
+    pgd(model(), X, Y, eps=[0.1, 0.2], steps=3, on_gradient=lambda step, gradient: calls.append((step, len(gradient))))
+    assert calls == [(0, len(X)), (1, 2 * len(X)), (2, 2 * len(X))]
 
 
 def test_an_input_that_requires_a_gradient_is_attacked_all_the_same():
@@ -327,6 +338,6 @@ def test_a_sweep_attacks_as_well_as_its_label_says():
     """Accuracy under attack never grows with the size, for a model that is right on all clean inputs."""
     x, y = LINEAR.inputs(100)
     x_adv = pgd(LINEAR, x, y, eps=[0.0, 0.02, 0.05, 0.2], draws=1, steps=1)
-    right = torch.stack([LINEAR.logits(part, LINEAR.mean())[0].argmax(-1) == y for part in x_adv]).sum(1).tolist()
+    right = torch.stack([LINEAR.logits(batch, LINEAR.mean())[0].argmax(-1) == y for batch in x_adv]).sum(1).tolist()
     assert right == sorted(right, reverse=True)
     assert (right[0], right[-1]) == (100, 0)

@@ -79,13 +79,13 @@ def test_a_warp_can_be_differentiated_in_images_and_flow():
 
 def test_the_cost_of_a_flow_is_that_of_its_neighbours_and_has_a_gradient_at_zero():
     flow = flows(0.5)
-    for one, found in zip(flow, flow_cost(flow), strict=True):
+    for one, cost in zip(flow, flow_cost(flow), strict=True):
         expected = 0.0
         for i, j in itertools.product(range(3), range(4)):
             for k, m in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)):
                 if 0 <= k < 3 and 0 <= m < 4:
                     expected += float(((one[:, i, j] - one[:, k, m]).square().sum() + 1e-8).sqrt() - 1e-4)
-        assert math.isclose(float(found), expected)
+        assert math.isclose(float(cost), expected)
     torch.testing.assert_close(flow_cost(torch.full((2, 2, 3, 4), 0.3)), torch.zeros(2), atol=1e-9, rtol=0)
     zero = torch.zeros(2, 2, 3, 4, requires_grad=True)
     (gradient,) = torch.autograd.grad(flow_cost(zero).sum(), zero)
@@ -158,10 +158,10 @@ def test_a_list_of_sizes_is_one_call_for_each_and_so_is_a_size_for_each_input():
 
 
 def test_the_first_gradient_serves_all_sizes_and_is_shown():
-    net, seen = model(), []
-    spatial(net, X, Y, eps=EPS, steps=3, draws=2, watch=lambda step, slope: seen.append((step, slope)))
+    net, calls = model(), []
+    spatial(net, X, Y, eps=EPS, steps=3, draws=2, on_gradient=lambda step, gradient: calls.append((step, gradient)))
     assert net.cost.gradients == net.cost.forwards == 2 * len(X) * (1 + 2 * len(EPS))
-    assert [(step, len(slope)) for step, slope in seen] == [(0, len(X)), (1, 4 * len(X)), (2, 4 * len(X))]
+    assert [(step, len(gradient)) for step, gradient in calls] == [(0, len(X)), (1, 4 * len(X)), (2, 4 * len(X))]
 
 
 def test_seeds_draws_and_modes_are_those_of_other_attacks():

@@ -22,23 +22,23 @@ def model() -> StochasticClassifier:
 
 def estimate(net: StochasticClassifier, x: Tensor = X, y: Tensor = Y, *, step: int = 0, **settings) -> Tensor:
     """What the attack follows at a step."""
-    seen: list[Tensor] = []
-    spsa(net, x, y, eps=0.1, steps=step + 1, watch=lambda _, slope: seen.append(slope), **settings)
-    return seen[step]
+    gradients: list[Tensor] = []
+    spsa(net, x, y, eps=0.1, steps=step + 1, on_gradient=lambda _, gradient: gradients.append(gradient), **settings)
+    return gradients[step]
 
 
 def recorded(net: nn.Module) -> list[Tensor]:
     """The inputs that the network will be shown."""
-    seen: list[Tensor] = []
-    net.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().clone()))
-    return seen
+    batches: list[Tensor] = []
+    net.register_forward_pre_hook(lambda module, args: batches.append(args[0].detach().clone()))
+    return batches
 
 
 def test_it_is_the_mean_of_differences_along_random_signs():
     net = small_net(dtype=torch.float64)
-    seen = recorded(net)
-    found = estimate(Deterministic(net), directions=5, delta=0.03, draws=1)
-    above, below = (side.view(len(X), 5, *X.shape[1:]) for side in seen)
+    batches = recorded(net)
+    gradient = estimate(Deterministic(net), directions=5, delta=0.03, draws=1)
+    above, below = (side.view(len(X), 5, *X.shape[1:]) for side in batches)
     signs = (above - X[:, None]) / 0.03
     torch.testing.assert_close(signs.abs(), torch.ones_like(signs))
     torch.testing.assert_close(below, X[:, None] - 0.03 * signs)
@@ -48,17 +48,17 @@ def test_it_is_the_mean_of_differences_along_random_signs():
         for v in signs[i]:
             up, down = (cw(net(x[None])[None], Y[i : i + 1]) for x in (X[i] + 0.03 * v, X[i] - 0.03 * v))
             expected[i] += (up - down) / (2 * 0.03) * v / 5
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient, expected)
 
 
 @pytest.mark.parametrize("loss", OF_LOGITS)
 def test_with_many_directions_and_the_same_draws_it_is_the_gradient(loss):
     net = model()
     draws = net.draw(3, seed=1)
-    found = estimate(net, loss=loss, draws=draws, directions=20_000, delta=1e-3, batch_size=4096)
+    gradient = estimate(net, loss=loss, draws=draws, directions=20_000, delta=1e-3, batch_size=4096)
     exact = input_gradient(net, X, Y, draws, LOSSES[loss])
-    assert torch.cosine_similarity(found.flatten(1), exact.flatten(1)).min() > 0.99
-    torch.testing.assert_close(found.flatten(1).norm(dim=1), exact.flatten(1).norm(dim=1), rtol=0.05, atol=0)
+    assert torch.cosine_similarity(gradient.flatten(1), exact.flatten(1)).min() > 0.99
+    torch.testing.assert_close(gradient.flatten(1).norm(dim=1), exact.flatten(1).norm(dim=1), rtol=0.05, atol=0)
 
 
 def test_a_linear_loss_is_estimated_without_bias_at_the_edge_of_the_box():
@@ -66,8 +66,8 @@ def test_a_linear_loss_is_estimated_without_bias_at_the_edge_of_the_box():
     x = torch.zeros(1, 1, 1, 8, dtype=torch.float64)
     y = net.logits(x, net.mean())[0].argmax(-1)
     exact = (net.weight[1 - y] - net.weight[y])[0]
-    found = estimate(net, x, y, draws="mean", directions=5000).flatten()
-    torch.testing.assert_close(found, exact, atol=0.15, rtol=0)
+    gradient = estimate(net, x, y, draws="mean", directions=5000).flatten()
+    torch.testing.assert_close(gradient, exact, atol=0.15, rtol=0)
 
 
 def test_both_sides_of_a_difference_see_the_same_draws():
@@ -80,10 +80,10 @@ def test_both_sides_of_a_difference_see_the_same_draws():
 
 def test_directions_are_new_at_every_step_and_for_every_input_and_seed():
     net = small_net(dtype=torch.float64)
-    seen = recorded(net)
+    batches = recorded(net)
     for seed in (0, 1):
         spsa(Deterministic(net), X[:1].repeat(2, 1, 1, 1), Y[:1].repeat(2), eps=0.0, steps=2, directions=2, seed=seed)
-    signs = torch.stack(seen[::2]) > X[0]  # (seeds x steps, inputs x directions, ...)
+    signs = torch.stack(batches[::2]) > X[0]  # (seeds x steps, inputs x directions, ...)
     assert len(signs.flatten(0, 1).flatten(1).unique(dim=0)) == 2 * 2 * 2 * 2
 
 
@@ -92,7 +92,7 @@ def test_directions_are_new_at_every_step_and_for_every_input_and_seed():
 def test_the_result_of_an_input_depends_on_no_other_input_and_on_no_batch_size(update, start):
     settings = {"eps": [0.05, 0.1], "update": update, "start": start, **QUICK}
     whole = spsa(model(), X, Y, **settings)
-    two = spsa(model(), X[[4, 1]], Y[[4, 1]], places=[4, 1], **settings)
+    two = spsa(model(), X[[4, 1]], Y[[4, 1]], indices=[4, 1], **settings)
     torch.testing.assert_close(two, whole[:, [4, 1]])
     for batch_size in (1, 3, 8, 20):
         torch.testing.assert_close(spsa(model(), X, Y, batch_size=batch_size, **settings), whole)
@@ -102,10 +102,10 @@ def test_the_result_of_an_input_depends_on_no_other_input_and_on_no_batch_size(u
 @pytest.mark.parametrize(("directions", "batch_size"), [(4, 9), (4, 4), (7, 3), (1, 2)])
 def test_no_pass_is_larger_than_asked_for(directions, batch_size):
     net = small_net(dtype=torch.float64)
-    seen = recorded(net)
+    batches = recorded(net)
     spsa(Deterministic(net), X, Y, eps=0.1, directions=directions, steps=1, batch_size=batch_size)
-    assert max(map(len, seen)) <= batch_size
-    assert sum(map(len, seen)) == 2 * directions * len(X)
+    assert max(map(len, batches)) <= batch_size
+    assert sum(map(len, batches)) == 2 * directions * len(X)
 
 
 class Rounded(nn.Module):
@@ -182,19 +182,19 @@ def test_probabilities_serve_as_labels_for_kl():
     net = model()
     draws = net.draw(3, seed=1)
     y = X.flatten(1)[:, :3].softmax(1)
-    found = estimate(net, X, y, loss="kl", draws=draws, directions=5000, delta=1e-3, batch_size=4096)
+    gradient = estimate(net, X, y, loss="kl", draws=draws, directions=5000, delta=1e-3, batch_size=4096)
     exact = input_gradient(net, X, y, draws, LOSSES["kl"])
-    assert torch.cosine_similarity(found.flatten(1), exact.flatten(1)).min() > 0.97
+    assert torch.cosine_similarity(gradient.flatten(1), exact.flatten(1)).min() > 0.97
 
 
 def test_a_recipe_sets_directions_and_delta_and_not_how_the_slope_is_had():
     resolved = part("attack", ATTACKS, {"kind": "spsa", "directions": 5})
     assert (resolved["directions"], resolved["delta"], resolved["loss"]) == (5, 0.01, "cw")
-    for given, message in (
+    for settings, message in (
         ({"kind": "spsa", "directions": 0}, "directions must be a whole number, 1 or more; got 0"),
         ({"kind": "spsa", "delta": -1.0}, "delta must be a number above 0; got -1.0"),
-        ({"kind": "spsa", "slope": "exact"}, "unknown setting 'slope'"),
-        ({"kind": "pgd", "slope": "exact"}, "unknown setting 'slope'"),
+        ({"kind": "spsa", "gradient_estimator": "exact"}, "unknown setting 'gradient_estimator'"),
+        ({"kind": "pgd", "gradient_estimator": "exact"}, "unknown setting 'gradient_estimator'"),
     ):
         with raises_sentence(message):
-            part("attack", ATTACKS, given)
+            part("attack", ATTACKS, settings)

@@ -19,7 +19,7 @@ from oracles import (
 )
 from unshaken.attacks import ATTACKS, NORMS
 from unshaken.attacks.norms import STARTS
-from unshaken.attacks.pgd import SCHEMES
+from unshaken.attacks.sampling import SCHEMES
 from unshaken.evaluation.predict import predict
 from unshaken.models import SeededModule
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from oracles import ATTACK_NORMS, SHORT, fixed, small_inputs, wrap
 from unshaken.attacks import ATTACKS
-from unshaken.attacks.pgd import SCHEMES
+from unshaken.attacks.sampling import SCHEMES
 from unshaken.evaluation.predict import predict
 from unshaken.models import MODELS
 

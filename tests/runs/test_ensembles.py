@@ -147,7 +147,7 @@ def test_only_what_fools_every_member_of_the_source_is_given_to_others(work: Wor
     before = torch.stack([part.net(data.x[places]).argmax(-1) for part in source.parts])
     assert (before == data.y[places]).any(0).all(), "nobody is fooled where all were wrong before"
     assert given.label.tolist() == data.y[given["index"].tolist()].tolist()
-    assert "those that mislead every member at eps 0.15, and not all before" in made.told["kept"]
+    assert "those that mislead every member at eps 0.15, and not all before" in made.metadata["kept"]
     everywhere = rows[(rows.role == "sweep") & (rows.model == "unlike") & (rows.attack == "pgd") & (rows.eps == 0.15)]
     assert set(everywhere[everywhere.correct]["index"]).isdisjoint(places)
 

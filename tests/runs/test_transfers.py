@@ -77,8 +77,8 @@ def test_transferred_rows_are_those_of_the_stored_perturbations(path: Path, tmp_
     folder = run(read_recipe(str(path)), out=tmp_path / "runs")
     (stored,) = folder.glob("perturbations/*.safetensors")
     made, data = load_transfer_set(stored), load("digits", limit=30)
-    assert made.told["source"] == "standard"
-    assert made.told["data"] == "digits"
+    assert made.metadata["source"] == "standard"
+    assert made.metadata["data"] == "digits"
     model = Deterministic(mlp((1, 8, 8), 10, widths=(8,)))
     (weights,) = folder.glob("models/noisy-*.safetensors")
     model.load(weights)
@@ -108,7 +108,7 @@ def test_a_stored_set_is_given_to_every_model(path: Path, tmp_path: Path) -> Non
     data = load("digits", limit=30)
     torch.manual_seed(5)
     surrogate = Deterministic(mlp((1, 8, 8), 10))
-    made = transfer_set(surrogate, data.x, data.y, eps=[0.3], told={"source": "surrogate", "attack": "pgd"})
+    made = transfer_set(surrogate, data.x, data.y, eps=[0.3], metadata={"source": "surrogate", "attack": "pgd"})
     made.save(tmp_path / "set.safetensors")
     settings = [f'transfer.sets=["{tmp_path / "set.safetensors"}"]', "transfer.sources=[]"]
     folder = run(read_recipe(str(path), settings=settings), out=tmp_path / "runs")
@@ -136,7 +136,7 @@ def test_sets_are_told_apart_by_the_names_of_their_files(path: Path, tmp_path: P
     for seed, place in enumerate(places):
         torch.manual_seed(seed)
         model = Deterministic(mlp((1, 8, 8), 10))
-        transfer_set(model, data.x, data.y, eps=[0.3], told={"source": "surrogate"}).save(place)
+        transfer_set(model, data.x, data.y, eps=[0.3], metadata={"source": "surrogate"}).save(place)
     settings = [f"transfer.sets={[str(place) for place in places]}", "transfer.sources=[]"]
     with raises_sentence("two of the sets are files called 'set': rename one"):
         run(read_recipe(str(path), settings=settings), out=tmp_path / "runs")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unshaken.analysis import margins
 from unshaken.analysis.margins import DIFFERENTIABLE, Measured, measure
-from unshaken.attacks.pgd import accepted
+from unshaken.attacks.interface import supported_kwargs
 from unshaken.errors import lookup, unknown
 from unshaken.evaluation.predict import RULES, RuleName
 from unshaken.models import Draws, StochasticClassifier, derive, shared_draws
@@ -253,7 +253,7 @@ def _perturb(
     found = []
     for label, attack in attacks.items():
         places = range(at.start, at.start + len(x))
-        x_adv = attack(model, x, y, eps=sizes, seed=seed, **accepted(attack, places=places))
+        x_adv = attack(model, x, y, eps=sizes, seed=seed, **supported_kwargs(attack, indices=places))
         if x_adv.shape != (len(sizes), *x.shape):
             raise ValueError(
                 f"the attack {label!r} must give (E, *{tuple(x.shape)}) for E = {len(sizes)} sizes; "

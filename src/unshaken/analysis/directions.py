@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unshaken.attacks import LOSSES, input_gradient
 from unshaken.attacks.losses import LossName
-from unshaken.attacks.pgd import SchemeName, attack_draws
+from unshaken.attacks.sampling import SchemeName, attack_draws
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.types import Count, Inputs, Labels, Loss, OneOf, Supplied

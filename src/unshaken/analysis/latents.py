@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unshaken.attacks.pgd import accepted
+from unshaken.attacks.interface import supported_kwargs
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.types import Count, Inputs, Labels, NotNegative, Supplied
 from unshaken.validate import check_eps, check_inputs, check_labels, check_range
@@ -74,7 +74,7 @@ def latent_shift(
     found: dict[tuple[str, float], list[DataFrame]] = {(name, size): [] for name in attacks for size in map(float, eps)}
     for name, attack in attacks.items():
         for at, before in zip(rows, clean, strict=True):
-            more = accepted(attack, places=range(at.start, at.start + len(x[at])))
+            more = supported_kwargs(attack, indices=range(at.start, at.start + len(x[at])))
             x_adv = attack(model, x[at], y[at], eps=list(eps), seed=derive(seed, "attack"), **more)
             for size, moved in zip(map(float, eps), x_adv, strict=True):
                 told = {"index": range(at.start, at.start + len(moved)), "attack": name, "eps": size, "draws": draws}

@@ -8,14 +8,19 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from unshaken.attacks.budgets import budgets_of
+from unshaken.attacks.interface import OnGradient
 from unshaken.attacks.losses import LATENT, LOSSES, LossName, margin
 from unshaken.attacks.norms import Norm, NormName, StartName
-from unshaken.attacks.pgd import SchemeName, UpdateName, Watch, heights, judges_of, pgd, sizes_of
+from unshaken.attacks.objective import losses_under
+from unshaken.attacks.pgd import pgd
+from unshaken.attacks.sampling import SchemeName, selection_draws
+from unshaken.attacks.updates import UpdateName
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier, derive
-from unshaken.models.draws import Provenance, provenance_of, remember
+from unshaken.models.draws import provenance_of
 from unshaken.types import Count, Eps, Inputs, Labels, Loss, NotNegative, Positive, Supplied
-from unshaken.validate import check_eps, check_inputs, check_range
+from unshaken.validate import check_inputs, check_range, check_ranges
 
 
 def doubling(
@@ -36,8 +41,8 @@ def doubling(
     update: UpdateName = "steepest",
     seed: Supplied[int] = 0,
     batch_size: Count = 256,
-    places: Supplied[Sequence[int] | None] = None,
-    watch: Supplied[Watch | None] = None,
+    indices: Supplied[Sequence[int] | None] = None,
+    on_gradient: Supplied[OnGradient | None] = None,
 ) -> Inputs:
     """DOUBLING-k: PGD of n, 2n, 4n, ... steps, each from the start anew, until an input has fallen or its loss settles.
 
@@ -58,44 +63,42 @@ def doubling(
     """
     objective = lookup("loss", loss, LOSSES)
     check_inputs(x, y)
-    check_eps(eps, len(x))
-    check_range("steps", steps, Count)
-    check_range("most_steps", most_steps, Count)
+    budgets = budgets_of(eps, x)
+    check_ranges(Count, steps=steps, most_steps=most_steps)
     if most_steps < steps:
         raise ValueError(f"most_steps must be at least the {steps} steps of the first round; got {most_steps}.")
     check_range("rise", rise, NotNegative)
     if objective in LATENT:
         raise ValueError("doubling ends where the label has fallen, which a loss of latents does not aim at: use pgd.")
-    sizes = sizes_of(eps, x)
-    radius, where = sizes.flatten(), list(range(len(x)) if places is None else places) * len(sizes)
-    origin, labels = x.detach().repeat(len(sizes), *[1] * (x.dim() - 1)), y.repeat(len(sizes))
-    judges = judges_of(model, draws, seed)
-    used: list[Provenance] = [judges.provenance]
-    climb = partial(pgd, model, norm=norm, loss=loss, draws=draws, step_size=step_size, start=start, redraw=redraw)
-    climb = partial(climb, update=update, batch_size=batch_size)
+    origin, labels, radius = budgets.tile(x.detach()), budgets.tile(y), budgets.radius
+    indices = [*(range(len(x)) if indices is None else indices)] * len(budgets.eps)
+    selection = selection_draws(model, draws, seed)
+    used = [selection.provenance]
+    attack = partial(pgd, model, norm=norm, loss=loss, draws=draws, step_size=step_size, start=start, redraw=redraw)
+    attack = partial(attack, update=update, batch_size=batch_size)
 
-    def ascend(going: Tensor, count: int, look: Watch | None) -> Inputs:
+    def ascend(active: Tensor, steps: int, on_gradient: OnGradient | None = None) -> Inputs:
         """PGD of so many steps on the inputs that are not done."""
-        own, places = derive(seed, "round", count), [where[i] for i in going.tolist()]
-        found = climb(origin[going], labels[going], eps=radius[going], steps=count, seed=own, places=places, watch=look)
-        used.extend(provenance_of(found))
-        return found
+        chosen = {"eps": radius[active], "indices": [indices[i] for i in active.tolist()]}
+        own_seed = derive(seed, "round", steps)
+        x_adv = attack(origin[active], labels[active], steps=steps, seed=own_seed, on_gradient=on_gradient, **chosen)
+        used.extend(provenance_of(x_adv))
+        return x_adv
 
-    def height(inputs: Inputs, going: Tensor, of: Loss) -> Tensor:
-        return heights(model, inputs, labels[going], judges, of, batch_size)
+    def losses(x_adv: Inputs, active: Tensor, loss: Loss) -> Tensor:
+        return losses_under(model, x_adv, labels[active], selection, loss, batch_size)
 
-    going, count = torch.arange(len(origin), device=x.device), steps
-    x_adv = ascend(going, count, watch)
-    best = height(x_adv, going, objective)
-    going = going[height(x_adv, going, margin) <= 0]
-    while len(going) and 2 * count <= most_steps:
-        count *= 2
-        tried = ascend(going, count, None)
-        value = height(tried, going, objective)
-        fallen = height(tried, going, margin) > 0  # the label is what counts, of inputs that have kept it so far
-        higher = fallen | (value > best[going])
-        settled = value <= best[going] + rise
-        x_adv[going[higher]], best[going[higher]] = tried[higher], value[higher]
-        going = going[~fallen & ~settled]
-    x_adv = x_adv.view(*sizes.shape, *x.shape[1:])
-    return remember(x_adv if isinstance(eps, list | tuple) else x_adv[0], used)
+    active = torch.arange(len(origin), device=x.device)
+    x_adv = ascend(active, steps, on_gradient)
+    best = losses(x_adv, active, objective)
+    active = active[losses(x_adv, active, margin) <= 0]
+    while len(active) and 2 * steps <= most_steps:
+        steps *= 2
+        candidate = ascend(active, steps)
+        values = losses(candidate, active, objective)
+        fooled = losses(candidate, active, margin) > 0
+        better = fooled | (values > best[active])  # losing the label counts, whatever it does to the loss
+        settled = values <= best[active] + rise
+        x_adv[active[better]], best[active[better]] = candidate[better], values[better]
+        active = active[~fooled & ~settled]
+    return budgets.result(x_adv, used)

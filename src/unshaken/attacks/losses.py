@@ -30,11 +30,11 @@ def _label(scores: Tensor, y: Labels) -> Tensor:
 
 
 def _others(scores: Tensor, y: Labels) -> Tensor:
-    """Scores with the label's own set to −inf."""
+    """Scores with that of the label set to −inf."""
     return scores.scatter(-1, _index(scores, y), -math.inf)
 
 
-def _odds(logits: Logits, y: Labels) -> Tensor:
+def _log_odds(logits: Logits, y: Labels) -> Tensor:
     """u (S, B): the log-odds against the label, log((1 − p_y) / p_y)."""
     return _others(logits, y).logsumexp(-1) - _label(logits, y)
 
@@ -51,12 +51,12 @@ def _log_shares(terms: Tensor) -> Tensor:
 
 def cross_entropy(logits: Logits, y: Labels) -> Tensor:
     """−log of the mean probability: −log (1/S) Σ_s p_sy. The cross-entropy of the Bayesian prediction."""
-    return ODDS[cross_entropy].value(_odds(logits, y))
+    return ODDS[cross_entropy].value(_log_odds(logits, y))
 
 
 def mean_cross_entropy(logits: Logits, y: Labels) -> Tensor:
     """Mean of the cross-entropies: (1/S) Σ_s −log p_sy."""
-    return ODDS[mean_cross_entropy].value(_odds(logits, y))
+    return ODDS[mean_cross_entropy].value(_log_odds(logits, y))
 
 
 def log_error(logits: Logits, y: Labels) -> Tensor:
@@ -66,7 +66,7 @@ def log_error(logits: Logits, y: Labels) -> Tensor:
     vanishes, however confident the draws are: the default of sign and normalised steps. Where all draws are sure and
     some are wrong it is smaller than any float32; an attack still gets its direction (`gradient_at_logits`).
     """
-    return ODDS[log_error].value(_odds(logits, y))
+    return ODDS[log_error].value(_log_odds(logits, y))
 
 
 def margin(logits: Logits, y: Labels) -> Tensor:
@@ -208,9 +208,9 @@ def gradient_at_logits(
     with torch.no_grad():
         label = _index(logits, y)
         others = logits.scatter(-1, label, -math.inf)
-        rest = others.logsumexp(-1, keepdim=True)
-        u = (rest - logits.gather(-1, label)).squeeze(-1)
-        at_logits = others.sub_(rest).exp_().scatter_(-1, label, -1.0)
-        slope = ODDS[loss].log_slope(u)
-        below = (slope.amax(0) - FLOOR).clamp_max_(0)
-        return ODDS[loss].value(u), at_logits.mul_((slope - below).exp_().unsqueeze(-1)), below
+        log_sum = others.logsumexp(-1, keepdim=True)
+        u = (log_sum - logits.gather(-1, label)).squeeze(-1)
+        at_logits = others.sub_(log_sum).exp_().scatter_(-1, label, -1.0)  # in place: (S, B, K) may be large
+        log_slope = ODDS[loss].log_slope(u)
+        log_scale = (log_slope.amax(0) - FLOOR).clamp_max_(0)
+        return ODDS[loss].value(u), at_logits.mul_((log_slope - log_scale).exp_().unsqueeze(-1)), log_scale

@@ -11,34 +11,34 @@ from torch import Tensor
 
 from unshaken.types import OneOf
 
-SPREAD = {"gaussian": 1 / 2, "near": 1 / 32}  # of a Gaussian start, as a share of the size of the ball
+DEVIATIONS = {"gaussian": 1 / 2, "near": 1 / 32}  # of a Gaussian start, as shares of the radius of the ball
 
 
 class Norm(NamedTuple):
     """Four functions; sizes are (N,), perturbations (N, ...)."""
 
-    told: str  # in words
+    description: str
     size: Callable[[Tensor], Tensor]  # ‖d‖, (N,)
     project: Callable[[Tensor, Tensor], Tensor]  # (d, eps): the nearest point of the ball
     direction: Callable[[Tensor], Tensor]  # g: the d with ‖d‖ <= 1 that maximises <g, d>
     start: Callable[[Tensor, str | float, torch.Generator], Tensor]  # (like, kind, rng): a start in the unit ball
 
 
-def _wide(values: Tensor, like: Tensor) -> Tensor:
+def per_input(values: Tensor, like: Tensor) -> Tensor:
     """(N,) values, to be multiplied with (N, ...)."""
     return values.reshape(-1, *[1] * (like.dim() - 1))
 
 
-def _spread(kind: str | float) -> float:
-    """The standard deviation of a Gaussian start, as a share of the size of the ball."""
-    return SPREAD[kind] if isinstance(kind, str) else kind
+def _deviation(kind: str | float) -> float:
+    """The standard deviation of a Gaussian start, as a share of the radius of the ball."""
+    return DEVIATIONS[kind] if isinstance(kind, str) else kind
 
 
 def _linf_start(like: Tensor, kind: str | float, rng: torch.Generator) -> Tensor:
     if kind == "uniform":
         return torch.rand(like.shape, generator=rng, dtype=like.dtype, device=like.device) * 2 - 1
     noise = torch.randn(like.shape, generator=rng, dtype=like.dtype, device=like.device)
-    return (noise * _spread(kind)).clamp(-1, 1)
+    return (noise * _deviation(kind)).clamp(-1, 1)
 
 
 def _l2_size(d: Tensor) -> Tensor:
@@ -47,14 +47,14 @@ def _l2_size(d: Tensor) -> Tensor:
 
 def _l2_project(d: Tensor, eps: Tensor) -> Tensor:
     size = _l2_size(d)
-    return d * _wide(torch.where(size > eps, eps / size.clamp_min(torch.finfo(d.dtype).tiny), 1.0), d)
+    return d * per_input(torch.where(size > eps, eps / size.clamp_min(torch.finfo(d.dtype).tiny), 1.0), d)
 
 
 def _l2_direction(g: Tensor) -> Tensor:
     # scaled by its largest entry first: squares of small gradients would underflow
-    g = g / _wide(g.flatten(1).abs().amax(1).clamp_min(torch.finfo(g.dtype).tiny), g)
+    g = g / per_input(g.flatten(1).abs().amax(1).clamp_min(torch.finfo(g.dtype).tiny), g)
     size = _l2_size(g)
-    return g / _wide(torch.where(size > 0, size, 1.0), g)
+    return g / per_input(torch.where(size > 0, size, 1.0), g)
 
 
 def _l2_start(like: Tensor, kind: str | float, rng: torch.Generator) -> Tensor:
@@ -62,20 +62,20 @@ def _l2_start(like: Tensor, kind: str | float, rng: torch.Generator) -> Tensor:
     dimensions = like[0].numel()
     if kind == "uniform":
         radius = torch.rand(len(like), generator=rng, dtype=like.dtype, device=like.device) ** (1 / dimensions)
-        return _l2_direction(noise) * _wide(radius, like)
-    return _l2_project(noise * (_spread(kind) / math.sqrt(dimensions)), torch.ones_like(_l2_size(noise)))
+        return _l2_direction(noise) * per_input(radius, like)
+    return _l2_project(noise * (_deviation(kind) / math.sqrt(dimensions)), torch.ones_like(_l2_size(noise)))
 
 
 NORMS: dict[str, Norm] = {
     "linf": Norm(
-        told="the largest change of any one number of the input",
+        description="the largest change of any one number of the input",
         size=lambda d: d.flatten(1).abs().amax(1),
-        project=lambda d, eps: d.maximum(-_wide(eps, d)).minimum(_wide(eps, d)),  # faster than clamp by tensors
+        project=lambda d, eps: d.maximum(-per_input(eps, d)).minimum(per_input(eps, d)),  # faster than clamp by tensors
         direction=torch.sign,
         start=_linf_start,
     ),
     "l2": Norm(
-        told="the Euclidean length of the change",
+        description="the Euclidean length of the change",
         size=_l2_size,
         project=_l2_project,
         direction=_l2_direction,

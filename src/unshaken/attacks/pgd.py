@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
-from numbers import Real
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from unshaken.attacks.gradient import compared, goal, input_gradient
+from unshaken.attacks.budgets import budgets_of
+from unshaken.attacks.gradient import input_gradient
+from unshaken.attacks.interface import GradientEstimator, OnGradient, fixed_argument, supported_kwargs
 from unshaken.attacks.losses import LATENT, LOSSES, SOFT, LossName
-from unshaken.attacks.norms import NORMS, STARTS, Norm, NormName, StartName
-from unshaken.errors import lookup, nearest, unknown
+from unshaken.attacks.norms import NORMS, Norm, NormName, StartName, per_input
+from unshaken.attacks.objective import loss_target
+from unshaken.attacks.restarts import Candidate, check_restarts, check_start, random_start, strongest
+from unshaken.attacks.sampling import SchemeName, draws_of_steps, selection_draws
+from unshaken.attacks.updates import UPDATES, UpdateName
+from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier, derive
-from unshaken.models.draws import Provenance, generator, remember
-from unshaken.types import Count, Eps, Inputs, Labels, Loss, OneOf, Positive, Supplied
-from unshaken.validate import check_eps, check_inputs, check_range
-
-Watch = Callable[[int, Tensor], None]
-Slope = Callable[..., Tensor]  # (model, x, y, draws, loss, *, batch_size) -> ∇_x loss, see `pgd`
-JUDGES = 20  # draws, at least, that choose among restarts
-
-# what an attack can do without drawing: one deterministic pass, or every draw that there is
-SCHEMES: dict[str, Callable[[StochasticClassifier], Draws]] = {
-    "mean": lambda model: model.mean(),
-    "moments": lambda model: model.expected(),
-    "all": lambda model: model.all(),
-}
-SchemeName = Annotated[str, OneOf(SCHEMES)]
+from unshaken.models.draws import Provenance
+from unshaken.types import Count, Eps, Inputs, Labels, Loss, Positive, Supplied
+from unshaken.validate import check_inputs, check_ranges
 
 
 def pgd(
@@ -50,9 +41,9 @@ def pgd(
     update: UpdateName = "steepest",
     seed: Supplied[int] = 0,
     batch_size: Count = 256,
-    places: Supplied[Sequence[int] | None] = None,
-    watch: Supplied[Watch | None] = None,
-    slope: Supplied[Slope] = input_gradient,
+    indices: Supplied[Sequence[int] | None] = None,
+    on_gradient: Supplied[OnGradient | None] = None,
+    gradient_estimator: Supplied[GradientEstimator] = input_gradient,
 ) -> Inputs:
     """PGD-k: x ← clip(x0 + project(x − x0 + ν·direction(∇_x loss))), `steps` times, with k draws per gradient.
 
@@ -77,10 +68,10 @@ def pgd(
             times the gradient as long as it is.
         seed: of draws and start. Draws for inference never come from the same seed path.
         batch_size: inputs in one pass through the network; it changes memory and speed, not the result.
-        places: a number for each input, on which its random start depends; by default its place in x.
-        watch: called with (step, gradient) before each step; the gradient is (N, ...), N being B or E·B.
-        slope: how the gradient is had; another attack may estimate it, a recipe cannot say. An estimate that is random
-            takes `seed`, another one at every step, and `places`, a number for each input.
+        indices: a number for each input, on which its random start depends; by default its index in x.
+        on_gradient: called with (step, gradient) before each step; the gradient is (N, ...), N being B or E·B.
+        gradient_estimator: by default the exact gradient. A random estimate takes `seed`, which differs from step to
+            step, and `indices`, a number for each input.
 
     Returns:
         x_adv (B, ...), or (E, B, ...) where eps is a list. Source: Madry et al. (2018); for Bayesian networks
@@ -88,240 +79,64 @@ def pgd(
     """
     objective, ball = lookup("loss", loss, LOSSES), lookup("norm", norm, NORMS)
     check_inputs(x, y, soft=objective in SOFT, unlabelled=objective in LATENT)
-    check_eps(eps, len(x))
-    check_range("steps", steps, Count)
-    check_range("batch_size", batch_size, Count)
-    if step_size is not None:
-        check_range("step_size", step_size, Positive)
+    budgets = budgets_of(eps, x)
+    check_ranges(Count, steps=steps, batch_size=batch_size)
+    nu = per_input(budgets.step_sizes(steps, step_size), x)
     check_restarts(restarts, start)
-    check_start(loss, start)
-    y = goal(objective, x, y)
-    sizes = sizes_of(eps, x)  # (E, B)
-    radius = sizes.flatten()
-    nu = radius * min(1.0, 2 / steps) if step_size is None else torch.full_like(radius, step_size)
+    check_start(objective, start)
+    target, indices = loss_target(objective, x, y), range(len(x)) if indices is None else indices
 
-    where = range(len(x)) if places is None else places
+    def estimate(x_adv: Inputs, target: Tensor, sample: Draws, seed: int) -> Tensor:
+        randomness = {"seed": seed, "indices": [*indices] * (len(x_adv) // len(x))}
+        keywords = supported_kwargs(gradient_estimator, **randomness)
+        return gradient_estimator(model, x_adv, target, sample, objective, batch_size=batch_size, **keywords)
 
-    def once(own: int, look: Watch | None) -> tuple[Inputs, list[Provenance]]:
-        """One ascent with draws and start of its own."""
+    def ascend(seed: int, on_gradient: OnGradient | None) -> Candidate:
+        """One run, with a start and draws that follow from its seed."""
+        origin, targets, used = x.detach(), target, list[Provenance]()
+        x_adv = origin
+        if start != "none":
+            x_adv = random_start(origin, ball, start, budgets, derive(seed, "start"), indices)
+            origin, targets = budgets.tile(origin), budgets.tile(targets)
+        direction = lookup("update", update, UPDATES)(ball)
+        for step, sample in enumerate(draws_of_steps(model, draws, steps, redraw, seed)):
+            gradient = estimate(x_adv, targets, sample, derive(seed, "slope", step))
+            if on_gradient is not None:
+                on_gradient(step, gradient)
+            used.append(sample.provenance)
+            if step == 0 and start == "none":  # every budget is still at x, whose gradient serves them all
+                origin, x_adv, gradient, targets = map(budgets.tile, (origin, x_adv, gradient, targets))
+            x_adv = _projected_step(origin, x_adv, direction(gradient).mul_(nu), ball, budgets.radius)
+        return x_adv, used
 
-        def gradient(x_adv: Inputs, y: Labels, now: Draws, step: int) -> Tensor:
-            each_place = [*where] * (len(x_adv) // len(x))
-            chance = accepted(slope, seed=derive(own, "slope", step), places=each_place)
-            found = slope(model, x_adv, y, now, objective, batch_size=batch_size, **chance)
-            if look is not None:
-                look(step, found)
-            return found
-
-        each = draws_of_steps(model, draws, steps, redraw, own)
-        first = _start(x, ball, start, radius, derive(own, "start"), where)
-        climb = lookup("update", update, UPDATES)(ball)
-        return _ascend(gradient, _move(ball, climb, radius, nu), x.detach(), y, first, each, len(sizes))
-
-    x_adv, used = once(seed, watch)
+    x_adv, used = ascend(seed, on_gradient)
     if restarts > 1:
-        others = (once(derive(seed, "restart", number), None) for number in range(1, restarts))
-        judges = judges_of(model, draws, seed)
-        x_adv, used = _strongest(model, x_adv, used, others, _copies(y, len(sizes)), judges, objective, batch_size)
-    x_adv = x_adv.view(*sizes.shape, *x.shape[1:]) if isinstance(eps, list | tuple) else x_adv
-    return remember(x_adv, used)
+        others = (ascend(derive(seed, "restart", number), None) for number in range(1, restarts))
+        selection = selection_draws(model, draws, seed)
+        targets = budgets.tile(target)
+        x_adv, used = strongest(model, (x_adv, used), others, targets, selection, objective, batch_size)
+    return budgets.result(x_adv, used)
 
 
-def _start(
-    x: Inputs, ball: Norm, start: str | float, radius: Tensor, seed: int, places: Sequence[int]
-) -> Inputs | None:
-    """Where every size starts, (E·B, ...): in its ball; None where all start at x. An input's depends on its place."""
-    if start == "none":
-        return None
-    origin = x.detach()
-    each = [ball.start(origin[i : i + 1], start, generator(seed, place, x.device)) for i, place in enumerate(places)]
-    origin, noise = (_copies(part, len(radius) // len(x)) for part in (origin, torch.cat(each)))
-    return (origin + noise * radius.view(-1, *[1] * (x.dim() - 1))).clamp(0, 1)
-
-
-def accepted(function: Callable[..., Tensor], **words: Any) -> dict[str, Any]:
-    """Those of `words` that an attack or a slope takes: one from outside need not know `places` or `watch`."""
-    known = inspect.signature(function).parameters
-    return {word: value for word, value in words.items() if word in known}
-
-
-def _move(
-    ball: Norm, climb: Callable[[Tensor], Tensor], radius: Tensor, nu: Tensor
-) -> Callable[[Inputs, Inputs, Tensor], Inputs]:
-    """(x0, x, gradient) -> the next x: a step of size ν from x, projected onto the ball around x0 and into the box."""
-
-    def move(origin: Inputs, x: Inputs, gradient: Tensor) -> Inputs:
-        moved = climb(gradient).mul_(nu.view(-1, *[1] * (x.dim() - 1)))
-        if x is not origin:
-            moved.add_(x).sub_(origin)
-        return ball.project(moved, radius).add_(origin).clamp_(0, 1)
-
-    return move
-
-
-def _ascend(
-    gradient: Callable[[Inputs, Labels, Draws, int], Tensor],
-    move: Callable[[Inputs, Inputs, Tensor], Inputs],
-    origin: Inputs,
-    y: Labels,
-    start: Inputs | None,
-    draws: Iterator[Draws],
-    copies: int,
-) -> tuple[Inputs, list[Provenance]]:
-    """The loop itself, for all sizes at once: x_adv (E·B, ...), and the draws that made it."""
-    used: list[Provenance] = []
-    x_adv = origin
-    if start is not None:
-        origin, y, x_adv = _copies(origin, copies), _copies(y, copies), start
-    for step, now in enumerate(draws):
-        slope = gradient(x_adv, y, now, step)
-        used.append(now.provenance)
-        if step == 0 and start is None:  # all sizes are still at x: its gradient serves them all
-            origin, x_adv, slope, y = (_copies(t, copies) for t in (origin, x_adv, slope, y))
-        x_adv = move(origin, x_adv, slope)
-    return x_adv, used
-
-
-def _strongest(
-    model: StochasticClassifier,
-    x_adv: Inputs,
-    used: list[Provenance],
-    others: Iterator[tuple[Inputs, list[Provenance]]],
-    y: Labels,
-    judges: Draws,
-    loss: Loss,
-    batch_size: int,
-) -> tuple[Inputs, list[Provenance]]:
-    """Of every input the perturbation with the largest loss under the draws of `judges`."""
-    best, used = heights(model, x_adv, y, judges, loss, batch_size), [*used, judges.provenance]
-    for other, more in others:
-        value = heights(model, other, y, judges, loss, batch_size)
-        higher = value > best
-        x_adv, best = torch.where(higher.view(-1, *[1] * (x_adv.dim() - 1)), other, x_adv), torch.maximum(best, value)
-        used += more
-    return x_adv, used
-
-
-@torch.no_grad()
-def heights(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss, batch_size: int) -> Tensor:
-    """The loss of each input, (N,), under these draws."""
-    parts = [slice(i, i + batch_size) for i in range(0, len(y), batch_size)]
-    return torch.cat([loss(*compared(model, x[part], y[part], draws, loss)) for part in parts])
-
-
-def judges_of(model: StochasticClassifier, draws: int | str | Draws, seed: int) -> Draws:
-    """The draws that choose among perturbations: k new ones and at least JUDGES, or what the attack has instead."""
-    return attack_draws(model, max(draws, JUDGES) if isinstance(draws, int) else draws, derive(seed, "judge")).keep()
-
-
-def check_restarts(restarts: int, start: str | float) -> None:
-    """Several restarts need a start that is not always the same."""
-    check_range("restarts", restarts, Count)
-    if restarts > 1 and start == "none":
-        raise ValueError(f"restarts start anew: {restarts} of them need a random start, such as 'uniform', not 'none'.")
-
-
-def check_start(loss: str | Loss, start: str | float) -> None:
-    """A word of STARTS or a σ above 0. A loss of latents needs one: it is smallest, and flat, at the input itself."""
-    if not isinstance(start, str):
-        check_range("start", start, Positive)
-    elif start not in STARTS:
-        raise unknown("start", start, STARTS)
-    if start == "none" and lookup("loss", loss, LOSSES) in LATENT:
-        raise ValueError(
-            "a loss of latents has no gradient at the input itself: use pgd with a start such as 'near', not 'none'."
-        )
-
-
-def sizes_of(eps: Eps, x: Inputs) -> Tensor:
-    """(E, B): one row for each entry of the list (E = 1 for a single size)."""
-    if isinstance(eps, Real):
-        return torch.full((1, len(x)), float(eps), dtype=x.dtype, device=x.device)
-    entries = eps if isinstance(eps, list | tuple) else [eps]
-    return torch.stack([torch.as_tensor(e, dtype=x.dtype, device=x.device).expand(len(x)) for e in entries])
-
-
-def _copies(tensor: Tensor, n: int) -> Tensor:
-    """(B, ...) -> (n·B, ...)"""
-    return tensor.repeat(n, *[1] * (tensor.dim() - 1)) if n > 1 else tensor
-
-
-def draws_of_steps(
-    model: StochasticClassifier, draws: int | str | Draws, steps: int, redraw: bool, seed: int
-) -> Iterator[Draws]:
-    """The draws of each step: the next k of one set, or the same ones at all steps, kept in memory."""
-    if isinstance(draws, int) and redraw:
-        check_range("draws", draws, Count)
-        return model.draw(draws * steps, seed=derive(seed, "attack")).chunks(draws)
-    fixed = attack_draws(model, draws, seed)
-    return repeat(fixed.keep() if steps > 1 else fixed, steps)
-
-
-def attack_draws(model: StochasticClassifier, draws: int | str | Draws, seed: int) -> Draws:
-    """What an attack with one gradient uses: that many draws of its seed, a scheme of SCHEMES, or the draws given."""
-    if isinstance(draws, Draws):
-        return draws
-    if not isinstance(draws, str):
-        return model.draw(draws, seed=derive(seed, "attack"))
-    if draws not in SCHEMES:
-        raise ValueError(
-            f"draws must be a number, a Draws object, 'mean', 'moments' or 'all'; got {draws!r}: "
-            f"{nearest(draws, SCHEMES)}"
-        )
-    return SCHEMES[draws](model)
-
-
-def _steepest(norm: Norm) -> Callable[[Tensor], Tensor]:
-    """The norm's steepest step: the sign of the gradient, or the gradient at length one."""
-    return norm.direction
-
-
-def _adam(norm: Norm) -> Callable[[Tensor], Tensor]:
-    """Adam's step with β = (0.9, 0.999), for learning rate 1. Source: Kingma & Ba (2015), algorithm 1."""
-    first, second, step = torch.zeros(()), torch.zeros(()), 0
-
-    def climb(gradient: Tensor) -> Tensor:
-        nonlocal first, second, step
-        step += 1
-        first = 0.9 * first.to(gradient) + 0.1 * gradient
-        second = 0.999 * second.to(gradient) + 0.001 * gradient.square()
-        return (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-9)
-
-    return climb
-
-
-def _gradient(norm: Norm) -> Callable[[Tensor], Tensor]:
-    """The gradient itself, of whatever length it has: a step is as long as the loss is steep."""
-    return torch.clone
-
-
-UPDATES: dict[str, Callable[[Norm], Callable[[Tensor], Tensor]]] = {
-    "steepest": _steepest,
-    "adam": _adam,
-    "gradient": _gradient,
-}
-UpdateName = Annotated[str, OneOf(UPDATES)]
-
-
-def fixed_at(word: str, value: object) -> ValueError:
-    """The error for an argument that an attack fixes for good."""
-    return ValueError(f"{word} is fixed at {value!r} in this attack: use pgd to set it.")
+def _projected_step(origin: Inputs, x: Inputs, move: Tensor, ball: Norm, radius: Tensor) -> Inputs:
+    """x + move, projected onto the ball around the origin and into the box; `move` is overwritten."""
+    if x is not origin:  # the first step from the input itself needs no copy of it, and is not rounded by x + d - x
+        move.add_(x).sub_(origin)
+    return ball.project(move, radius).add_(origin).clamp_(0, 1)
 
 
 def _setting(doc: str, *, preferred: dict[str, Any] | None = None, **fixed: Any) -> Callable[..., Inputs]:
     """`pgd` with some arguments fixed for good, defaults of its own for others, and its own line of documentation."""
-    own = preferred or {}
+    defaults = preferred or {}
 
-    def attack(model: StochasticClassifier, x: Inputs, y: Labels, **given: Any) -> Inputs:
-        if clash := fixed.keys() & given.keys():
-            raise fixed_at(min(clash), fixed[min(clash)])
-        return pgd(model, x, y, **own | given, **fixed)
+    def attack(model: StochasticClassifier, x: Inputs, y: Labels, **keywords: Any) -> Inputs:
+        if clash := fixed.keys() & keywords.keys():
+            raise fixed_argument(min(clash), fixed[min(clash)])
+        return pgd(model, x, y, **defaults | keywords, **fixed)
 
-    words = inspect.signature(pgd).parameters.values()
-    free = inspect.Signature(
-        [word.replace(default=own.get(word.name, word.default)) for word in words if word.name not in fixed]
-    )
-    vars(attack).update(func=pgd, keywords=fixed, __signature__=free)
+    free = [p for p in inspect.signature(pgd).parameters.values() if p.name not in fixed]
+    signature = inspect.Signature([p.replace(default=defaults.get(p.name, p.default)) for p in free])
+    vars(attack).update(func=pgd, keywords=fixed, __signature__=signature)
     attack.__doc__ = doc
     return attack
 

@@ -7,15 +7,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from unshaken.attacks.budgets import budgets_of
 from unshaken.attacks.gradient import input_gradient
+from unshaken.attacks.interface import OnGradient, fixed_argument
 from unshaken.attacks.losses import LOSSES, LossName
 from unshaken.attacks.norms import NORMS
-from unshaken.attacks.pgd import UPDATES, SchemeName, Watch, draws_of_steps, fixed_at, sizes_of
+from unshaken.attacks.sampling import SchemeName, draws_of_steps
+from unshaken.attacks.updates import UPDATES
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier
-from unshaken.models.draws import Provenance, remember
+from unshaken.models.draws import Provenance
 from unshaken.types import Count, Eps, Inputs, Labels, Loss, NotNegative, Positive, Supplied
-from unshaken.validate import check_eps, check_inputs, check_range
+from unshaken.validate import check_inputs, check_range, check_ranges
 
 ROUND = 1e-4  # of the side: below this a difference of neighbours costs its square, so that equal ones have a gradient
 
@@ -35,7 +38,7 @@ def spatial(
     redraw: bool = True,
     seed: Supplied[int] = 0,
     batch_size: Count = 256,
-    watch: Supplied[Watch | None] = None,
+    on_gradient: Supplied[OnGradient | None] = None,
 ) -> Inputs:
     """SPATIAL-k: max over flows f of loss(warp(x, f)) − weight·flow_cost(f), |f| ≤ eps, by Adam from f = 0.
 
@@ -46,39 +49,33 @@ def spatial(
         step_size: Adam's learning rate, as a share of the side; by default 2·eps/steps, and eps for one step.
         flow_weight: how much a flow that is not smooth costs, in the scale of the loss.
         redraw: k fresh draws at every step, or the same ones throughout.
-        watch: called with (step, gradient of the loss in the flow) before each step; the gradient is (N, 2, H, W), N
-            being B or E·B.
+        on_gradient: called with (step, gradient of the loss in the flow) before each step; the gradient is
+            (N, 2, H, W), N being B or E·B.
 
     The rest is as in `pgd`. Source: Xiao et al., "Spatially transformed adversarial examples" (2018), eq. 1 to 4; they
     bound no displacement, take flows in pixels and L-BFGS. Their weight 0.05 is 0.05·H of ours, as flows are shares.
     """
     if norm != "flow":
-        raise fixed_at("norm", "flow")
+        raise fixed_argument("norm", "flow")
     objective = lookup("loss", loss, LOSSES)
     check_inputs(x, y)
     check_images(x)
-    check_eps(eps, len(x))
-    check_range("steps", steps, Count)
-    check_range("batch_size", batch_size, Count)
+    budgets = budgets_of(eps, x)
+    check_ranges(Count, steps=steps, batch_size=batch_size)
     check_range("flow_weight", flow_weight, NotNegative)
-    if step_size is not None:
-        check_range("step_size", step_size, Positive)
-    x, sizes, used = x.detach(), sizes_of(eps, x), list[Provenance]()
-    reach = sizes.view(-1, 1, 1, 1)
-    nu = reach * min(1.0, 2 / steps) if step_size is None else step_size
-    climb, flow, copies = UPDATES["adam"](NORMS["linf"]), x.new_zeros(len(x), 2, *x.shape[2:]), len(sizes)
-    for step, now in enumerate(draws_of_steps(model, draws, steps, redraw, seed)):
-        slope = _flow_slope(model, x, flow, y, now, objective, batch_size)
-        if watch is not None:
-            watch(step, slope)
-        used.append(now.provenance)
-        if step == 0:  # all sizes are still at x: its gradient serves them all
-            x, flow, slope = (part.repeat(copies, 1, 1, 1) for part in (x, flow, slope))
-            y = y.repeat(copies)
-        uphill = slope - flow_weight * _gradient(flow_cost, flow)
-        flow = (flow + nu * climb(uphill)).clamp(-reach, reach)
-    x_adv = warp(x, flow).view(*sizes.shape, *x.shape[1:])
-    return remember(x_adv if isinstance(eps, list | tuple) else x_adv[0], used)
+    x, used = x.detach(), list[Provenance]()
+    nu, bound = (sizes.view(-1, 1, 1, 1) for sizes in (budgets.step_sizes(steps, step_size), budgets.radius))
+    direction, flow = UPDATES["adam"](NORMS["linf"]), x.new_zeros(len(x), 2, *x.shape[2:])
+    for step, sample in enumerate(draws_of_steps(model, draws, steps, redraw, seed)):
+        gradient = _loss_gradient(model, x, flow, y, sample, objective, batch_size)
+        if on_gradient is not None:
+            on_gradient(step, gradient)
+        used.append(sample.provenance)
+        if step == 0:  # every budget is still at x, whose gradient serves them all
+            x, y, flow, gradient = map(budgets.tile, (x, y, flow, gradient))
+        uphill = gradient - flow_weight * _flow_gradient(flow_cost, flow)
+        flow = (flow + nu * direction(uphill)).clamp(-bound, bound)
+    return budgets.result(warp(x, flow), used)
 
 
 vars(spatial)["keywords"] = {"norm": "flow"}  # what is fixed, as in settings of `pgd`: recipes and reports ask
@@ -98,8 +95,8 @@ def warp(x: Inputs, flow: Tensor) -> Inputs:
     (top, bottom, lower), (left, other, righter) = _between(i, height), _between(j, width)
 
     def pixels(rows: Tensor, columns: Tensor) -> Tensor:
-        place = (rows * width + columns).flatten(1)[:, None].expand(-1, x.shape[1], -1)
-        return x.flatten(2).gather(2, place).view(x.shape)
+        index = (rows * width + columns).flatten(1)[:, None].expand(-1, x.shape[1], -1)
+        return x.flatten(2).gather(2, index).view(x.shape)
 
     above, below = ((1 - righter) * pixels(row, left) + righter * pixels(row, other) for row in (top, bottom))
     return (1 - lower) * above + lower * below
@@ -124,16 +121,16 @@ def flow_cost(flow: Tensor) -> Tensor:
     return 2 * torch.stack([((d.square().sum(1) + ROUND**2).sqrt() - ROUND).flatten(1).sum(1) for d in steps]).sum(0)
 
 
-def _flow_slope(
+def _loss_gradient(
     model: StochasticClassifier, x: Inputs, flow: Tensor, y: Labels, draws: Draws, loss: Loss, batch_size: int
 ) -> Tensor:
     """∇_flow loss(warp(x, flow)): the gradient in the warped images, led back through the warp."""
     at_pixels = input_gradient(model, warp(x, flow), y, draws, loss, batch_size=batch_size)
-    return _gradient(lambda flow: warp(x, flow) * at_pixels, flow)
+    return _flow_gradient(lambda flow: warp(x, flow) * at_pixels, flow)
 
 
 @torch.enable_grad()
-def _gradient(function: Callable[[Tensor], Tensor], flow: Tensor) -> Tensor:
+def _flow_gradient(function: Callable[[Tensor], Tensor], flow: Tensor) -> Tensor:
     """The gradient of the sum of what a function makes of flows."""
     flow = flow.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(function(flow).sum(), flow)

@@ -8,10 +8,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from unshaken.attacks.gradient import check_value, compared
+from unshaken.attacks.interface import OnGradient
 from unshaken.attacks.losses import LATENT, LossName
 from unshaken.attacks.norms import Norm, NormName, StartName
-from unshaken.attacks.pgd import SchemeName, UpdateName, Watch, pgd
+from unshaken.attacks.objective import check_loss_values, loss_arguments
+from unshaken.attacks.pgd import pgd
+from unshaken.attacks.sampling import SchemeName
+from unshaken.attacks.updates import UpdateName
+from unshaken.evaluation.predict import batches
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.models.draws import generator
 from unshaken.types import Count, Eps, Inputs, Labels, Loss, Positive, Supplied
@@ -36,8 +40,8 @@ def spsa(
     update: UpdateName = "adam",
     seed: Supplied[int] = 0,
     batch_size: Count = 256,
-    places: Supplied[Sequence[int] | None] = None,
-    watch: Supplied[Watch | None] = None,
+    indices: Supplied[Sequence[int] | None] = None,
+    on_gradient: Supplied[OnGradient | None] = None,
 ) -> Inputs:
     """SPSA-k: PGD along the mean over v of (loss(x + δv) − loss(x − δv)) / 2δ · v, v in {−1, 1}^d at random.
 
@@ -72,9 +76,9 @@ def spsa(
         update=update,
         seed=seed,
         batch_size=batch_size,
-        places=places,
-        watch=watch,
-        slope=partial(finite_differences, directions=directions, delta=delta),
+        indices=indices,
+        on_gradient=on_gradient,
+        gradient_estimator=partial(finite_differences, directions=directions, delta=delta),
     )
 
 
@@ -90,24 +94,22 @@ def finite_differences(
     delta: float,
     batch_size: int,
     seed: int,
-    places: Sequence[int],
+    indices: Sequence[int],
 ) -> Tensor:
     """Mean over directions v of (loss(x + δv) − loss(x − δv)) / 2δ · v, shape of x: an estimate of ∇_x loss.
 
-    The directions of an input follow from the seed and its place. At most `batch_size` inputs x directions are in one
+    The directions of an input follow from the seed and its index. At most `batch_size` inputs x directions are in one
     pass; memory does not grow with the number of draws (but for the logits).
     """
     kept = (draws[:1] if draws.alike else draws).keep()  # where nothing is random, all draws are the same
     estimate = torch.zeros_like(x)
-    together = max(1, batch_size // directions)
-    for first in range(0, len(x), together):
-        at = slice(first, first + together)
-        rngs = [generator(seed, place, x.device) for place in places[at]]
+    for at in batches(len(x), max(1, batch_size // directions)):
+        rngs = [generator(seed, index, x.device) for index in indices[at]]
         for signs in torch.stack([_signs(directions, x.shape[1:], rng) for rng in rngs]).split(batch_size, 1):
             v = signs.to(x.dtype)  # (b, d, ...)
             labels = y[at].repeat_interleave(v.shape[1], 0)
             above, below = (
-                _value(model, (x[at, None] + shift * v).flatten(0, 1), labels, kept, loss) for shift in (delta, -delta)
+                _losses(model, (x[at, None] + shift * v).flatten(0, 1), labels, kept, loss) for shift in (delta, -delta)
             )
             rise = (above - below).to(v.dtype).view(v.shape[:2])
             estimate[at] += torch.einsum("bd,bd...->b...", rise, v)
@@ -115,12 +117,12 @@ def finite_differences(
 
 
 def _signs(count: int, shape: Sequence[int], rng: torch.Generator) -> Tensor:
-    """(count, *shape) of −1 and 1 in int8."""
+    """(count, *shape) of −1 and 1, in int8 since those of all directions of a batch are alive together."""
     return torch.randint(2, (count, *shape), generator=rng, dtype=torch.int8, device=rng.device) * 2 - 1
 
 
-def _value(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss) -> Tensor:
-    """The loss (B,)."""
-    parts = [compared(model, x, y, part, loss) for part in draws.chunks(model.graph_draws(x))]
-    of_x, clean = (torch.cat(each) for each in zip(*parts, strict=True))
-    return check_value(loss(of_x, clean if loss in LATENT else y))
+def _losses(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss) -> Tensor:
+    """The loss (B,), whose forward passes are made chunk by chunk of the draws."""
+    chunks = [loss_arguments(model, x, y, chunk, loss) for chunk in draws.chunks(model.graph_draws(x))]
+    of_x, clean = (torch.cat(each) for each in zip(*chunks, strict=True))
+    return check_loss_values(loss(of_x, clean if loss in LATENT else y))

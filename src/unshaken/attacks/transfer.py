@@ -20,25 +20,27 @@ from unshaken.store import hash_tensors, read_tensors, write_tensors
 from unshaken.types import Eps, Inputs, Labels
 from unshaken.validate import check_inputs
 
+STORED = ("ids", "eps", "told", "made_with")  # names in files of the fields beside x_adv
+
 
 class TransferSet(NamedTuple):
     """Perturbations of N inputs at E sizes, and where they come from.
 
-    `ids` are names of the inputs by their content; `told` says in words whose they are (`source`; `weights` is a hash
-    of its tensors), how they were made, and which of them are here (`kept`) where not all are; `made_with` are the
-    draws that made them.
+    `ids` are hashes of the clean inputs; `metadata` says which model they were made against (`source`; `weights` is a
+    hash of its tensors), how, and which of them are here (`kept`) where not all are; `provenance` is that of the draws
+    that made them.
     """
 
     x_adv: Tensor  # (E, N, ...)
     ids: list[str]
     eps: list[float]
-    told: dict[str, str]
-    made_with: list[Provenance]
+    metadata: dict[str, str]
+    provenance: list[Provenance]
 
     def save(self, path: str | Path) -> None:
         """Write the set as one safetensors file, which `load_transfer_set` reads."""
-        told = {"ids": self.ids, "eps": self.eps, "told": self.told, "made_with": self.made_with}
-        write_tensors(Path(path), {"x_adv": self.x_adv}, {name: json.dumps(value) for name, value in told.items()})
+        fields = dict(zip(STORED, self[1:], strict=True))
+        write_tensors(Path(path), {"x_adv": self.x_adv}, {name: json.dumps(value) for name, value in fields.items()})
 
 
 def transfer_set(
@@ -49,24 +51,24 @@ def transfer_set(
     eps: list[float],
     attack: Callable[..., Inputs] = pgd,
     seed: int = 0,
-    told: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> TransferSet:
     """What `attack` makes of x (N, ...) against `model`, at each of the sizes `eps`."""
     if not isinstance(eps, list | tuple):
         raise ValueError(f"eps must be a list of perturbation sizes; got {eps!r}.")
-    own = {"weights": hash_tensors(model.tensors().values())}
-    return of_perturbed(x, attack(model, x, y, eps=eps, seed=seed), list(eps), own | dict(told or {}))
+    weights = {"weights": hash_tensors(model.tensors().values())}
+    return of_perturbed(x, attack(model, x, y, eps=eps, seed=seed), list(eps), weights | dict(metadata or {}))
 
 
-def of_perturbed(x: Inputs, x_adv: Inputs, eps: list[float], told: Mapping[str, str]) -> TransferSet:
+def of_perturbed(x: Inputs, x_adv: Inputs, eps: list[float], metadata: Mapping[str, str]) -> TransferSet:
     """Perturbations x_adv (E, N, ...) of x that are made already, with the draws that `x_adv` remembers."""
     if x_adv.shape != (len(eps), *x.shape):
         raise ValueError(f"x_adv must be {(len(eps), *x.shape)}, a batch for each size; got {(*x_adv.shape,)}.")
-    return TransferSet(x_adv, input_ids(x), [float(size) for size in eps], dict(told), provenance_of(x_adv))
+    return TransferSet(x_adv, input_ids(x), [float(size) for size in eps], dict(metadata), provenance_of(x_adv))
 
 
 def only_fooling(
-    made: TransferSet, model: StochasticClassifier, x: Inputs, y: Labels, *, batch_size: int = 256
+    perturbations: TransferSet, model: StochasticClassifier, x: Inputs, y: Labels, *, batch_size: int = 256
 ) -> TransferSet:
     """The perturbations that mislead every member of the ensemble `model` (or the network) at their largest size.
 
@@ -74,62 +76,67 @@ def only_fooling(
     Source: the black-box examples of Grefenstette et al., "Strength in numbers" (2018), section 4.3.
     """
     members = [Deterministic(net) for net in networks_of(model)]
-    largest = made.x_adv[made.eps.index(max(made.eps))]
-    before, after = (
-        torch.stack([predict(one, part, one.all(), batch_size=batch_size).argmax(-1) != y for one in members]).all(0)
-        for part in (x, largest)
+    largest = max(perturbations.eps)
+    wrong_before, wrong_after = (
+        torch.stack([predict(one, inputs, one.all(), batch_size=batch_size).argmax(-1) != y for one in members]).all(0)
+        for inputs in (x, perturbations.x_adv[perturbations.eps.index(largest)])
     )
-    fooled = after & ~before
-    kept = f"{int(fooled.sum())} of {len(y)}: those that mislead every member at eps {max(made.eps):g}, "
-    kept += "and not all before"
-    ids = [name for name, keep in zip(made.ids, fooled.tolist(), strict=True) if keep]
-    return made._replace(x_adv=made.x_adv[:, fooled], ids=ids, told=made.told | {"kept": kept})
+    fooled = wrong_after & ~wrong_before
+    kept = f"{int(fooled.sum())} of {len(y)}: those that mislead every member at eps {largest:g}, and not all before"
+    return perturbations._replace(
+        x_adv=perturbations.x_adv[:, fooled],
+        ids=[name for name, keep in zip(perturbations.ids, fooled.tolist(), strict=True) if keep],
+        metadata=perturbations.metadata | {"kept": kept},
+    )
 
 
-def covered(made: TransferSet, x: Inputs) -> list[int]:
-    """Places of the inputs x that a set has perturbations of: all, or some of them where it kept some."""
-    known = {*made.ids}
-    return [place for place, name in enumerate(input_ids(x)) if name in known]
+def covered(perturbations: TransferSet, x: Inputs) -> list[int]:
+    """Indices of the inputs x that a set has perturbations of: all, or some of them where it kept some."""
+    ids = {*perturbations.ids}
+    return [index for index, name in enumerate(input_ids(x)) if name in ids]
 
 
 def load_transfer_set(path: str | Path) -> TransferSet:
     """A set written by `TransferSet.save`; `ValueError` where the file is cut or holds something else."""
-    told, tensors = read_tensors(path)
-    if not {"ids", "eps", "told", "made_with"} <= told.keys() or "x_adv" not in tensors:
+    stored, tensors = read_tensors(path)
+    if not stored.keys() >= {*STORED} or "x_adv" not in tensors:
         raise ValueError(f"{path} holds no perturbations: it was not written by TransferSet.save.")
-    made_with = [(source, seed, tuple(ids)) for source, seed, ids in json.loads(told["made_with"])]
-    ids, eps, words = (json.loads(told[name]) for name in ("ids", "eps", "told"))
-    return TransferSet(tensors["x_adv"], ids, eps, words, made_with)
+    ids, eps, metadata, draws = (json.loads(stored[name]) for name in STORED)
+    provenance = [(source, seed, tuple(numbers)) for source, seed, numbers in draws]
+    return TransferSet(tensors["x_adv"], ids, eps, metadata, provenance)
 
 
-def transfer(model: StochasticClassifier, x: Inputs, y: Labels, *, eps: Eps, made: str | Path | TransferSet) -> Inputs:
-    """Perturbations of x that were made against another model: black-box transfer.
+def transfer(
+    model: StochasticClassifier, x: Inputs, y: Labels, *, eps: Eps, perturbations: str | Path | TransferSet
+) -> Inputs:
+    """Perturbations of x that were made against another model: a transfer attack.
 
-    `made` is a set or its file. Inputs are found by their content: x may be any part of those of the set, in any order.
-    eps, a number or a list, must be among its sizes. Returns x_adv (B, ...), or (E, B, ...) for a list; of a set that
-    kept some of its perturbations, those of x[covered(made, x)]. Nothing is random, and the model is not looked at.
+    `perturbations` is a set or its file. Inputs are matched by their content: x may be any part of those of the set, in
+    any order. eps, a number or a list, must be among its sizes. Returns x_adv (B, ...), or (E, B, ...) for a list; of a
+    set that kept some of its perturbations, those of x[covered(perturbations, x)]. Nothing is random, and the model is
+    not looked at.
     Source: Papernot et al., "Practical black-box attacks against machine learning" (2017).
     """
     check_inputs(x, y)
-    found = made if isinstance(made, TransferSet) else load_transfer_set(made)
-    sizes = [_place(size, found.eps) for size in (eps if isinstance(eps, list | tuple) else [eps])]
-    x_adv = found.x_adv[sizes][:, check_made_for(found, x)].to(x)
-    return remember(x_adv if isinstance(eps, list | tuple) else x_adv[0], found.made_with)
+    stored = perturbations if isinstance(perturbations, TransferSet) else load_transfer_set(perturbations)
+    rows = [_eps_index(size, stored.eps) for size in (eps if isinstance(eps, list | tuple) else [eps])]
+    x_adv = stored.x_adv[rows][:, match_inputs(stored, x)].to(x)
+    return remember(x_adv if isinstance(eps, list | tuple) else x_adv[0], stored.provenance)
 
 
-def check_made_for(made: TransferSet, x: Inputs) -> list[int]:
-    """Where each input of x is in a set (of those that it kept, where it kept some); `ValueError` where one is not."""
-    known = {name: place for place, name in enumerate(made.ids)}
-    wanted = input_ids(x)
-    missing = sum(name not in known for name in wanted)
-    if "kept" in made.told and missing < len(wanted):
-        missing, wanted = 0, [name for name in wanted if name in known]
-    if missing or made.x_adv.shape[2:] != x.shape[1:]:
+def match_inputs(perturbations: TransferSet, x: Inputs) -> list[int]:
+    """The index in a set of each input of x (of those that it kept, where it kept some); `ValueError` without one."""
+    indices = {name: index for index, name in enumerate(perturbations.ids)}
+    names = input_ids(x)
+    missing = sum(name not in indices for name in names)
+    if "kept" in perturbations.metadata and missing < len(names):
+        missing, names = 0, [name for name in names if name in indices]
+    if missing or perturbations.x_adv.shape[2:] != x.shape[1:]:
         raise ValueError(
-            f"these perturbations were made for other data{_of(made)}: {missing} of the {len(x)} inputs are not among "
-            f"its {len(known)}."
+            f"these perturbations were made for other data{_origin(perturbations)}: {missing} of the {len(x)} inputs "
+            f"are not among its {len(indices)}."
         )
-    return [known[name] for name in wanted]
+    return [indices[name] for name in names]
 
 
 def input_ids(x: Inputs) -> list[str]:
@@ -138,16 +145,16 @@ def input_ids(x: Inputs) -> list[str]:
     return [hashlib.blake2b(row.tobytes(), digest_size=8).hexdigest() for row in rows]
 
 
-def _place(size: object, sizes: list[float]) -> int:
-    """Where a size is among those of a set; the decimals of a fraction may differ by rounding."""
-    near = [i for i, known in enumerate(sizes) if isinstance(size, int | float) and abs(known - size) <= 1e-6 * known]
+def _eps_index(eps: object, sizes: list[float]) -> int:
+    """The index of a size among those of a set; the decimals of a fraction may differ by rounding."""
+    near = [i for i, size in enumerate(sizes) if isinstance(eps, int | float) and abs(size - eps) <= 1e-6 * size]
     if not near:
-        raise ValueError(f"the perturbations were made for eps {', '.join(f'{e:g}' for e in sizes)}; got {size}.")
+        raise ValueError(f"the perturbations were made for eps {', '.join(f'{e:g}' for e in sizes)}; got {eps}.")
     return near[0]
 
 
-def _of(found: TransferSet) -> str:
+def _origin(perturbations: TransferSet) -> str:
     """ " (mnist, against standard)", as far as it is known."""
-    words = {"data": "", "source": "against "}
-    told = [before + found.told[word] for word, before in words.items() if found.told.get(word)]
-    return f" ({', '.join(told)})" if told else ""
+    prefixes, metadata = {"data": "", "source": "against "}, perturbations.metadata
+    parts = [prefix + metadata[key] for key, prefix in prefixes.items() if metadata.get(key)]
+    return f" ({', '.join(parts)})" if parts else ""

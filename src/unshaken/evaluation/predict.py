@@ -29,6 +29,11 @@ def vote(logits: Logits) -> Tensor:
     return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
 
 
+def batches(count: int, size: int) -> list[slice]:
+    """The rows of each batch: `size` inputs, and what is left in the last one."""
+    return [slice(first, first + size) for first in range(0, count, size)]
+
+
 RULES: dict[str, Callable[[Logits], Tensor]] = {"probability": probability, "logit": logit, "vote": vote}
 RuleName = Annotated[str, OneOf(RULES)]
 
@@ -51,7 +56,7 @@ def predict(
     check_range("batch_size", batch_size, Count)
     if len(x) == 0:
         raise ValueError("x is empty: at least one input is needed.")
-    rows = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
+    rows = batches(len(x), batch_size)
     total: list[Tensor | float] = [0.0] * len(rows)
     alike = len(draws) if draws.alike else 1  # where nothing is random, one pass stands for all
     for chunk in draws[: len(draws) // alike].chunks(8 if model.vectorises else 1):

@@ -13,7 +13,7 @@ from unshaken.analysis.conditions import SMOOTHNESS
 from unshaken.analysis.directions import ZEROS
 from unshaken.attacks import ATTACKS, LOSSES, NORMS
 from unshaken.attacks.norms import STARTS
-from unshaken.attacks.pgd import UPDATES
+from unshaken.attacks.updates import UPDATES
 from unshaken.data import DATASETS
 from unshaken.evaluation.checks import CHECKS
 from unshaken.evaluation.predict import RULES

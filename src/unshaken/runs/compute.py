@@ -14,8 +14,8 @@ from torch import Tensor
 
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS, LOSSES, NORMS
+from unshaken.attacks.interface import supported_kwargs
 from unshaken.attacks.losses import LATENT
-from unshaken.attacks.pgd import accepted
 from unshaken.attacks.transfer import TransferSet, covered, of_perturbed, transfer
 from unshaken.data import Data
 from unshaken.evaluation.evaluate import evaluate, inference_sets
@@ -194,7 +194,7 @@ def transfer_unit(
 
     Where the stored set turns out to be made against this very network, their role is "own": no transfer.
     """
-    metadata = perturbations.told
+    metadata = perturbations.metadata
     columns: dict[str, str | int] = {
         name: metadata.get(name, default)
         for name, default in (("attack", "transfer"), ("norm", ""), ("loss", ""), ("attack_draws", ""))
@@ -209,7 +209,9 @@ def transfer_unit(
         raise ValueError(f"none of the perturbations made against {source} fooled all of its members.")
 
     def stored(x: Tensor, y: Tensor, _: range) -> tuple[Tensor, Tensor]:
-        return transfer(model, x, y, eps=perturbations.eps, made=perturbations), torch.full((len(y),), float("nan"))
+        return transfer(model, x, y, eps=perturbations.eps, perturbations=perturbations), torch.full(
+            (len(y),), float("nan")
+        )
 
     few, role = data._replace(x=data.x[indices], y=data.y[indices]), "own" if same_network else "transfer"
     rows = _Scorer(unit, model, inference, str(columns["norm"])).rows(few, stored, perturbations.eps, role)
@@ -280,7 +282,7 @@ def perturb(
             zero.copy_((gradient == 0).flatten(1).all(1)[: len(zero)])
 
     attack = build(ATTACKS, unit.attack.part)
-    optional = accepted(attack, places=indices, watch=note_zeros)
+    optional = supported_kwargs(attack, indices=indices, on_gradient=note_zeros)
     return attack(model, x, y, eps=sizes, seed=derive(unit.seed, "repeat", unit.repeat), **optional), zero
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from unshaken.analysis.conditions import smooth_limit
 from unshaken.attacks import ATTACKS, LOSSES
 from unshaken.attacks.losses import LATENT
-from unshaken.attacks.pgd import SCHEMES
-from unshaken.attacks.transfer import check_made_for, load_transfer_set
+from unshaken.attacks.sampling import SCHEMES
+from unshaken.attacks.transfer import load_transfer_set, match_inputs
 from unshaken.data import Data
 from unshaken.models import StochasticClassifier
 from unshaken.models.base import check_coded
@@ -44,7 +44,7 @@ def preflight(config: RecipeConfig, data: dict[str, Data], unlabelled: Tensor | 
     if unlabelled is not None:
         check_unlabelled(unlabelled, test.x.shape[1:])
     for path in config.transfer.sets:
-        check_made_for(load_transfer_set(path), test.x)
+        match_inputs(load_transfer_set(path), test.x)
     check_file_names([Path(path).stem for path in config.transfer.sets])
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from unshaken.attacks import LOSSES, input_gradient
-from unshaken.attacks.gradient import goal
 from unshaken.attacks.losses import LATENT, LossName
+from unshaken.attacks.objective import loss_target
 from unshaken.attacks.spatial import check_images, flow_cost, warp
 from unshaken.errors import lookup, unknown
 from unshaken.models import Draws, StochasticClassifier, derive
@@ -104,7 +104,7 @@ def langevin(
     now = model.current(draws, seed=derive(seed, "langevin")).keep()
     times = len(now) if over == "sum" else 1
     origin, labels = x.repeat(chains, *[1] * (x.dim() - 1)), y.repeat(chains)
-    target = goal(objective, origin, labels)
+    target = loss_target(objective, origin, labels)
     rng = generator(derive(seed, "langevin noise"), 0, x.device)
     v = moves.still(origin)
     with mode(model.net, training=False):
