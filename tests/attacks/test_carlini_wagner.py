@@ -148,15 +148,13 @@ def test_every_turn_has_the_same_draws():
     net, settings = model(), {"steps": 4, "search_steps": 2, "draws": 3, "seed": 1}
     for redraw in (True, False):
         used = provenance_of(carlini_wagner(net, X, Y, eps=0.1, redraw=redraw, **settings))
-        once = [now.provenance for now in draws_of_steps(net, 3, 4, redraw, 1)]
-        assert used == once * 2
+        of_one_turn = [sample.provenance for sample in draws_of_steps(net, 3, 4, redraw, 1)]
+        assert used == of_one_turn * 2
 
 
 def test_on_gradient_is_called_with_the_gradient_of_the_loss_at_x_first():
     net, calls = Deterministic(small_net(dtype=torch.float64)), []
-    carlini_wagner(
-        net, X, Y, eps=0.1, steps=2, search_steps=2, on_gradient=lambda step, gradient: calls.append((step, gradient))
-    )
+    carlini_wagner(net, X, Y, eps=0.1, steps=2, search_steps=2, on_gradient=lambda *call: calls.append(call))
     assert [step for step, _ in calls] == [0, 1, 2, 3]
     x = X.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(cw(net.logits(x, net.mean()), Y).sum(), x)

@@ -52,16 +52,7 @@ def test_steps_have_the_size_asked_for_and_end_in_the_ball(norm, settings, expec
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_default_step_is_a_fifth_of_the_ball_for_ten_steps(norm):
     gradients = []
-    pgd(
-        model(),
-        X,
-        Y,
-        eps=0.1,
-        norm=norm,
-        steps=10,
-        draws=2,
-        on_gradient=lambda step, gradient: gradients.append(gradient),
-    )
+    pgd(model(), X, Y, eps=0.1, norm=norm, steps=10, draws=2, on_gradient=lambda _, g: gradients.append(g))
     x_adv, origin = X, X
     for gradient in gradients:
         moved = x_adv - origin + 0.02 * NORMS[norm].direction(gradient)
@@ -91,7 +82,7 @@ def test_a_random_start_is_that_of_the_input_whatever_the_batch(start):
     assert not torch.allclose(pgd(model(), X[2:4], Y[2:4], **settings), some)
 
 
-@pytest.mark.parametrize(("start", "told"), [("gausian", "did you mean 'gaussian'"), (0.0, "start"), (-1, "start")])
+@pytest.mark.parametrize(("start", "message"), [("gausian", "did you mean 'gaussian'"), (0.0, "start"), (-1, "start")])
 def test_a_start_is_a_word_or_a_positive_share(start, message):
     with pytest.raises(ValueError, match=message):
         pgd(COIN, X, Y, eps=0.1, start=start)
@@ -159,9 +150,8 @@ def test_one_step_cw_is_the_gradient_as_long_as_it_is_averaged_over_draws():
 def test_the_update_by_the_gradient_leaves_the_gradient_that_was_shown_alone():
     gradients = []
     settings = {"update": "gradient", "norm": "l2", "step_size": 0.5, "draws": 1, "steps": 2, "eps": 12**0.5}
-    x_adv = pgd(
-        Deterministic(small_net(dtype=torch.float64)), X, Y, on_gradient=lambda _, g: gradients.append(g), **settings
-    )
+    net = Deterministic(small_net(dtype=torch.float64))
+    x_adv = pgd(net, X, Y, on_gradient=lambda _, g: gradients.append(g), **settings)
     torch.testing.assert_close(x_adv, ((X + 0.5 * gradients[0]).clamp(0, 1) + 0.5 * gradients[1]).clamp(0, 1))
 
 
