@@ -61,7 +61,7 @@ def catalogue() -> dict[str, dict[str, str]]:
 
 def line(entry: Any) -> str:
     """What an entry of a table is: a sentence itself, one that it holds, or the first of its documentation."""
-    return entry if isinstance(entry, str) else getattr(entry, "told", None) or first_line(entry)
+    return entry if isinstance(entry, str) else getattr(entry, "description", None) or first_line(entry)
 
 
 def first_line(entry: Any) -> str:

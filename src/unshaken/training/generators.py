@@ -27,7 +27,7 @@ from unshaken.validate import check_inputs, check_range
 class Way(NamedTuple):
     """What a generator moves: it starts at `still`, gives inputs by `moved(x, v)`, and costs `cost(v)`, (B,)."""
 
-    told: str
+    description: str
     still: Callable[[Inputs], Tensor]
     moved: Callable[[Inputs, Tensor], Inputs]
     cost: Callable[[Tensor], Tensor]
@@ -35,13 +35,13 @@ class Way(NamedTuple):
 
 WAYS: dict[str, Way] = {
     "pixels": Way(
-        told="every number of the input, at the cost of the squared Euclidean distance",
+        description="every number of the input, at the cost of the squared Euclidean distance",
         still=torch.zeros_like,
         moved=lambda x, v: x + v,
         cost=lambda v: v.flatten(1).square().sum(1),
     ),
     "flow": Way(
-        told="where pixels are, by a smooth flow, at the cost of what is not smooth in it",
+        description="where pixels are, by a smooth flow, at the cost of what is not smooth in it",
         still=lambda x: x.new_zeros(len(x), 2, *x.shape[2:]),
         moved=warp,
         cost=flow_cost,
