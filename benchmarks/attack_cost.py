@@ -15,9 +15,7 @@ a round; a ratio is taken within each round and then its median over rounds, so 
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -29,21 +27,17 @@ from torch.nn import functional as F
 
 from common import (
     OURS,
+    Benchmark,
     Call,
+    Target,
     Times,
-    cell,
-    heading,
-    in_its_own_process,
-    interleaved,
-    machine,
+    bullets,
+    installed,
     markdown,
-    parse,
-    parser,
-    peak,
+    peak_growth,
     ratio,
     spread,
-    version,
-    write,
+    time_table,
 )
 from unshaken.attacks import pgd
 from unshaken.models import Dropout, MeanField, StochasticClassifier
@@ -93,13 +87,13 @@ MEMORY_ROWS = {"FGSM-10": ROWS["FGSM-10"], "FGSM-100": ROWS["FGSM-100"], "FGSM-1
 class Redrawn(nn.Module):
     """A dense or convolutional layer with Gaussian weights, drawn anew at every forward pass."""
 
-    def __init__(self, layer: nn.Linear | nn.Conv2d, found: dict[str, Tensor], prefix: str) -> None:
+    def __init__(self, layer: nn.Linear | nn.Conv2d, tensors: dict[str, Tensor], prefix: str) -> None:
         super().__init__()
         self.apply_weights = F.linear if isinstance(layer, nn.Linear) else F.conv2d
-        for part in ("weight", "bias"):
-            for kind in ("mean", "rho"):
-                value = found[f"{kind}.{prefix}.{part}"].detach().clone()
-                self.register_parameter(f"{kind}_{part}", nn.Parameter(value, requires_grad=False))
+        for tensor in ("weight", "bias"):
+            for moment in ("mean", "rho"):
+                value = tensors[f"{moment}.{prefix}.{tensor}"].detach().clone()
+                self.register_parameter(f"{moment}_{tensor}", nn.Parameter(value, requires_grad=False))
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.mean_weight + F.softplus(self.rho_weight) * torch.randn_like(self.mean_weight)
@@ -109,12 +103,11 @@ class Redrawn(nn.Module):
 
 def redrawing(net: nn.Sequential, model: StochasticClassifier) -> nn.Module:
     """The network with Gaussian weights: those of `model`."""
-    found = model.tensors()
-    parts = [
-        Redrawn(layer, found, str(i)) if isinstance(layer, nn.Linear | nn.Conv2d) else layer
+    layers = (
+        Redrawn(layer, model.tensors(), str(i)) if isinstance(layer, nn.Linear | nn.Conv2d) else layer
         for i, layer in enumerate(net)
-    ]
-    return nn.Sequential(*parts)
+    )
+    return nn.Sequential(*layers)
 
 
 class StaysOn(nn.Dropout):
@@ -126,8 +119,8 @@ class StaysOn(nn.Dropout):
 
 def dropping(net: nn.Sequential, model: StochasticClassifier) -> nn.Module:
     """The network with dropout that no library can switch off."""
-    stays: dict[int, Any] = {id(layer): StaysOn(layer.p) for layer in net.modules() if isinstance(layer, nn.Dropout)}
-    return copy.deepcopy(net, stays)
+    copies: dict[int, Any] = {id(layer): StaysOn(layer.p) for layer in net.modules() if isinstance(layer, nn.Dropout)}
+    return copy.deepcopy(net, copies)  # takes these for copies that it has made already
 
 
 class Net(NamedTuple):
@@ -143,7 +136,7 @@ class Net(NamedTuple):
     memory: tuple[str, ...] = tuple(MEMORY_ROWS)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         return f"{self.title}, {self.batch} inputs of {' x '.join(map(str, self.shape))}"
 
 
@@ -176,11 +169,11 @@ class Setup(NamedTuple):
 def build(name: str, device: str, batch: int | None = None) -> Setup:
     """The classifiers and the batch of one network; equal values in every process."""
     torch.manual_seed(0)
-    known = NETS[name]
-    net = known.make(known.shape, 10).to(device).eval().requires_grad_(False)
-    x, y = torch.rand(batch or known.batch, *known.shape), torch.randint(10, (batch or known.batch,))
-    model = known.model(net, known.shape)
-    return Setup(model, known.by_user(net, model).eval(), net, x.to(device), y.to(device))
+    network = NETS[name]
+    net = network.make(network.shape, 10).to(device).eval().requires_grad_(False)
+    x, y = torch.rand(batch or network.batch, *network.shape), torch.randint(10, (batch or network.batch,))
+    model = network.model(net, network.shape)
+    return Setup(model, network.by_user(net, model).eval(), net, x.to(device), y.to(device))
 
 
 # Contenders: (setup, row) -> a call that runs the attack of that row
@@ -198,18 +191,18 @@ def ours_by_default(setup: Setup, row: Row) -> Call:
 
 
 def fgsm_by_hand(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
-    at = x.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(F.cross_entropy(net(at), y, reduction="sum"), at)
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(net(leaf), y, reduction="sum"), leaf)
     return (x + eps * gradient.sign()).clamp(0, 1)
 
 
 def pgd_by_hand(net: nn.Module, x: Tensor, y: Tensor, row: Row, eps: float) -> Tensor:
     x_adv, nu = x, eps * min(1.0, 2 / row.steps)
     for _ in range(row.steps):
-        at = x_adv.clone().requires_grad_()
+        leaf = x_adv.clone().requires_grad_()
         total = torch.zeros_like(x)
         for _ in range(row.draws):
-            total += torch.autograd.grad(F.cross_entropy(net(at), y, reduction="sum"), at)[0]
+            total += torch.autograd.grad(F.cross_entropy(net(leaf), y, reduction="sum"), leaf)[0]
         x_adv = (x + (x_adv + nu * total.sign() - x).clamp(-eps, eps)).clamp(0, 1)
     return x_adv
 
@@ -262,11 +255,11 @@ def by_art(setup: Setup, row: Row) -> Call:
     device = "gpu" if setup.x.is_cuda else "cpu"
     net = setup.random if row.draws else setup.at_mean
     model = Averaged(net, nn.CrossEntropyLoss(), tuple(setup.x.shape[1:]), 10, clip_values=(0, 1), device_type=device)
-    common = {"batch_size": len(setup.x)}
+    settings = {"batch_size": len(setup.x)}
     if row.steps > 1:
-        common |= {"eps_step": row.step_size, "max_iter": row.steps, "verbose": False}
+        settings |= {"eps_step": row.step_size, "max_iter": row.steps, "verbose": False}
     method = ProjectedGradientDescent if row.steps > 1 else FastGradientMethod
-    attacks = [method(model, eps=eps, **common) for eps in row.eps]
+    attacks = [method(model, eps=eps, **settings) for eps in row.eps]
     x, y = setup.x.cpu().numpy(), setup.y.cpu().numpy()
     return lambda: [attack.generate(x, y) for attack in attacks]
 
@@ -279,10 +272,6 @@ CONTENDERS: dict[str, Callable[[Setup, Row], Call]] = {
     "torchattacks": by_torchattacks,
     "ART": by_art,
 }
-
-
-def installed() -> list[str]:
-    return [name for name in CONTENDERS if name not in PEERS or version(PEERS[name])]
 
 
 def last(result: object) -> Tensor:
@@ -307,107 +296,86 @@ def check_result(setup: Setup, row: Row, result: object) -> None:
 # Time
 
 
-def time_rows(net: str, rows: Sequence[Row], rounds: int, device: str, wall: bool) -> dict[str, Times]:
-    setup, found = build(net, device), {}
+def time_rows(benchmark: Benchmark, net: str, rows: Sequence[Row]) -> dict[str, Times]:
+    setup, times = build(net, benchmark.args.device), {}
     for row in rows:
-        attacks = {name: CONTENDERS[name](setup, row) for name in installed()}
+        attacks = {name: CONTENDERS[name](setup, row) for name in installed(CONTENDERS, PEERS)}
         for attack in attacks.values():
             check_result(setup, row, attack())
-        found[row.name] = interleaved(attacks, rounds, device, wall)
+        times[row.name] = benchmark.time(attacks)
         print(
-            f"  {net}  {row.name}: " + ", ".join(f"{k} {statistics.median(v):.2f}" for k, v in found[row.name].items())
+            f"  {net}  {row.name}: " + ", ".join(f"{k} {statistics.median(v):.2f}" for k, v in times[row.name].items())
         )
-    return found
+    return times
 
 
-def time_vmap(net: str, batches: Sequence[int], rounds: int, device: str, wall: bool) -> dict[str, Times]:
+def time_vmap(benchmark: Benchmark, net: str, batches: Sequence[int]) -> dict[str, Times]:
     """FGSM-10 by a loop over draws and by one vectorised pass, for several batch sizes."""
-    found = {}
+    times = {}
     for batch in batches:
-        setup = build(net, device, batch)
+        setup = build(net, benchmark.args.device, batch)
         attacks = {}
         for name, wins in (("loop", False), ("vmap", True)):
             model = NETS[net].model(setup.at_mean, NETS[net].shape)
             model.vmap_wins = lambda x, wins=wins: wins  # type: ignore[method-assign]
             attacks[name] = ours(setup._replace(model=model), ROWS["FGSM-10"])
-        found[f"{net}, {batch} inputs"] = interleaved(attacks, rounds, device, wall)
-    return found
+        times[f"{net}, {batch} inputs"] = benchmark.time(attacks)
+    return times
 
 
 # Memory
 
 
-def memory_here(net: str, row: str, contender: str, device: str, threads: int) -> float:
+def memory_here(net: str, row: str, contender: str, device: str) -> float:
     """MiB that an attack adds to the peak of this process, after one draw of one input has set everything up."""
-    torch.set_num_threads(threads)
-    setup, wanted = build(net, device), MEMORY_ROWS[row]
-    one = setup._replace(x=setup.x[:1], y=setup.y[:1])
-    CONTENDERS[contender](one, Row("one", 1))()
-    before = peak(device)
-    CONTENDERS[contender](setup, wanted)()
-    return peak(device) - before
+    setup, attack = build(net, device), CONTENDERS[contender]
+    one_input = setup._replace(x=setup.x[:1], y=setup.y[:1])
+    return peak_growth(lambda: attack(one_input, Row("one", 1))(), lambda: attack(setup, MEMORY_ROWS[row])(), device)
 
 
-def memory_rows(net: str, device: str, threads: int, quick: bool) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
+def measure_memory(benchmark: Benchmark, net: str) -> dict[str, dict[str, float]]:
+    memory: dict[str, dict[str, float]] = {}
     for row in NETS[net].memory:
-        names = [OURS] if quick or row == "FGSM-1000" else [n for n in installed() if n != "ours, log_error"]
-        found[row] = {name: in_its_own_process(__file__, [net, row, name, device, threads]) for name in names}
-        print(f"  {net}  memory of {row}: " + ", ".join(f"{k} {v:.1f}" for k, v in found[row].items()))
-    return found
+        names = [name for name in installed(CONTENDERS, PEERS) if name != "ours, log_error"]
+        if benchmark.args.quick or row == "FGSM-1000":
+            names = [OURS]
+        memory[row] = {name: benchmark.in_own_process(net, row, name, benchmark.args.device) for name in names}
+        print(f"  {net}  memory of {row}: " + ", ".join(f"{k} {v:.1f}" for k, v in memory[row].items()))
+    return memory
 
 
 # Numbers to reach
 
 
-class Target(NamedTuple):
-    text: str
-    figure: float | None  # None: not measured
-    limit: float
-
-    @property
-    def line(self) -> str:
-        if self.figure is None:
-            return f"not measured: {self.text}"
-        verdict = "reached" if self.figure <= self.limit else "NOT REACHED"
-        return f"{verdict}: {self.text}: {self.figure:.2f} (at most {self.limit:g})"
-
-
-def to_fastest(times: Times | None) -> float | None:
-    """Our time over that of the fastest library."""
+def ratio_to_fastest_peer(times: Times | None) -> float | None:
     peers = [name for name in times or {} if name in PEERS]
     return 1 / min(ratio(times, name) for name in peers) if times and peers else None
 
 
-def of_mean_field(times: dict[str, Times], used: dict[str, dict[str, float]]) -> list[Target]:
+def mean_field_targets(times: dict[str, Times], memory: dict[str, dict[str, float]]) -> list[Target]:
     mean = times.get("MEAN")
-    few, many = (used.get(row, {}).get(OURS) for row in ("FGSM-10", "FGSM-1000"))
-    more = max(many, 1.0) / max(few, 1.0) if few is not None and many is not None else None  # 1 MiB: what can be told
+    few, many = (memory.get(row, {}).get(OURS) for row in ("FGSM-10", "FGSM-1000"))
+    # 1 MiB: less cannot be told from nothing
+    growth = max(many, 1.0) / max(few, 1.0) if few is not None and many is not None else None
     kept = times.get("PGD 10 steps, 10 draws kept")
     return [
-        Target("FGSM-10 at seven eps / fastest peer", to_fastest(times.get("FGSM-10, seven eps")), 0.2),
-        Target("FGSM-100 / fastest peer", to_fastest(times.get("FGSM-100")), 1.0),
-        Target("PGD 10 steps, 10 draws kept / fastest peer", to_fastest(kept), 0.6),
+        Target("FGSM-10 at seven eps / fastest peer", ratio_to_fastest_peer(times.get("FGSM-10, seven eps")), 0.2),
+        Target("FGSM-100 / fastest peer", ratio_to_fastest_peer(times.get("FGSM-100")), 1.0),
+        Target("PGD 10 steps, 10 draws kept / fastest peer", ratio_to_fastest_peer(kept), 0.6),
         Target("MEAN / FGSM by hand on the mean network", 1 / ratio(mean, LOOP) if mean else None, 1.2),
-        Target("peak memory of FGSM-1000 / of FGSM-10", more, 1.2),
+        Target("peak memory of FGSM-1000 / of FGSM-10", growth, 1.2),
     ]
 
 
-def of_dropout(times: dict[str, Times], used: dict[str, dict[str, float]]) -> list[Target]:
-    fastest = to_fastest(times.get("FGSM-10"))
+def dropout_targets(times: dict[str, Times], memory: dict[str, dict[str, float]]) -> list[Target]:
+    fastest = ratio_to_fastest_peer(times.get("FGSM-10"))
     return [Target("MC-dropout FGSM-10 on the small wide ResNet / fastest peer", fastest, 1.0)]
 
 
-TARGETS = {"mlp": of_mean_field, "wrn": of_dropout}
+TARGETS = {"mlp": mean_field_targets, "wrn": dropout_targets}
 
 
 # Report
-
-
-def time_table(times: dict[str, Times]) -> str:
-    return markdown(
-        ["", *CONTENDERS], [[row, *(cell(found, name) for name in CONTENDERS)] for row, found in times.items()]
-    )
 
 
 def vmap_table(times: dict[str, Times]) -> str:
@@ -415,60 +383,41 @@ def vmap_table(times: dict[str, Times]) -> str:
     return markdown(["FGSM-10", "loop, ms", "vmap / loop"], rows)
 
 
-def memory_table(used: dict[str, dict[str, float]]) -> str:
+def memory_table(memory: dict[str, dict[str, float]]) -> str:
     names = [name for name in CONTENDERS if name != "ours, log_error"]
-    rows = [[row, *(f"{found[n]:.1f}" if n in found else "-" for n in names)] for row, found in used.items()]
+    rows = [[row, *(f"{mib[name]:.1f}" if name in mib else "-" for name in names)] for row, mib in memory.items()]
     return markdown(["", *names], rows)
 
 
-def report(found: dict[str, Any]) -> str:
-    parts = heading("What an attack costs", found["machine"])
-    parts += ["Milliseconds: median (least-most) over rounds, and ×: how many times as long as ours.", ""]
-    for net, part in found["nets"].items():
-        parts += [f"## {NETS[net].told}", "", time_table(part["ms"]), ""]
-        if part["memory_mib"]:
-            parts += ["Peak memory above that of one draw of one input, MiB:", "", memory_table(part["memory_mib"]), ""]
-        parts += [f"* {line}" for line in part["targets"]] + [""]
-    if found["vmap_ms"]:
-        parts += ["## A loop over draws, or one vectorised pass", "", vmap_table(found["vmap_ms"]), ""]
-    return "\n".join(parts)
-
-
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    found: dict[str, Any] = {"machine": machine(args, PEERS), "nets": {}, "vmap_ms": {}}
-    for net in args.nets:
-        rows = [ROWS[name] for name in args.rows or (ROWS if args.slow else NETS[net].rows)]
-        times = time_rows(net, rows, args.repeats, args.device, args.wall)
-        used = memory_rows(net, args.device, args.threads, args.quick) if args.memory else {}
-        told = [target.line for target in TARGETS[net](times, used)] if net in TARGETS else []
-        found["nets"][net] = {"ms": times, "memory_mib": used, "targets": told}
-        if args.vmap:
-            found["vmap_ms"] |= time_vmap(net, (1, 4, 16, 64), args.repeats, args.device, args.wall)
-    return found
-
-
-def arguments() -> argparse.Namespace:
-    options = parser(__doc__, quick="the MLP alone, 5 rounds, memory of ours alone, no vmap")
-    options.add_argument("--nets", nargs="+", choices=NETS, help="networks to measure (default: all)")
-    options.add_argument(
-        "--rows", nargs="+", choices=ROWS, help="attacks to measure (default: most, few on the wide ResNet)"
-    )
-    options.add_argument("--slow", action="store_true", help="every attack on every network")
-    options.add_argument("--no-vmap", dest="vmap", action="store_false", help="leave out loop against vmap")
-    args = parse(options)
-    args.nets = args.nets or (["mlp"] if args.quick else list(NETS))
-    args.vmap = args.vmap and not args.quick
-    return args
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--nets": {"nargs": "+", "choices": NETS, "help": "networks to measure (default: all)"},
+    "--rows": {"nargs": "+", "choices": ROWS, "help": "attacks (default: most, few on the wide ResNet)"},
+    "--slow": {"action": "store_true", "help": "every attack on every network"},
+    "--no-vmap": {"dest": "vmap", "action": "store_false", "help": "leave out loop against vmap"},
+}
 
 
 def main() -> None:
-    args = arguments()
-    if args.cell:
-        print(memory_here(*json.loads(args.cell)))
-        return
-    torch.set_num_threads(args.threads)
-    found = measure(args)
-    write(args, "attack_cost", found, report(found))
+    quick = "the MLP alone, 5 rounds, memory of ours alone, no vmap"
+    benchmark = Benchmark(__file__, __doc__, quick=quick, task=memory_here, options=OPTIONS)
+    args = benchmark.args
+    lines = ["Milliseconds: median (least-most) over rounds, and ×: how many times as long as ours.", ""]
+    numbers: dict[str, dict[str, Any]] = {"nets": {}, "vmap_ms": {}}
+    for net in args.nets or (["mlp"] if args.quick else NETS):
+        rows = [ROWS[name] for name in args.rows or (ROWS if args.slow else NETS[net].rows)]
+        times = time_rows(benchmark, net, rows)
+        memory = measure_memory(benchmark, net) if args.memory else {}
+        targets = TARGETS[net](times, memory) if net in TARGETS else []
+        numbers["nets"][net] = {"ms": times, "memory_mib": memory, "targets": [target.line for target in targets]}
+        lines += [f"## {NETS[net].summary}", "", time_table(times, CONTENDERS), ""]
+        if memory:
+            lines += ["Peak memory above that of one draw of one input, MiB:", "", memory_table(memory), ""]
+        lines += [*bullets(targets), ""]
+        if args.vmap and not args.quick:
+            numbers["vmap_ms"] |= time_vmap(benchmark, net, (1, 4, 16, 64))
+    if numbers["vmap_ms"]:
+        lines += ["## A loop over draws, or one vectorised pass", "", vmap_table(numbers["vmap_ms"])]
+    benchmark.write("What an attack costs", lines, numbers, PEERS)
 
 
 if __name__ == "__main__":

@@ -11,30 +11,15 @@ use the same draws, drawn within the time, and must give the same distances befo
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from common import (
-    OURS,
-    Times,
-    cell,
-    heading,
-    in_its_own_process,
-    interleaved,
-    machine,
-    markdown,
-    parse,
-    parser,
-    peak,
-    write,
-)
+from common import OURS, Benchmark, Target, bullets, peak_growth, time_and_memory_table
 from unshaken.analysis import conditions
 from unshaken.models import MeanField, derive
 from unshaken.networks import mlp
@@ -79,10 +64,11 @@ def build(size: Size, device: str) -> Setup:
 
 
 def ours(setup: Setup) -> Tensor:
-    def given(model: MeanField, x: Tensor, y: Tensor, *, eps: list[float], seed: int) -> Tensor:
+    def stored_attack(model: MeanField, x: Tensor, y: Tensor, *, eps: list[float], seed: int) -> Tensor:
         return setup.x_adv[None]
 
-    rows = conditions(setup.model, setup.x, setup.y, seed=0, attacks={"given": given}, eps=EPS, draws=setup.draws)
+    attacks = {"stored": stored_attack}
+    rows = conditions(setup.model, setup.x, setup.y, seed=0, attacks=attacks, eps=EPS, draws=setup.draws)
     return torch.tensor(rows.linear_distance.to_numpy())
 
 
@@ -90,25 +76,25 @@ def loop(setup: Setup, vectorised: bool) -> Tensor:
     x, y, delta = setup.x, setup.y, setup.x_adv - setup.x
     f, f_adv, gradient = 0.0, 0.0, torch.zeros(CLASSES, *x.shape, device=x.device)
     for state in setup.model.draw(setup.draws, seed=derive(derive(0, "repeat", 0), "inference", 0)):
-        at = x.clone().requires_grad_()
-        now = functional_call(setup.net, state, (at,)).softmax(1)
+        leaf = x.clone().requires_grad_()
+        probabilities = functional_call(setup.net, state, (leaf,)).softmax(1)
         if vectorised:
-            each = torch.eye(CLASSES, device=x.device)[:, None].expand(-1, len(x), -1)
-            gradient += torch.autograd.grad(now, at, each, is_grads_batched=True)[0]
+            one_hot = torch.eye(CLASSES, device=x.device)[:, None].expand(-1, len(x), -1)
+            gradient += torch.autograd.grad(probabilities, leaf, one_hot, is_grads_batched=True)[0]
         else:
             for c in range(CLASSES):
-                gradient[c] += torch.autograd.grad(now[:, c].sum(), at, retain_graph=c < CLASSES - 1)[0]
-        f = f + now.detach()
+                gradient[c] += torch.autograd.grad(probabilities[:, c].sum(), leaf, retain_graph=c < CLASSES - 1)[0]
+        f = f + probabilities.detach()
         with torch.no_grad():
             f_adv = f_adv + functional_call(setup.net, state, (setup.x_adv,)).softmax(1)
     f, f_adv, gradient = f / setup.draws, f_adv / setup.draws, gradient.flatten(2) / setup.draws
-    own = torch.arange(len(x), device=x.device)
-    margin, slopes = f[own, y][:, None] - f, gradient[y, own] - gradient  # (B, K), (K, B, D)
+    index = torch.arange(len(x), device=x.device)
+    margin, slopes = f[index, y][:, None] - f, gradient[y, index] - gradient  # (B, K), (K, B, D)
     slope = (slopes * delta.flatten(1)).sum(-1).T
     length = delta.flatten(1).norm(dim=1)[:, None]
     cosine = slope / (slopes.norm(dim=-1).T * length)
     distance = torch.where(cosine < 0, -margin / (slopes.norm(dim=-1).T * cosine), torch.inf)
-    distance[own, y] = torch.inf
+    distance[index, y] = torch.inf
     return torch.where(f.argmax(1) == y, distance.amin(1), 0.0).double().cpu()
 
 
@@ -121,80 +107,47 @@ CONTENDERS: dict[str, Callable[[Setup], Tensor]] = {
 
 def check_results(setup: Setup) -> None:
     """Whatever runs, it is this computation."""
-    wanted = ours(setup)
-    if not (wanted.isfinite() & (wanted > 0)).double().mean() > 0.5:
+    expected = ours(setup)
+    if not (expected.isfinite() & (expected > 0)).double().mean() > 0.5:
         raise AssertionError("most inputs should be correct and at a finite distance.")
     for name, call in CONTENDERS.items():
-        torch.testing.assert_close(
-            call(setup), wanted, rtol=1e-2, atol=1e-3, msg=lambda told, name=name: f"{name}: {told}"
-        )
+        message = partial("{}: {}".format, name)
+        torch.testing.assert_close(call(setup), expected, rtol=1e-2, atol=1e-3, msg=message)
 
 
-# Time and memory
-
-
-def memory_here(contender: str, size: Size, device: str, threads: int) -> float:
+def memory_here(contender: str, size: list[int], device: str) -> float:
     """MiB that the conditions add to the peak of this process, after those of ten inputs have set everything up."""
-    torch.set_num_threads(threads)
-    setup = build(size, device)
+    setup = build(Size(*size), device)
     few = setup._replace(x=setup.x[:10], y=setup.y[:10], x_adv=setup.x_adv[:10], draws=2)
-    CONTENDERS[contender](few)
-    before = peak(device)
-    CONTENDERS[contender](setup)
-    return peak(device) - before
-
-
-# Report
-
-
-def targets(times: Times, used: dict[str, float], full: bool) -> list[str]:
-    """Lines on the numbers to reach, which are those of the full size."""
-    seconds = min(times[OURS]) / 1000 if full else None
-    lines = []
-    for text, figure, limit in (("seconds, ours", seconds, 30), ("MiB, ours", used.get(OURS) if full else None, 1024)):
-        if figure is None:
-            lines.append(f"not measured: {text}")
-        else:
-            verdict = "reached" if figure <= limit else "NOT REACHED"
-            lines.append(f"{verdict}: {text}: {figure:.1f} (at most {limit})")
-    return lines
-
-
-def report(found: dict[str, Any]) -> str:
-    times, used = found["ms"], found["memory_mib"]
-    rows = [[name, cell(times, name), f"{used[name]:.0f}" if name in used else "-"] for name in CONTENDERS]
-    inputs, draws = found["size"]
-    parts = heading("What the robustness conditions cost", found["machine"])
-    parts += [f"784-128-128-10, {inputs} inputs, {draws} inference draws, {CLASSES} classes, one perturbation."]
-    parts += ["Milliseconds: median (least-most) over rounds, and ×: how many times as long as ours."]
-    parts += ["Memory: the peak above that of ten inputs and two draws, MiB.", ""]
-    parts += [markdown(["", "conditions, ms", "memory, MiB"], rows), "", *(f"* {line}" for line in found["targets"])]
-    return "\n".join([*parts, ""])
-
-
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    size = QUICK if args.quick else FULL
-    setup = build(size, args.device)
-    check_results(setup)
-    calls = {name: partial(call, setup) for name, call in CONTENDERS.items()}
-    times = interleaved(calls, args.repeats, args.device, args.wall)
-    names = [OURS] if args.quick else list(CONTENDERS)
-    used = {
-        name: in_its_own_process(__file__, [name, size, args.device, args.threads]) for name in names if args.memory
-    }
-    told = targets(times, used, not args.quick)
-    return {"machine": machine(args, {}), "size": size, "ms": times, "memory_mib": used, "targets": told}
+    return peak_growth(partial(CONTENDERS[contender], few), partial(CONTENDERS[contender], setup), device)
 
 
 def main() -> None:
-    args = parse(parser(__doc__, quick="100 inputs, 10 draws, 5 rounds, memory of ours alone"))
-    if args.cell:
-        contender, size, device, threads = json.loads(args.cell)
-        print(memory_here(contender, Size(*size), device, threads))
-        return
-    torch.set_num_threads(args.threads)
-    found = measure(args)
-    write(args, "conditions_cost", found, report(found))
+    benchmark = Benchmark(
+        __file__, __doc__, quick="100 inputs, 10 draws, 5 rounds, memory of ours alone", task=memory_here
+    )
+    args = benchmark.args
+    size = QUICK if args.quick else FULL
+    setup = build(size, args.device)
+    check_results(setup)
+    times = benchmark.time({name: partial(call, setup) for name, call in CONTENDERS.items()})
+    names = [OURS] if args.quick else list(CONTENDERS)
+    memory = {name: benchmark.in_own_process(name, size, args.device) for name in names if args.memory}
+    targets = [  # those of the full size
+        Target("seconds, ours", None if args.quick else min(times[OURS]) / 1000, 30),
+        Target("MiB, ours", None if args.quick else memory.get(OURS), 1024),
+    ]
+    lines = [
+        f"784-128-128-10, {size.inputs} inputs, {size.draws} inference draws, {CLASSES} classes, one perturbation.",
+        "Milliseconds: median (least-most) over rounds, and ×: how many times as long as ours.",
+        "Memory: the peak above that of ten inputs and two draws, MiB.",
+        "",
+        time_and_memory_table("conditions", times, memory, CONTENDERS),
+        "",
+        *bullets(targets),
+    ]
+    numbers = {"size": size, "ms": times, "memory_mib": memory, "targets": [target.line for target in targets]}
+    benchmark.write("What the robustness conditions cost", lines, numbers)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ Memory: the peak of a process in which the training set is extended by so many c
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from common import OURS, cell, heading, in_its_own_process, interleaved, machine, markdown, parse, parser, peak, write
+from common import OURS, Benchmark, Call, peak, random_images, time_table
 from unshaken.models import Deterministic
 from unshaken.networks import lenet, mlp, resnet18
 from unshaken.training import constant_noise, train
@@ -46,12 +45,6 @@ CASES = {
 }
 
 
-def images(case: Case, n: int) -> tuple[Tensor, Tensor]:
-    """Equal values in every process."""
-    rng = torch.Generator().manual_seed(0)
-    return torch.rand(n, *case.shape, generator=rng), torch.randint(10, (n,), generator=rng)
-
-
 def model_of(case: Case) -> Deterministic:
     torch.manual_seed(0)
     return Deterministic(case.network(case.shape, 10))
@@ -61,77 +54,52 @@ def epoch(model: Deterministic, x: Tensor, y: Tensor, **settings: object) -> Non
     train(model, x, y, objective=cross_entropy, epochs=1, batch_size=BATCH, **settings)
 
 
-def stored(case: Case, noise: str) -> Callable[[], None]:
+def stored_copies(case: Case, noise: str) -> Call:
     """All copies made and kept beforehand, as independent points."""
-    x, y = images(case, INPUTS)
-    places = torch.arange(INPUTS).repeat(COPIES)
+    x, y = random_images(INPUTS, case.shape)
+    indices = torch.arange(INPUTS).repeat(COPIES)
     copies = torch.arange(COPIES).repeat_interleave(INPUTS)
-    extended = (x[places] + noise_of(noise, SIZE, 0, places, copies, case.shape)).clamp(0, 1)
-    return partial(epoch, model_of(case), extended, y[places])
+    extended = (x[indices] + noise_of(noise, SIZE, 0, indices, copies, case.shape)).clamp(0, 1)
+    return partial(epoch, model_of(case), extended, y[indices])
 
 
-def contenders(case: Case) -> dict[str, Callable[[], None]]:
+def contenders(case: Case) -> dict[str, Call]:
     """Each trains on INPUTS x COPIES points."""
-    x, y = images(case, INPUTS)
-    calls = {
-        noise: partial(
-            epoch, model_of(case), x, y, inputs=partial(constant_noise, size=SIZE, noise=noise, copies=COPIES)
-        )
-        for noise in NOISES
-    }
-    return {
-        OURS: partial(epoch, model_of(case), *images(case, INPUTS * COPIES)),
-        **calls,
-        "stored": stored(case, "uniform"),
-    }
+    x, y = random_images(INPUTS, case.shape)
+    calls: dict[str, Call] = {OURS: partial(epoch, model_of(case), *random_images(INPUTS * COPIES, case.shape))}
+    for noise in NOISES:
+        inputs = partial(constant_noise, size=SIZE, noise=noise, copies=COPIES)
+        calls[noise] = partial(epoch, model_of(case), x, y, inputs=inputs)
+    return calls | {"stored": stored_copies(case, "uniform")}
 
 
-def memory_here(copies: int, threads: int) -> float:
+def memory_here(copies: int) -> float:
     """Peak MiB of this process when the training set is extended by so many copies."""
-    torch.set_num_threads(threads)
     case = CASES["784-128-128-10"]
-    x, y = images(case, 2000)
+    x, y = random_images(2000, case.shape)
     epoch(model_of(case), x, y, inputs=partial(constant_noise, size=SIZE, copies=copies))
     return peak("cpu")
 
 
-def report(found: dict[str, object], times: dict[str, dict[str, list[float]]], memory: dict[int, float]) -> str:
-    names = [OURS, *NOISES, "stored"]
-    header = ["", *("clean" if name == OURS else name for name in names)]
-    rows = [[case, *(cell(row, name) for name in names)] for case, row in times.items()]
-    points = INPUTS * COPIES
+def main() -> None:
+    benchmark = Benchmark(__file__, __doc__, quick="the dense network alone, few rounds", task=memory_here)
+    cases = dict(list(CASES.items())[:1]) if benchmark.args.quick else CASES
+    times = {name: benchmark.time(contenders(case)) for name, case in cases.items()}
+    memory = {n: benchmark.in_own_process(n) for n in (MEMORY_COPIES if benchmark.args.memory else ())}
     lines = [
-        *heading("What constant noise adds to an epoch of training", found),
-        f"{math.ceil(points / BATCH)} minibatches of {BATCH}, and the accuracy of 1,000 images at the end.",
+        f"{math.ceil(INPUTS * COPIES / BATCH)} minibatches of {BATCH}, and the accuracy of 1,000 images at the end.",
         "Milliseconds: median (least-most) over rounds, and ×: how many times as long as without noise.",
         "",
-        markdown(header, rows),
+        time_table(times, [OURS, *NOISES, "stored"], "clean"),
     ]
     if memory:
-        told = [f"{value - memory[1]:+.1f} MiB with {copies}" for copies, value in memory.items() if copies > 1]
-        stored_size = 2000 * 28 * 28 * 4 / 2**20
+        growth = ", ".join(f"{mib - memory[1]:+.1f} MiB with {copies}" for copies, mib in memory.items() if copies > 1)
         lines += [
             "",
-            f"Peak memory above that with one copy, 2,000 images of MNIST's size: {', '.join(told)} "
-            f"(a stored copy takes {stored_size:.1f} MiB).",
+            f"Peak memory above that with one copy, 2,000 images of MNIST's size: {growth} "
+            f"(a stored copy takes {2000 * 28 * 28 * 4 / 2**20:.1f} MiB).",
         ]
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    args = parse(parser(__doc__, "the dense network alone, few rounds"))
-    torch.set_num_threads(args.threads)
-    if args.cell:
-        print(memory_here(*json.loads(args.cell)))
-        return
-    chosen = dict(list(CASES.items())[:1]) if args.quick else CASES
-    times = {}
-    for name, case in chosen.items():
-        times[name] = interleaved(contenders(case), args.repeats, args.device, args.wall)
-    copies = MEMORY_COPIES if args.memory else ()
-    memory = {n: in_its_own_process(__file__, [n, args.threads]) for n in copies}
-    told = machine(args, {})
-    write(args, "noise_cost", {"machine": told, "ms": times, "memory": memory}, report(told, times, memory))
+    benchmark.write("What constant noise adds to an epoch of training", lines, {"ms": times, "memory": memory})
 
 
 if __name__ == "__main__":

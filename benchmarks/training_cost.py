@@ -17,9 +17,7 @@ Adam, and Pyro's loss with the Adam of all the others.
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 import math
 from collections.abc import Callable
 from itertools import count
@@ -29,21 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common import (
-    OURS,
-    Times,
-    cell,
-    heading,
-    in_its_own_process,
-    interleaved,
-    machine,
-    markdown,
-    parse,
-    parser,
-    peak,
-    version,
-    write,
-)
+from common import OURS, Benchmark, installed, peak_growth, time_and_memory_table
 from unshaken.models import MeanField
 from unshaken.networks import mlp
 from unshaken.training.objectives import elbo
@@ -88,13 +72,13 @@ def build(device: str, widths: tuple[int, ...] = (128, 128)) -> Setup:
 
 
 def by_adam(parameters: list[Tensor], loss: Callable[[], Tensor]) -> Training:
-    rule = torch.optim.Adam(parameters, lr=RATE)
+    optimizer = torch.optim.Adam(parameters, lr=RATE)
 
     def step() -> Tensor:
-        rule.zero_grad()
+        optimizer.zero_grad()
         value = loss()
         value.backward()
-        rule.step()
+        optimizer.step()
         return value.detach()
 
     return Training(parameters, step)
@@ -127,8 +111,8 @@ def by_layers(setup: Setup, net: nn.Sequential, random: type[nn.Module]) -> Trai
         out, kl = setup.x, torch.zeros((), device=setup.x.device)
         for layer in net:
             if isinstance(layer, random):
-                out, of_layer = layer(out)
-                kl = kl + of_layer
+                out, layer_kl = layer(out)
+                kl = kl + layer_kl
             else:
                 out = layer(out)
         return F.cross_entropy(out, setup.y) + kl / setup.examples
@@ -163,9 +147,9 @@ def by_torchbnn(setup: Setup) -> Training:
     import torchbnn
 
     def random(layer: nn.Linear) -> nn.Module:
-        made = torchbnn.BayesLinear(0.0, 1.0, layer.in_features, layer.out_features)
-        start(layer, (made.weight_mu, made.bias_mu), (made.weight_log_sigma, made.bias_log_sigma), math.log(SCALE))
-        return made
+        other = torchbnn.BayesLinear(0.0, 1.0, layer.in_features, layer.out_features)
+        start(layer, (other.weight_mu, other.bias_mu), (other.weight_log_sigma, other.bias_log_sigma), math.log(SCALE))
+        return other
 
     def loss() -> Tensor:
         return F.cross_entropy(net(setup.x), setup.y) + divergence(net).squeeze() / setup.examples
@@ -182,9 +166,9 @@ def by_bayesian_torch(setup: Setup) -> Training:
             return super().kl_div(mu_q, *others) * mu_q.numel()
 
     def random(layer: nn.Linear) -> nn.Module:
-        made = Summed(layer.in_features, layer.out_features)
-        start(layer, (made.mu_weight, made.mu_bias), (made.rho_weight, made.rho_bias), RHO)
-        return made
+        other = Summed(layer.in_features, layer.out_features)
+        start(layer, (other.mu_weight, other.mu_bias), (other.rho_weight, other.rho_bias), RHO)
+        return other
 
     return by_layers(setup, replaced(setup, random), Summed)
 
@@ -228,8 +212,8 @@ def by_svi(setup: Setup) -> Training:
     guide(setup.x, setup.y)
     learnt = [tensor for _, tensor in pyro.get_param_store().named_parameters()]
     per_example = pyro.poutine.scale(scale=1 / setup.examples)
-    rule = pyro.optim.Adam({"lr": RATE})
-    svi = SVI(per_example(pyro_model(setup)), per_example(guide), rule, TraceMeanField_ELBO())
+    optimizer = pyro.optim.Adam({"lr": RATE})
+    svi = SVI(per_example(pyro_model(setup)), per_example(guide), optimizer, TraceMeanField_ELBO())
     return Training(learnt, lambda: svi.step(setup.x, setup.y))
 
 
@@ -262,24 +246,21 @@ CONTENDERS: dict[str, Callable[[Setup], Training]] = {
 }
 
 
-def installed() -> list[str]:
-    return [name for name in CONTENDERS if name not in PEERS or version(PEERS[name])]
-
-
 def divergence(net: nn.Module) -> float:
     """KL(q ‖ p) at the initial values, by torch.distributions."""
     normal = torch.distributions.Normal
-    q = [normal(tensor.detach().double().cpu(), SCALE) for tensor in net.parameters()]
-    return sum(float(torch.distributions.kl_divergence(part, normal(0.0, 1.0)).sum()) for part in q)
+    posteriors = [normal(tensor.detach().double().cpu(), SCALE) for tensor in net.parameters()]
+    return sum(float(torch.distributions.kl_divergence(q, normal(0.0, 1.0)).sum()) for q in posteriors)
 
 
 def check_training(name: str, setup: Setup) -> None:
     """Whatever runs, it is this training: two numbers for every weight, the KL in full, and a loss that falls."""
-    alone = CONTENDERS[name](setup._replace(examples=1))  # its loss is the KL but for some nats
-    learnt, wanted = sum(t.numel() for t in alone.parameters), 2 * sum(t.numel() for t in setup.net.parameters())
-    if learnt != wanted:
-        raise AssertionError(f"{name} learns {learnt} numbers where {wanted} were asked for.")
-    kl, loss = divergence(setup.net), float(alone.step())
+    one_example = CONTENDERS[name](setup._replace(examples=1))  # its loss is the KL but for some nats
+    learnt = sum(tensor.numel() for tensor in one_example.parameters)
+    expected = 2 * sum(tensor.numel() for tensor in setup.net.parameters())
+    if learnt != expected:
+        raise AssertionError(f"{name} learns {learnt} numbers where {expected} were asked for.")
+    kl, loss = divergence(setup.net), float(one_example.step())
     if not abs(loss - kl) < 1e-4 * kl:
         raise AssertionError(f"{name} has a KL of about {loss:g} where {kl:g} was asked for.")
     training = CONTENDERS[name](setup)
@@ -288,59 +269,34 @@ def check_training(name: str, setup: Setup) -> None:
         raise AssertionError(f"{name} went from a loss of {losses[0]:g} to {losses[-1]:g} in {CHECKED} steps.")
 
 
-# Time and memory
-
-
-def time_step(setup: Setup, args: argparse.Namespace) -> Times:
-    for name in installed():
-        check_training(name, setup)
-    steps = {name: CONTENDERS[name](setup).step for name in installed()}
-    return interleaved(steps, args.repeats, args.device, args.wall)
-
-
-def memory_here(contender: str, device: str, threads: int) -> float:
+def memory_here(contender: str, device: str) -> float:
     """MiB that training adds to the peak of this process, after that of a tiny network has set everything up."""
-    torch.set_num_threads(threads)
     tiny, setup = build(device, widths=(1,)), build(device)
-    tops = []
-    for each in (tiny, setup):
-        training = CONTENDERS[contender](each)
+
+    def some_steps(of: Setup) -> None:
+        training = CONTENDERS[contender](of)
         for _ in range(3):
             training.step()
-        tops.append(peak(device))
-    return tops[1] - tops[0]
 
-
-# Report
-
-
-def report(found: dict[str, Any]) -> str:
-    times, used = found["ms"], found["memory_mib"]
-    rows = [[name, cell(times, name), f"{used[name]:.1f}" if name in used else "-"] for name in CONTENDERS]
-    parts = heading("What a step of training costs", found["machine"])
-    parts += [
-        f"784-128-128-10, {BATCH} inputs, one draw. Milliseconds: median (least-most) over rounds, and ×: how many"
-    ]
-    parts += ["times as long as ours. Memory: the peak above that of training a tiny network, MiB.", ""]
-    return "\n".join([*parts, markdown(["", "one step, ms", "memory, MiB"], rows), ""])
-
-
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    times = time_step(build(args.device), args)
-    names = [OURS] if args.quick else installed()
-    used = {name: in_its_own_process(__file__, [name, args.device, args.threads]) for name in names if args.memory}
-    packages = {package: package for package in PEERS.values()}
-    return {"machine": machine(args, packages), "ms": times, "memory_mib": used}
+    return peak_growth(lambda: some_steps(tiny), lambda: some_steps(setup), device)
 
 
 def main() -> None:
-    args = parse(parser(__doc__, quick="5 rounds, memory of ours alone"))
-    if args.cell:
-        print(memory_here(*json.loads(args.cell)))
-        return
-    torch.set_num_threads(args.threads)
-    found = measure(args)
-    write(args, "training_cost", found, report(found))
+    benchmark = Benchmark(__file__, __doc__, quick="5 rounds, memory of ours alone", task=memory_here)
+    args, setup, contenders = benchmark.args, build(benchmark.args.device), installed(CONTENDERS, PEERS)
+    for name in contenders:
+        check_training(name, setup)
+    times = benchmark.time({name: CONTENDERS[name](setup).step for name in contenders})
+    names = [OURS] if args.quick else contenders
+    memory = {name: benchmark.in_own_process(name, args.device) for name in names if args.memory}
+    lines = [
+        f"784-128-128-10, {BATCH} inputs, one draw. Milliseconds: median (least-most) over rounds, and ×: how many",
+        "times as long as ours. Memory: the peak above that of training a tiny network, MiB.",
+        "",
+        time_and_memory_table("one step", times, memory, CONTENDERS),
+    ]
+    packages = {package: package for package in PEERS.values()}
+    benchmark.write("What a step of training costs", lines, {"ms": times, "memory_mib": memory}, packages)
 
 
 if __name__ == "__main__":

@@ -15,31 +15,33 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def run(script: str, *arguments: object) -> str:
-    command = [sys.executable, BENCHMARKS / script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    result = subprocess.run([sys.executable, BENCHMARKS / script, *arguments], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def results(tmp_path: Path, name: str, *arguments: object) -> tuple[dict, str]:
+    """(numbers, report) that a benchmark writes in one round; it prints the report too."""
+    printed = run(f"{name}.py", "--repeats", "1", "--out", tmp_path, *arguments)
+    text = (tmp_path / f"{name}-cpu.md").read_text()
+    assert text.strip() in printed
+    return json.loads((tmp_path / f"{name}-cpu.json").read_text()), text
 
 
 def test_attack_cost_writes_its_table_and_its_numbers(tmp_path):
-    smallest = ["--quick", "--repeats", "1", "--rows", "FGSM-1", "MEAN", "--no-memory"]
-    printed = run("attack_cost.py", *smallest, "--out", tmp_path)
-    found = json.loads((tmp_path / "attack_cost-cpu.json").read_text())
-    assert set(found["nets"]["mlp"]["ms"]) == {"FGSM-1", "MEAN"}
-    assert all(len(times) == 1 for row in found["nets"]["mlp"]["ms"].values() for times in row.values())
-    text = (tmp_path / "attack_cost-cpu.md").read_text()
-    assert text.strip() in printed
+    numbers, text = results(tmp_path, "attack_cost", "--quick", "--rows", "FGSM-1", "MEAN", "--no-memory")
+    assert set(numbers["nets"]["mlp"]["ms"]) == {"FGSM-1", "MEAN"}
+    assert all(len(times) == 1 for row in numbers["nets"]["mlp"]["ms"].values() for times in row.values())
     assert "MEAN / FGSM by hand" in text
     assert "not measured: peak memory" in text
 
 
 def test_attack_cost_of_mc_dropout_has_a_number_to_reach(tmp_path):
-    smallest = ["--nets", "wrn", "--repeats", "1", "--rows", "FGSM-1", "--no-memory", "--no-vmap"]
-    printed = run("attack_cost.py", *smallest, "--out", tmp_path)
-    found = json.loads((tmp_path / "attack_cost-cpu.json").read_text())
-    assert list(found["nets"]) == ["wrn"]
-    assert all(len(times) == 1 for times in found["nets"]["wrn"]["ms"]["FGSM-1"].values())
-    assert "not measured: MC-dropout FGSM-10 on the small wide ResNet / fastest peer" in printed
+    arguments = ("--nets", "wrn", "--rows", "FGSM-1", "--no-memory", "--no-vmap")
+    numbers, text = results(tmp_path, "attack_cost", *arguments)
+    assert list(numbers["nets"]) == ["wrn"]
+    assert all(len(times) == 1 for times in numbers["nets"]["wrn"]["ms"]["FGSM-1"].values())
+    assert "not measured: MC-dropout FGSM-10 on the small wide ResNet / fastest peer" in text
 
 
 @pytest.fixture
@@ -72,55 +74,40 @@ def test_an_attack_that_moves_the_statistics_of_batchnorm_is_no_attack(attack_co
 
 
 def test_the_memory_of_one_attack_is_measured_in_its_own_process():
-    cell = json.dumps(["mlp", "FGSM-10", "ours", "cpu", 1])
-    assert 0 <= float(run("attack_cost.py", "--cell", cell)) < 100
+    task = json.dumps(["mlp", "FGSM-10", "ours", "cpu"])
+    assert 0 <= float(run("attack_cost.py", "--task", task)) < 100
 
 
-def test_training_cost_writes_its_table_and_its_numbers(tmp_path):
-    printed = run("training_cost.py", "--quick", "--repeats", "1", "--out", tmp_path)
-    found = json.loads((tmp_path / "training_cost-cpu.json").read_text())
-    assert {"ours", "plain loop"} <= set(found["ms"])
-    assert all(len(times) == 1 for times in found["ms"].values())
-    assert 0 <= found["memory_mib"]["ours"] < 100
-    text = (tmp_path / "training_cost-cpu.md").read_text()
-    assert text.strip() in printed
+@pytest.mark.parametrize("name", ["training_cost", "conditions_cost"])
+def test_ours_and_a_plain_loop_are_timed_and_the_memory_of_ours_measured(tmp_path, name):
+    numbers, text = results(tmp_path, name, "--quick")
+    assert {"ours", "plain loop"} <= set(numbers["ms"])
+    assert all(len(times) == 1 for times in numbers["ms"].values())
+    assert 0 <= numbers["memory_mib"]["ours"] < 100
     assert "| plain loop | " in text
-
-
-def test_conditions_cost_writes_its_table_and_its_numbers(tmp_path):
-    printed = run("conditions_cost.py", "--quick", "--repeats", "1", "--out", tmp_path)
-    found = json.loads((tmp_path / "conditions_cost-cpu.json").read_text())
-    assert {"ours", "plain loop"} <= set(found["ms"])
-    assert all(len(times) == 1 for times in found["ms"].values())
-    assert 0 <= found["memory_mib"]["ours"] < 100
-    text = (tmp_path / "conditions_cost-cpu.md").read_text()
-    assert text.strip() in printed
-    assert "| plain loop | " in text
-    assert "not measured: seconds, ours" in text
+    assert ("not measured: seconds, ours" in text) == (name == "conditions_cost")
 
 
 def test_noise_cost_writes_its_table_and_its_numbers(tmp_path):
-    printed = run("noise_cost.py", "--quick", "--repeats", "1", "--no-memory", "--out", tmp_path)
-    found = json.loads((tmp_path / "noise_cost-cpu.json").read_text())
-    assert set(found["ms"]["784-128-128-10"]) == {"ours", "uniform", "gaussian", "stored"}
-    assert (tmp_path / "noise_cost-cpu.md").read_text().strip() in printed
+    numbers, _ = results(tmp_path, "noise_cost", "--quick", "--no-memory")
+    assert set(numbers["ms"]["784-128-128-10"]) == {"ours", "uniform", "gaussian", "stored"}
 
 
 def test_chain_cost_writes_its_tables_and_its_numbers(tmp_path):
-    printed = run("chain_cost.py", "--quick", "--repeats", "1", "--no-memory", "--batches", "2", "--out", tmp_path)
-    found = json.loads((tmp_path / "chain_cost-cpu.json").read_text())["ms"]
-    assert set(found["chains"]["784-128-128-10, batch 2"]) == {"ours", "5 chains, a loop", "5 chains, vmap"}
-    assert {"ours", "SGAdaLD as coded"} <= set(found["updates"]["784-128-128-10, 5 chains"])
-    text = (tmp_path / "chain_cost-cpu.md").read_text()
-    assert text.strip() in printed
-    assert "to reach 3.5" in text
-    assert "to reach 1.3" in text
+    numbers, text = results(tmp_path, "chain_cost", "--quick", "--no-memory", "--batches", "2")
+    assert set(numbers["ms"]["chains"]["784-128-128-10, batch 2"]) == {"ours", "5 chains, a loop", "5 chains, vmap"}
+    assert {"ours", "SGAdaLD as coded"} <= set(numbers["ms"]["updates"]["784-128-128-10, 5 chains"])
+    assert text.count("(at most 3.5)") == 1
+    assert text.count("(at most 1.3)") == 4
 
 
 def test_ensemble_cost_writes_its_tables_and_its_numbers(tmp_path):
-    printed = run("ensemble_cost.py", "--quick", "--repeats", "1", "--no-memory", "--batch", "2", "--out", tmp_path)
-    found = json.loads((tmp_path / "ensemble_cost-cpu.json").read_text())["ms"]
-    assert set(found["an attack"]["lenet"]) == set(found["a training step"]["lenet"]) == {"ours", "2 members"}
-    text = (tmp_path / "ensemble_cost-cpu.md").read_text()
-    assert text.strip() in printed
-    assert text.count("to reach 1.1") == 2
+    numbers, text = results(tmp_path, "ensemble_cost", "--quick", "--no-memory", "--batch", "2")
+    assert all(set(numbers["ms"][row]["lenet"]) == {"ours", "2 members"} for row in ("an attack", "a training step"))
+    assert text.count("(at most 1.1)") == 2
+
+
+def test_startup_cost_is_a_ratio_to_an_empty_python(tmp_path):
+    numbers, text = results(tmp_path, "startup_cost")
+    assert list(numbers["ms"]) == ["ours", "import unshaken", "unshaken --help", "import torch"]
+    assert "unshaken --help / python -c pass" in text

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,15 +57,6 @@ def test_every_recipe_runs_at_smoke_and_makes_its_page(recipe: str, tmp_path: Pa
         assert page.read_text(encoding="utf-8") == before
 
 
-def test_help_answers_in_under_a_second() -> None:
-    took = []
-    for _ in range(3):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "unshaken.cli", "--help"], check=True, capture_output=True)
-        took.append(time.perf_counter() - started)
-    assert min(took) < 1
-
-
 def test_the_version_is_told() -> None:
     code, out, _ = unshaken("--version")
     assert code == 0
@@ -81,10 +71,15 @@ def test_an_output_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None
     assert err.count("\n") == 1
 
 
-def test_help_imports_nothing_heavy() -> None:
-    code = "import sys; sys.argv = ['unshaken', '--help']\nfrom unshaken.cli import main\ntry: main()\nfinally: "
+@pytest.mark.parametrize(
+    "start",
+    ["from unshaken.cli import main; main()", "import runpy; runpy.run_module('unshaken', run_name='__main__')"],
+)
+def test_help_imports_nothing_heavy(start: str) -> None:
+    code = f"import sys; sys.argv = ['unshaken', '--help']\ntry: {start}\nfinally: "
     code += "print('HEAVY', sorted({'torch', 'pandas', 'matplotlib', 'datasets'} & sys.modules.keys()))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "Usage" in out
     assert "HEAVY []" in out
 
 
@@ -151,9 +146,10 @@ def test_a_failed_unit_gives_code_1_and_still_a_page(tmp_path: Path) -> None:
 
 
 def test_no_progress_bar_without_a_terminal(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "unshaken.cli", "run", "demo", "--preset", "smoke", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "unshaken", "run", "demo", "--preset", "smoke", "--out", str(tmp_path)]
     result = subprocess.run(
         command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert result.stderr == ""
+    assert "report.html" in result.stdout
     assert "\x1b" not in result.stdout

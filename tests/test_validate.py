@@ -71,7 +71,7 @@ def test_labels_are_below_the_number_of_classes_of_which_there_are_two():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_probabilities_in_the_place_of_labels_are_accepted_where_they_are_allowed(dtype):
+def test_probabilities_instead_of_labels_are_accepted_where_they_are_allowed(dtype):
     x, y = torch.rand(50, 4), torch.rand(50, 10).to(dtype).softmax(1)
     check_inputs(x, y, soft=True)
     check_labels(y, 10, soft=True)
@@ -121,7 +121,7 @@ def test_a_scale_is_a_finite_number_above_zero(value):
         check_range("step_size", value, Positive)
 
 
-def test_a_word_names_an_entry_or_a_function_elsewhere_and_a_part_is_itself():
+def test_a_key_names_an_entry_or_a_function_elsewhere_and_an_entry_is_itself():
     table = {"floor": math.floor, "ceil": math.ceil}
     assert lookup("rounding", "ceil", table) is math.ceil
     assert lookup("rounding", "math:trunc", table) is math.trunc
@@ -129,7 +129,7 @@ def test_a_word_names_an_entry_or_a_function_elsewhere_and_a_part_is_itself():
 
 
 @pytest.mark.parametrize(
-    ("word", "message"),
+    ("key", "message"),
     [
         ("flor", "unknown rounding 'flor': did you mean 'floor'"),
         ("xyz", "unknown rounding 'xyz': choose one of: ceil, floor"),
@@ -137,6 +137,6 @@ def test_a_word_names_an_entry_or_a_function_elsewhere_and_a_part_is_itself():
         ("no_such_module:f", "cannot import rounding 'no_such_module:f': No module named 'no_such_module'"),
     ],
 )
-def test_a_word_that_names_nothing_is_answered_with_the_nearest(word, message):
+def test_a_key_that_names_nothing_is_answered_with_the_nearest(key, message):
     with raises_sentence(message):
-        lookup("rounding", word, {"floor": math.floor, "ceil": math.ceil})
+        lookup("rounding", key, {"floor": math.floor, "ceil": math.ceil})
