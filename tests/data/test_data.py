@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from PIL import Image
-from unshaken.runs.units import load_data, load_split, load_unlabelled
 
 from image_files import same_data, write_parquet
 from unshaken.data import load, load_images
 from unshaken.runs.recipe import read_recipe
+from unshaken.runs.units import load_data, load_split, load_unlabelled
 
 
 def recipe_data(**settings) -> dict:

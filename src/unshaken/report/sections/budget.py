@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.statistics import difference
-from unshaken.report.accuracy import Panel, accuracy_table, point_at, rows_behind
-from unshaken.report.accuracy import panels as panels_of
-from unshaken.report.drawing import facets, legend, legend_height, log_axis, named_styles, sideways_offset, styled
-from unshaken.report.groups import groups
+from unshaken.report.accuracy import Panel, Point, point_at, rows_behind
+from unshaken.report.drawing import log_axis, named_styles, sideways_offset, styled
 from unshaken.report.model_sizes import ModelSize, model_sizes, si_number
 from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.sections.columns import column_table
+from unshaken.report.sections.comparison import shared_level
+from unshaken.report.sections.facets import facet_figure
 from unshaken.report.sections.models import MANY
-from unshaken.report.sections.networks import pool_networks
+from unshaken.report.sections.networks import pooled_panels
 from unshaken.report.sections.shared_attacks import SharedAttack, shared_attacks
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import eps_text, listed
+from unshaken.report.wording import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,100 +43,106 @@ class Budget(NamedTuple):
     rows: dict[str, DataFrame]
 
     @property
-    def where(self) -> str:
-        return f"{self.attack.label}, eps {eps_text(self.attack.eps())[self.eps]}"
+    def eps_text(self) -> str:
+        return self.attack.eps_text(self.eps)
+
+    def point(self, model: str) -> Point:
+        """Accuracy of a model under the attack."""
+        return point_at(self.attack.curves[model], self.eps)
+
+    def parameters(self, model: str) -> int:
+        return self.sizes[model].parameters or 0
 
 
 def budget_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Accuracy beside size; None where no two models that met the same attack differ in their parameters."""
-    found = budget(source, panels)
-    if found is None:
+    budget = model_budget(source, panels)
+    if budget is None:
         return None
     drawing = Drawing(
         "budget",
-        lambda narrow: budget_figure(found, narrow=narrow),
+        lambda narrow: budget_figure(budget, narrow=narrow),
         "Accuracy of every model against its parameters and its operations; the numbers are in the table below",
-        f"Further up is better, further left cheaper. Filled marks are accuracy under {found.where}, hollow ones "
-        "accuracy without an attack. Bars are 95 % intervals.",
+        f"Further up is better, further left cheaper. Filled marks are accuracy under {budget.attack.label}, eps "
+        f"{budget.eps_text}, hollow ones accuracy without an attack. Bars are 95 % intervals.",
     )
-    return Section("budget", "What parameters and compute buy", [_sentence(found)], [drawing], [budget_table(found)])
+    return Section("budget", "What parameters and compute buy", [_sentence(budget)], [drawing], [budget_table(budget)])
 
 
-def budget(source: StoredRun, panels: Sequence[Panel]) -> Budget | None:
+def model_budget(source: StoredRun, panels: Sequence[Panel]) -> Budget | None:
     """The strongest of the attacks that were run on the most models, at its informative eps."""
-    known = {model: size for model, size in model_sizes(source.about).items() if size.parameters}
-    members = {label for seeds in groups(source.about).values() for label in seeds.values()}
-    together = pool_networks(source)
-    alone = [panel for panel in panels if panel.model not in members]
-    attacks = shared_attacks([p for p in [*panels_of(accuracy_table(together)), *alone] if p.model in known])
+    sizes = {model: size for model, size in model_sizes(source.about).items() if size.parameters}
+    pooled, panels = pooled_panels(source, panels)
+    attacks = shared_attacks([panel for panel in panels if panel.model in sizes])
     most = max((len(attack.curves) for attack in attacks), default=0)
     if most == 0:
         return None
     attack = min((a for a in attacks if len(a.curves) == most), key=lambda a: (a.apart, a.mean()))
-    models = {model: known[model] for model in sorted(attack.curves, key=lambda model: known[model].parameters or 0)}
+    models = {model: sizes[model] for model in sorted(attack.curves, key=lambda model: sizes[model].parameters or 0)}
     if len({size.parameters for size in models.values()}) < 2:
         return None
-    eps, own = attack.informative(), set(together.model)
-    rows = {m: rows_behind(attack.curves[m], eps, together if m in own else source.rows) for m in models}
+    eps, in_groups = attack.informative(), set(pooled.model)
+    rows = {m: rows_behind(attack.curves[m], eps, pooled if m in in_groups else source.rows) for m in models}
     return Budget(attack, eps, models, rows)
 
 
-def budget_table(found: Budget) -> Table:
+def budget_table(budget: Budget) -> Table:
     """Clean accuracy and accuracy under the attack of every model, the smallest first."""
     import pandas as pd
 
-    values, body = [], []
-    for model in found.sizes:
-        clean, left = found.attack.clean.get(model), point_at(found.attack.curves[model], found.eps)
-        values.append((model, *(clean or (None,) * 4)[:3], found.attack.label, found.eps, *left[:3]))
-        cells = ["" if clean is None else clean.in_full(), left.in_full()]
-        body.append([model, *cells])
+    attack, points = budget.attack, {model: budget.point(model) for model in budget.sizes}
+    clean = {model: attack.clean.get(model) for model in budget.sizes}
+    values = [
+        (model, *(clean[model] or (None,) * 4)[:3], attack.label, budget.eps, *point[:3])
+        for model, point in points.items()
+    ]
     names = ["model", "clean", "clean_low", "clean_high", "attack", "eps", "accuracy", "low", "high"]
-    data = pd.DataFrame(values, columns=names)
+    columns = {
+        "model": points,
+        "no attack": ["" if point is None else point.in_full() for point in clean.values()],
+        f"{attack.label}, eps {budget.eps_text}": [point.in_full() for point in points.values()],
+    }
     note = (
         "Parameters: learnt numbers that a prediction uses, those of all networks of the model together. FLOP: "
         "operations of convolutions and matrix products in the prediction of one image with all its draws, a "
         "multiply-add counted as two. Accuracy with its 95 % interval."
     )
-    return Table("budget", data, ["model", "no attack", found.where], body, note=note)
+    return column_table("budget", pd.DataFrame(values, columns=names), columns, note=note)
 
 
 @styled()
-def budget_figure(found: Budget, *, narrow: bool = False) -> Figure:
+def budget_figure(budget: Budget, *, narrow: bool = False) -> Figure:
     """Accuracy against parameters and against operations on log axes: two marks for each model, joined by a line."""
-    models = list(found.sizes)
-    measures = {
-        word: [getattr(size, word) for size in found.sizes.values()]
-        for word in LABELS
-        if all(getattr(size, word) for size in found.sizes.values())
-    }
-    more = legend_height(3.7 if narrow else 7.6, models)
-    figure, axes = facets(len(measures), narrow=narrow, height=2.7 if narrow else 3.2, more=more, sharey=True)
-    styles, handles = named_styles(models), dict[str, Any]()
-    for place, (axis, (word, values)) in enumerate(zip(axes, measures.items(), strict=True)):
+    models, styles = list(budget.sizes), named_styles(list(budget.sizes))
+
+    def draw(axis: Axes, measure: str) -> dict[str, Any]:
+        values, handles = [getattr(size, measure) for size in budget.sizes.values()], {}
         _size_axis(axis, values)
         for model, value in zip(models, values, strict=True):
             same = [other for other, equal in zip(models, values, strict=True) if equal == value]
-            moved = sideways_offset(axis, same.index(model), len(same))
-            handles[model] = _mark(axis, found, model, value, styles[model], moved)
-        axis.set(xlabel=LABELS[word], ylabel="" if place and not narrow else "accuracy", ylim=(-0.02, 1.02))
-    legend(figure, handles, below=True)
-    return figure
+            offset = sideways_offset(axis, same.index(model), len(same))
+            handles[model] = _draw_model(axis, budget, model, value, styles[model], offset)
+        axis.set(xlabel=LABELS[measure], ylim=(-0.02, 1.02))
+        return handles
+
+    measures = [measure for measure in LABELS if all(getattr(size, measure) for size in budget.sizes.values())]
+    height = 2.7 if narrow else 3.2
+    return facet_figure(measures, draw, narrow=narrow, height=height, ylabel="accuracy", labels=models, sharey=True)
 
 
-def _mark(axis: Axes, found: Budget, model: str, value: float, style: dict[str, Any], moved: Any) -> Any:
-    """The accuracy of one model with and without the attack, at one place; returns the mark for the legend."""
-    left, colour = point_at(found.attack.curves[model], found.eps), style["color"]
-    ends = {"none": found.attack.clean.get(model), colour: left}
-    told = {fill: point for fill, point in ends.items() if point is not None}
-    heights = [point.value for point in told.values()]
-    axis.plot([value] * len(told), heights, color=colour, lw=0.8, alpha=0.5, transform=moved)
-    for fill, point in told.items():
+def _draw_model(axis: Axes, budget: Budget, model: str, size: float, style: dict[str, Any], offset: Any) -> Any:
+    """The accuracy of one model with and without the attack, above its size; returns the mark for the legend."""
+    colour = style["color"]
+    ends = {"none": budget.attack.clean.get(model), colour: budget.point(model)}
+    points = {fill: point for fill, point in ends.items() if point is not None}
+    values = [point.value for point in points.values()]
+    axis.plot([size] * len(points), values, color=colour, lw=0.8, alpha=0.5, transform=offset)
+    for fill, point in points.items():
         bars = [[point.value - point.low], [point.high - point.value]]
-        put: dict[str, Any] = {"color": colour, "transform": moved, "clip_on": False}
-        axis.errorbar(value, point.value, bars, fmt="none", elinewidth=1, **put)
+        options: dict[str, Any] = {"color": colour, "transform": offset, "clip_on": False}
+        axis.errorbar(size, point.value, bars, fmt="none", elinewidth=1, **options)
         marker = SHAPES.get(style["ls"], style["marker"])
-        (handle,) = axis.plot(value, point.value, ls="", marker=marker, ms=5.5, mfc=fill, **put)
+        (handle,) = axis.plot(size, point.value, ls="", marker=marker, ms=5.5, mfc=fill, **options)
     return handle
 
 
@@ -148,44 +155,39 @@ def _size_axis(axis: Axes, values: Sequence[float]) -> None:
     axis.grid(True, axis="both")
 
 
-def _sentence(found: Budget) -> str:
+def _sentence(budget: Budget) -> str:
     """Which models none beats that has no more parameters, and who beats the others."""
-    beaten = _beaten(found)
-    best = [model for model in found.sizes if model not in beaten]
-    under = f"Under {found.attack.label} at eps {eps_text(found.attack.eps())[found.eps]}"
+    beaten = _beaten(budget)
+    names = {
+        model: f"{model} ({si_number(budget.parameters(model))} parameters, {budget.point(model).value:.3f})"
+        for model in budget.sizes
+    }
+    under = f"Under {budget.attack.label} at eps {budget.eps_text}"
     if not beaten:
         return f"{under} no model is beyond chance more robust than one that has as many parameters or more."
-    told = f"{under} no model with as many parameters or fewer is beyond chance more robust than "
-    told += listed([_named(found, model) for model in best])
+    best = listed([names[model] for model in names if model not in beaten])
+    sentence = f"{under} no model with as many parameters or fewer is beyond chance more robust than {best}"
     if len(beaten) > MANY:
-        return f"{told}; for each of the other {len(beaten)} models there is one."
+        return f"{sentence}; for each of the other {len(beaten)} models there is one."
     for winner in dict.fromkeys(beaten.values()):
-        losers = [_named(found, model) for model, by in beaten.items() if by == winner]
-        told += f"; {listed(losers)} {'is' if len(losers) == 1 else 'are'} less robust than {winner}"
-    return f"{told}."
+        losers = [names[model] for model, other in beaten.items() if other == winner]
+        sentence += f"; {listed(losers)} {'is' if len(losers) == 1 else 'are'} less robust than {winner}"
+    return f"{sentence}."
 
 
-def _named(found: Budget, model: str) -> str:
-    accuracy = point_at(found.attack.curves[model], found.eps).value
-    return f"{model} ({si_number(found.sizes[model].parameters or 0)} parameters, {accuracy:.3f})"
-
-
-def _beaten(found: Budget) -> dict[str, str]:
+def _beaten(budget: Budget) -> dict[str, str]:
     """Models less robust than one that has no more parameters, each with the most accurate of those.
 
     Differences are paired by input, and by repeat or seed, at a level shared out over all pairs.
     """
     pairs = [
         (model, other)
-        for model, other in itertools.permutations(found.sizes, 2)
-        if (found.sizes[other].parameters or 0) <= (found.sizes[model].parameters or 0)
-        and set(found.rows[model].repeat) & set(found.rows[other].repeat)
+        for model, other in itertools.permutations(budget.sizes, 2)
+        if budget.parameters(other) <= budget.parameters(model)
+        and set(budget.rows[model].repeat) & set(budget.rows[other].repeat)
     ]
-    level = 1 - 0.05 / max(len(pairs), 1)
     better: dict[str, list[str]] = {}
     for model, other in pairs:
-        if difference(found.rows[other], found.rows[model], level=level).low > 0:
+        if difference(budget.rows[other], budget.rows[model], level=shared_level(len(pairs))).low > 0:
             better.setdefault(model, []).append(other)
-    return {
-        m: max(others, key=lambda o: point_at(found.attack.curves[o], found.eps).value) for m, others in better.items()
-    }
+    return {model: max(others, key=lambda other: budget.point(other).value) for model, others in better.items()}

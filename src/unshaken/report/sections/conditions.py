@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import mean_interval
 from unshaken.report.condition_rows import (
@@ -15,20 +14,23 @@ from unshaken.report.condition_rows import (
     true_share,
     values_by_input,
 )
-from unshaken.report.drawing import attack_colours, draw_lines, eps_axis, facets, legend, legend_height, styled
-from unshaken.report.groups import representatives
+from unshaken.report.drawing import attack_colours, draw_lines, eps_axis, styled
 from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.sections.columns import column_table, interval_cells, interval_columns
+from unshaken.report.sections.comparison import eps_curve, of_representatives, shared_level
+from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, percent, significance_text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
 MOST = 6
 """With more pairs of model and attack than this, the strongest attack on each model is drawn."""
 
-ACCURACY, LINEAR = "accuracy", "linear condition"
+ACCURACY, LINEAR, FAILS = "accuracy", "linear condition", ", fails"
 STYLES: list[dict[str, Any]] = [
     {"color": "#d55e00", "lw": 1.4, "marker": "D", "ms": 4.2, "mfc": "none", "ls": "-"},
     {"color": "#c78500", "lw": 1.4, "marker": "v", "ms": 4.6, "ls": (0, (5, 1.5))},
@@ -59,20 +61,26 @@ class Conditions(NamedTuple):
         """Every size, in order."""
         return sorted(float(eps) for eps in self.rows.eps.unique())
 
+    def at(self, eps: float) -> DataFrame:
+        return self.rows[self.rows.eps == eps]
+
     def curves(self) -> dict[str, DataFrame]:
         """Accuracy, and the share of inputs with each condition, by name: eps, accuracy, low, high."""
-        found = {ACCURACY: _shares(self.rows, "survived"), LINEAR: _shares(self.rows, "linear")}
-        return found | {part.name: _shares(part.rows, "smooth") for part in self.smooth}
+        columns = {ACCURACY: (self.rows, "survived"), LINEAR: (self.rows, "linear")}
+        columns |= {smooth.name: (smooth.rows, "smooth") for smooth in self.smooth}
+        return {
+            name: eps_curve({eps: true_share(group, column) for eps, group in rows.groupby("eps")})
+            for name, (rows, column) in columns.items()
+        }
 
 
 def conditions_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """The conditions beside accuracy; None where they were not measured, or at one size only."""
-    found = measured(source)
-    if not found:
+    conditions = measured_conditions(source)
+    if not conditions:
         return None
-    drawn = shown(found, source.about)
-    left = " The strongest attack on each model is drawn, and of networks that differ by their seed the first."
-    left *= len(drawn) < len(found)
+    drawn = drawn_conditions(conditions, source.about)
+    selection = " The strongest attack on each model is drawn, and of networks that differ by their seed the first."
     smooth = (
         " The smooth condition promises survival if the network is as smooth as it assumes, so its line cannot then "
         "lie above the accuracy."
@@ -83,168 +91,152 @@ def conditions_section(source: StoredRun, panels: Sequence[Panel]) -> Section | 
         "Accuracy under attack and the share of inputs with each condition against eps; the numbers are in the table",
         "The broad line is the accuracy under attack. The linear condition takes the margin to be a plane around each "
         "input: where its line follows the accuracy, the direction of the attack and the margin alone explain who "
-        f"survives.{smooth if any(part.smooth for part in found) else ''} Bars are 95 % intervals.{left}",
+        f"survives.{smooth if any(case.smooth for case in conditions) else ''} Bars are 95 % intervals."
+        + selection
+        * (len(drawn) < len(conditions)),
     )
-    kept = {part.model: part for part in _strongest(found)}
-    said = [_sentence(kept[model], several=len(kept) > 1) for model in representatives(source.about, kept)]
-    return Section(
-        "conditions", "What the conditions of robustness foretell", said, [drawing], [conditions_table(found)]
-    )
+    strongest = _strongest(conditions)
+    sentences = [_sentence(case, several=len(strongest) > 1) for case in of_representatives(source.about, strongest)]
+    title = "What the conditions of robustness foretell"
+    return Section("conditions", title, sentences, [drawing], [conditions_table(conditions)])
 
 
-def measured(source: StoredRun) -> list[Conditions]:
+def measured_conditions(source: StoredRun) -> list[Conditions]:
     """Every attack on every model that was run at several sizes, under the largest number of inference draws."""
     rows = condition_rows(source)
     if rows is None:
         return []
-    names, found = _names(rows, source.about), []
-    for (model, attack), part in rows.groupby(["model", "attack"], sort=False):
-        draws = main_inference_draws(part, "eps")
-        part = part[part.inference_draws == draws]
-        by_analysis = {str(analysis): own for analysis, own in part.groupby("analysis", sort=False)}
-        first = max(by_analysis.values(), key=lambda own: own.eps.nunique())
+    names, conditions = _smooth_names(rows, source.about), []
+    for (model, attack), attacked in rows.groupby(["model", "attack"], sort=False):
+        draws = main_inference_draws(attacked, "eps")
+        attacked = attacked[attacked.inference_draws == draws]
+        by_analysis = {str(analysis): group for analysis, group in attacked.groupby("analysis", sort=False)}
+        first = max(by_analysis.values(), key=lambda group: group.eps.nunique())
         if first.eps.nunique() > 1:
             title = distinguishing_title({"model": model, "attack": attack}, rows)
-            found.append(Conditions(title, model, attack, draws, first, _smooth(by_analysis, names)))
-    return found
+            computed = {label: group[group.smooth.notna()] for label, group in by_analysis.items() if label in names}
+            smooth = [Smooth(names[label], group) for label, group in computed.items() if len(group)]
+            conditions.append(Conditions(title, model, attack, draws, first, smooth))
+    return conditions
 
 
-def shown(found: Sequence[Conditions], about: dict[str, Any]) -> list[Conditions]:
+def drawn_conditions(conditions: Sequence[Conditions], about: dict[str, Any]) -> list[Conditions]:
     """All if they are few; otherwise the strongest attack on each model, of each group of models the first."""
-    if len(found) <= MOST:
-        return list(found)
-    strongest = _strongest(found)
-    kept = representatives(about, [part.model for part in strongest])
-    return [part for part in strongest if part.model in kept]
+    return list(conditions) if len(conditions) <= MOST else of_representatives(about, _strongest(conditions))
 
 
-def conditions_table(found: Sequence[Conditions]) -> Table:
+def conditions_table(conditions: Sequence[Conditions]) -> Table:
     """Accuracy, the share with each condition, how often the linear one agrees, and where a smooth one is violated."""
     import pandas as pd
 
-    names = list(dict.fromkeys(smooth.name for part in found for smooth in part.smooth))
-    texts, values, body = eps_text(eps for part in found for eps in part.eps()), [], []
-    titled = len(found) > 1
-    for part in found:
-        for eps in part.eps():
-            rows = _agreeing(part.rows[part.rows.eps == eps])
-            shares = {name: true_share(rows, name) for name in ("survived", "linear", "agrees")}
-            n, draws = rows["index"].nunique(), part.inference_draws
-            line: dict[str, Any] = {"title": part.title, "model": part.model, "attack": part.attack}
-            line |= {"inference_draws": draws, "eps": eps, "n": n}
-            for name, found_share in zip(("accuracy", "linear", "agreement"), shares.values(), strict=True):
-                line |= _columns(name, found_share)
-            cells = [texts[eps], *map(str, shares.values())]
-            for name in names:
-                numbers, told = _smooth_cells(name, next((s for s in part.smooth if s.name == name), None), eps)
-                line, cells = line | numbers, cells + told
-            values.append(line)
-            body.append([part.title] * titled + cells)
-    head = ["model"] * titled + ["eps", "accuracy", "linear", "linear agrees"]
-    head += [text for name in names for text in (name, "fails")]
+    data = pd.DataFrame([_shares(case, eps) for case in conditions for eps in case.eps()])
+    names, texts = (
+        list(dict.fromkeys(smooth.name for case in conditions for smooth in case.smooth)),
+        eps_text(data.eps),
+    )
+    columns = {
+        "model": data.title if len(conditions) > 1 else None,
+        "eps": [texts[eps] for eps in data.eps],
+        "accuracy": interval_cells(data, "accuracy"),
+        "linear": interval_cells(data, "linear"),
+        "linear agrees": interval_cells(data, "agreement"),
+    }
+    columns |= {text: interval_cells(data, text) for name in names for text in (name, name + FAILS)}
     note = "Shares of inputs and repeats with their 95 % intervals. The linear condition agrees where it holds for an "
     note += "input that was right before and survived, and where neither is so."
     note += " Fails: how often an input fell for which the smooth condition holds." * bool(names)
-    return Table("conditions", pd.DataFrame(values), head, body, note=note)
+    table = column_table("conditions", data, columns, note=note)
+    return table._replace(head=["fails" if head.endswith(FAILS) else head for head in table.head])
 
 
 @styled()
-def conditions_figure(found: Sequence[Conditions], *, narrow: bool = False) -> Figure:
+def conditions_figure(conditions: Sequence[Conditions], *, narrow: bool = False) -> Figure:
     """Accuracy and the share with each condition against eps, one set of axes for each model and attack."""
-    curves = [part.curves() for part in found]
-    names = list(dict.fromkeys(name for part in curves for name in part))
-    height, more = 2.3 if narrow else 2.7 if len(found) > 1 else 3.2, legend_height(3.7 if narrow else 7.6, names)
-    figure, axes = facets(len(found), narrow=narrow, height=height, more=more, sharey=True)
+    curves = [case.curves() for case in conditions]
+    names = list(dict.fromkeys(name for lines in curves for name in lines))
     styles = dict(zip(names[1:], STYLES * len(names), strict=False))
-    colours = attack_colours([part.attack for part in found])
-    handles: dict[str, Any] = {}
-    for place, (axis, part, lines) in enumerate(zip(axes, found, curves, strict=True)):
-        broad = {"color": colours[part.attack], "lw": 3.2, "marker": "o", "ms": 5.5, "ls": "-", "zorder": 1.9}
-        handles = draw_lines(axis, lines, styles | {ACCURACY: broad}) | handles
-        eps_axis(axis, part.eps())
-        axis.set(title=part.title, xlabel="eps", ylabel="" if place % 2 and not narrow else "share of inputs")
-    legend(figure, {name: handles[name] for name in names}, below=True)
-    return figure
+    colours = attack_colours([case.attack for case in conditions])
+
+    def draw(axis: Axes, content: tuple[Conditions, dict[str, DataFrame]]) -> dict[str, Any]:
+        case, lines = content
+        broad = {"color": colours[case.attack], "lw": 3.2, "marker": "o", "ms": 5.5, "ls": "-", "zorder": 1.9}
+        handles = draw_lines(axis, lines, styles | {ACCURACY: broad})
+        eps_axis(axis, case.eps())
+        axis.set(title=case.title, xlabel="eps")
+        return handles
+
+    contents, height = (
+        list(zip(conditions, curves, strict=True)),
+        2.3 if narrow else 2.7 if len(conditions) > 1 else 3.2,
+    )
+    ylabel = "share of inputs"
+    return facet_figure(contents, draw, narrow=narrow, height=height, ylabel=ylabel, labels=names, sharey=True)
 
 
-def _shares(rows: DataFrame, column: str) -> DataFrame:
-    """The share with a condition at every eps, as `draw_lines` takes it."""
-    import pandas as pd
-
-    values = [(eps, *true_share(part, column)) for eps, part in rows.groupby("eps")]
-    return pd.DataFrame(values, columns=["eps", "accuracy", "low", "high"])
-
-
-def _names(rows: DataFrame, about: dict[str, Any]) -> dict[str, str]:
+def _smooth_names(rows: DataFrame, about: dict[str, Any]) -> dict[str, str]:
     """The smooth condition of each analysis that has one, named by the smoothness that it assumes."""
     entries = {entry["label"]: entry for entry in about.get("recipe", {}).get("analyses", [])}
-    known = rows[rows.smooth.notna()].analysis.unique() if "smooth" in rows else []
+    labels = rows[rows.smooth.notna()].analysis.unique() if "smooth" in rows else []
     names = {}
-    for label in known:
+    for label in labels:
         smoothness = entries.get(label, {}).get("smoothness")
-        told = f"{smoothness} L" if isinstance(smoothness, str) else label if len(known) > 1 else ""
-        told = f"L = {smoothness:g}" if isinstance(smoothness, int | float) else told
-        names[str(label)] = f"smooth condition ({told})" if told else "smooth condition"
+        assumption = f"{smoothness} L" if isinstance(smoothness, str) else label if len(labels) > 1 else ""
+        assumption = f"L = {smoothness:g}" if isinstance(smoothness, int | float) else assumption
+        names[str(label)] = f"smooth condition ({assumption})" if assumption else "smooth condition"
     return names
 
 
-def _smooth(by_analysis: dict[str, DataFrame], names: dict[str, str]) -> list[Smooth]:
-    """The smooth conditions of one attack on one model."""
-    known = {label: rows[rows.smooth.notna()] for label, rows in by_analysis.items() if label in names}
-    return [Smooth(names[label], rows) for label, rows in known.items() if len(rows)]
-
-
-def _agreeing(rows: DataFrame) -> DataFrame:
+def _with_agreement(rows: DataFrame) -> DataFrame:
     """With a column for whether the linear condition agrees with what happened to an input that was right."""
     happened = rows.survived.astype(bool) & rows.correct.astype(bool)
     return rows.assign(agrees=rows.linear.astype(bool) == happened)
 
 
-def _violated(rows: DataFrame) -> DataFrame:
-    return rows.assign(violated=rows.smooth.astype(bool) & ~rows.survived.astype(bool))
+def _shares(case: Conditions, eps: float) -> dict[str, Any]:
+    """A line of the .csv; a smooth condition that was not computed at this size is left out."""
+    rows = _with_agreement(case.at(eps))
+    line = {
+        "title": case.title,
+        "model": case.model,
+        "attack": case.attack,
+        "inference_draws": case.inference_draws,
+    }
+    line |= {"eps": eps, "n": rows["index"].nunique()}
+    for name, column in (("accuracy", "survived"), ("linear", "linear"), ("agreement", "agrees")):
+        line |= interval_columns(name, true_share(rows, column))
+    for smooth in case.smooth:
+        rows = smooth.rows[smooth.rows.eps == eps]
+        if len(rows):
+            rows = rows.assign(violated=rows.smooth.astype(bool) & ~rows.survived.astype(bool))
+            line |= interval_columns(smooth.name, true_share(rows, "smooth"))
+            line |= interval_columns(smooth.name + FAILS, true_share(rows, "violated"))
+    return line
 
 
-def _smooth_cells(name: str, smooth: Smooth | None, eps: float) -> tuple[dict[str, float], list[str]]:
-    """A smooth condition at one eps: columns of the .csv and cells of the text; empty where it was not computed."""
-    rows = None if smooth is None else smooth.rows[smooth.rows.eps == eps]
-    if rows is None or len(rows) == 0:
-        return {}, ["", ""]
-    found, failed = true_share(rows, "smooth"), true_share(_violated(rows), "violated")
-    return _columns(name, found) | _columns(f"{name}, fails", failed), [str(found), str(failed)]
+def _strongest(conditions: Sequence[Conditions]) -> list[Conditions]:
+    """Of each model the attack with the lowest accuracy on average."""
+    return [
+        min((case for case in conditions if case.model == model), key=lambda case: case.rows.survived.mean())
+        for model in dict.fromkeys(case.model for case in conditions)
+    ]
 
 
-def _columns(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-def _strongest(found: Sequence[Conditions]) -> list[Conditions]:
-    """Of each model the attack that leaves the least accuracy on average."""
-    best: dict[str, Conditions] = {}
-    for part in found:
-        left = part.rows.survived.mean()
-        if part.model not in best or left < best[part.model].rows.survived.mean():
-            best[part.model] = part
-    return list(best.values())
-
-
-def _sentence(part: Conditions, *, several: bool) -> str:
+def _sentence(case: Conditions, *, several: bool) -> str:
     """How often the linear condition agrees, where it is furthest from accuracy, and what the smooth ones promise."""
-    sizes = part.eps()
-    agrees = true_share(_agreeing(part.rows).groupby(["index", "repeat"], as_index=False).agrees.mean(), "agrees")
+    agrees = _with_agreement(case.rows).groupby(["index", "repeat"], as_index=False).agrees.mean()
     gaps = {}
-    for eps in sizes:
-        rows = part.rows[part.rows.eps == eps]
-        change = values_by_input(rows, "linear") - values_by_input(rows, "survived")
-        gaps[eps] = mean_interval(change, level=1 - 0.05 / len(sizes))
+    for eps in case.eps():
+        change = values_by_input(case.at(eps), "linear") - values_by_input(case.at(eps), "survived")
+        gaps[eps] = mean_interval(change, level=shared_level(len(case.eps())))
     furthest = max(gaps, key=lambda eps: abs(gaps[eps].value))
-    here = part.rows[part.rows.eps == furthest]
-    where = f"On {part.model}, under" if several else "Under"
-    told = (
-        f"{where} {part.attack}, the linear condition foretells what happens to {agrees} of the inputs over all "
-        f"sizes; furthest from the accuracy, at eps {eps_text(sizes)[furthest]}, it holds for {here.linear.mean():.3f} "
-        f"where {here.survived.mean():.3f} survive: {significance_text(gaps[furthest])}."
+    rows = case.at(furthest)
+    sentence = (
+        f"{f'On {case.model}, under' if several else 'Under'} {case.attack}, the linear condition foretells what "
+        f"happens to {true_share(agrees, 'agrees')} of the inputs over all sizes; furthest from the accuracy, at eps "
+        f"{eps_text(case.eps())[furthest]}, it holds for {rows.linear.mean():.3f} where {rows.survived.mean():.3f} "
+        f"survive: {significance_text(gaps[furthest])}."
     )
-    return " ".join([told, *(_smooth_sentence(smooth) for smooth in part.smooth)])
+    return " ".join([sentence, *map(_smooth_sentence, case.smooth)])
 
 
 def _smooth_sentence(smooth: Smooth) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unshaken.report.accuracy import Panel
-from unshaken.report.drawing import CLEAN, facets, legend, legend_height, named_styles, styled
+from unshaken.report.drawing import CLEAN, named_styles, styled
 from unshaken.report.groups import group_of
 from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.sections.columns import column_table
+from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, listed, number_word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 LAST = 10
 """Evaluations at the end of a training that are averaged."""
@@ -26,7 +28,7 @@ MANY = 4
 
 def curves_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Accuracy at every step that was evaluated; None where no training was."""
-    rows = scored(source)
+    rows = scores(source)
     if rows.empty:
         return None
     settings = source.about["recipe"]["curves"]
@@ -36,83 +38,76 @@ def curves_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
         "Accuracy against the step of training, clean and under each attack; the numbers are in tables/scores.csv",
         _caption(rows, settings),
     )
-    selected = selected_table(rows, settings) if rows.selected.any() else None
-    tables = [last_table(rows), *([selected] if selected else [])]
-    said = [_sentence(rows, settings)] if selected else []
-    return Section("scores", "Accuracy during training", said, [drawing], tables)
+    tables, sentences = [last_table(rows)], []
+    if rows.selected.any():
+        tables.append(selected_table(rows, settings))
+        sentences.append(_sentence(rows, settings))
+    return Section("scores", "Accuracy during training", sentences, [drawing], tables)
 
 
-def scored(source: StoredRun) -> DataFrame:
+def scores(source: StoredRun) -> DataFrame:
     """One row for each network, evaluation and attack: what share of the images was right."""
     import pandas as pd
 
     curves = source.about.get("recipe", {}).get("curves") or {"attacks": []}
     sizes = {attack["label"]: float(attack["eps"][0]) for attack in curves["attacks"]}
     texts = eps_text(sizes.values())
-    names = {label: f"{label}, eps {texts[eps]}" for label, eps in sizes.items()}
-    group, found = group_of(source.about, source.histories), []
+    titles = {label: f"{label}, eps {texts[eps]}" for label, eps in sizes.items()}
+    group, values = group_of(source.about, source.histories), []
     for model, epochs in source.histories.items():
         for score in (score for epoch in epochs for score in epoch.get("scores", [])):
-            for name, right in score["right"].items():
-                told = (names.get(name, CLEAN), name, sizes.get(name, 0.0), score["step"], score["images"], right)
-                found.append((group[model], model, *told, right / score["images"], score.get("selected", False)))
+            step, images, selected = score["step"], score["images"], score.get("selected", False)
+            for label, right in score["right"].items():
+                attack = (titles.get(label, CLEAN), label, sizes.get(label, 0.0))
+                values.append((group[model], model, *attack, step, images, right, right / images, selected))
     columns = ["group", "model", "title", "attack", "eps", "step", "images", "right", "accuracy", "selected"]
-    return pd.DataFrame(found, columns=columns)
+    return pd.DataFrame(values, columns=columns)
 
 
-def last(rows: DataFrame) -> DataFrame:
+def last_evaluations(rows: DataFrame) -> DataFrame:
     """The rows of the last evaluations of each network."""
-    place = rows.groupby(["model", "title"]).step.rank(ascending=False)
-    chosen: DataFrame = rows[place <= LAST]
-    return chosen
-
-
-def by_network(rows: DataFrame) -> DataFrame:
-    """Mean accuracy of each network under each attack, as columns in their order."""
-    found = rows.groupby(["group", "model", "title"], sort=False).accuracy.mean().unstack()
-    return found[list(dict.fromkeys(rows.title))]
+    rank = rows.groupby(["model", "title"]).step.rank(ascending=False)
+    last: DataFrame = rows[rank <= LAST]
+    return last
 
 
 def last_table(rows: DataFrame) -> Table:
     """Mean of the last evaluations of each model under each attack; the .csv has every evaluation of every network."""
-    counts = rows.groupby("model").step.nunique()
-    few = min(LAST, int(counts.min()))
-    body = _body(by_network(last(rows)))
-    head = ["model", *dict.fromkeys(rows.title)]
-    note = (
-        f"Mean over the last {number_word(LAST)} evaluations of a network"
-        if few == LAST
-        else "Mean over its evaluations, "
-    )
-    note += "" if few == LAST else f"the last {number_word(LAST)} at most"
-    note += f"; no value is left out or replaced.{_spread(rows)} Every single evaluation is in tables/scores.csv."
-    return Table(
-        "scores", rows.drop(columns="title"), head, body, f"Mean of the last {number_word(LAST)} evaluations", note
-    )
+    last = f"the last {number_word(LAST)}"
+    enough = int(rows.groupby("model").step.nunique().min()) >= LAST
+    note = f"Mean over {last} evaluations of a network" if enough else f"Mean over its evaluations, {last} at most"
+    note += f"; no value is left out or replaced.{_spread_note(rows)} Every single evaluation is in tables/scores.csv."
+    columns, title = _group_columns(_network_means(last_evaluations(rows))), f"Mean of {last} evaluations"
+    return column_table("scores", rows.drop(columns="title"), columns, title=title, note=note)
 
 
 def selected_table(rows: DataFrame, settings: dict[str, Any]) -> Table:
     """Accuracy of each model at the step whose weights it kept, and how much more that is than at the end."""
-    chosen = rows[rows.selected]
-    gaps = above(rows, settings)
-    body = _body(by_network(chosen), [chosen.groupby("model").step.first(), gaps])
-    head = ["model", "step", *dict.fromkeys(rows.title), "above the last ten"]
+    selected = rows[rows.selected]
+    means, gaps = _network_means(selected), above_last(rows, settings)
+    groups, models = means.index.get_level_values("group"), means.index.get_level_values("model")
+    steps = selected.groupby("model").step.first()[models].groupby(groups, sort=False)
+    columns = _group_columns(means)
+    columns = {
+        "model": columns.pop("model"),
+        "step": [", ".join(f"{step:,}" for step in of_group) for _, of_group in steps],
+        **columns,
+        "above the last ten": [_mean_text(gap, "+") for _, gap in gaps[models].groupby(groups, sort=False)],
+    }
     note = (
-        f"Each network has the weights of the step with its highest accuracy {_by(rows, settings)}; the last column is "
+        f"Each network has the weights of the step with its highest accuracy {_criterion(rows, settings)}; the last "
+        f"column is how much higher that is than the mean of its last {number_word(LAST)} evaluations. Since it was "
+        f"chosen for being high, part of it is luck.{_spread_note(rows)}"
     )
-    note += (
-        f"how much higher that is than the mean of its last {number_word(LAST)} evaluations. Since it was chosen for "
-    )
-    note += f"being high, part of it is luck.{_spread(rows)}"
-    data = chosen.drop(columns=["title", "selected"]).assign(above_last=chosen.model.map(gaps))
-    return Table("scores_selected", data, head, body, "At the selected step", note)
+    data = selected.drop(columns=["title", "selected"]).assign(above_last=selected.model.map(gaps))
+    return column_table("scores_selected", data, columns, title="At the selected step", note=note)
 
 
-def above(rows: DataFrame, settings: dict[str, Any]) -> Any:
+def above_last(rows: DataFrame, settings: dict[str, Any]) -> Series:
     """Accuracy of each network at its selected step less the mean of its last evaluations, under what selected it."""
-    own = rows[rows.attack == settings["select"]]
-    best = own[own.selected].set_index("model").accuracy
-    return best - last(own).groupby("model").accuracy.mean()[best.index]
+    rows = rows[rows.attack == settings["select"]]
+    best: Series = rows[rows.selected].set_index("model").accuracy
+    return best - last_evaluations(rows).groupby("model").accuracy.mean()[best.index]
 
 
 @styled()
@@ -123,80 +118,75 @@ def curves_figure(rows: DataFrame, smooth: int, *, narrow: bool = False) -> Figu
     """
     from matplotlib.ticker import MaxNLocator
 
-    titles, styles = list(dict.fromkeys(rows.title)), named_styles(list(dict.fromkeys(rows.group)))
-    many = len(styles) > 1
-    more = legend_height(3.7 if narrow else 7.6, list(styles)) if many else 0.0
-    figure, axes = facets(len(titles), narrow=narrow, height=2.4 if narrow else 3.0, more=more)
-    handles: dict[str, Any] = {}
-    for place, (axis, title) in enumerate(zip(axes, titles, strict=True)):
-        for group, own in rows[rows.title == title].groupby("group", sort=False):
-            handles[group] = _draw(axis, own, styles[group]["color"], styles[group]["ls"], smooth)
+    styles = named_styles(list(dict.fromkeys(rows.group)))
+
+    def draw(axis: Axes, title: str) -> dict[str, Any]:
+        by_group = rows[rows.title == title].groupby("group", sort=False)
+        handles = {str(group): _draw_group(axis, scored, styles[group], smooth) for group, scored in by_group}
         axis.set(title=title if title == CLEAN else f"under {title}", xlabel="step of training")
-        axis.set_ylabel("" if place % 2 and not narrow else "accuracy")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    if many:
-        legend(figure, handles, below=True)
-    return figure
+        return handles
+
+    titles, labels = list(dict.fromkeys(rows.title)), list(styles) if len(styles) > 1 else []
+    return facet_figure(titles, draw, narrow=narrow, height=2.4 if narrow else 3.0, ylabel="accuracy", labels=labels)
 
 
-def _draw(axis: Axes, rows: DataFrame, colour: Any, dashes: Any, smooth: int) -> Any:
+def _draw_group(axis: Axes, rows: DataFrame, style: dict[str, Any], smooth: int) -> Any:
     """One model under one attack; returns its line."""
-    axis.plot(rows.step, rows.accuracy, ls="", marker=".", ms=4.5, mew=0, alpha=0.6, color=colour, zorder=2)
+    options = {"color": style["color"], "ls": style["ls"]}
+    dots, rings = {**options, "ls": "", "marker": ".", "ms": 4.5}, {**options, "ls": "", "marker": "o", "ms": 6}
+    axis.plot(rows.step, rows.accuracy, mew=0, alpha=0.6, zorder=2, **dots)
     mean = rows.groupby("step").accuracy.mean()
-    style = {"color": colour, "ls": dashes}
-    (line,) = axis.plot(mean.index, mean, lw=0.7 if smooth > 1 else 1.4, alpha=0.5 if smooth > 1 else 1, **style)
+    (line,) = axis.plot(mean.index, mean, lw=0.7 if smooth > 1 else 1.4, alpha=0.5 if smooth > 1 else 1, **options)
     if smooth > 1:
-        (line,) = axis.plot(mean.index, mean.rolling(smooth, center=True).median(), lw=1.8, **style)
-    chosen = rows[rows.selected]
-    axis.plot(chosen.step, chosen.accuracy, ls="", marker="o", ms=6, mfc="none", mew=1.2, color=colour, zorder=3)
+        (line,) = axis.plot(mean.index, mean.rolling(smooth, center=True).median(), lw=1.8, **options)
+    selected = rows[rows.selected]
+    axis.plot(selected.step, selected.accuracy, mfc="none", mew=1.2, zorder=3, **rings)
     return line
 
 
-def _body(found: DataFrame, more: Sequence[Any] = ()) -> list[list[str]]:
-    """A line for each group: accuracies, between what else is known of each network, a step and a gap."""
-    step, gap = more or (None, None)
-    lines = []
-    for group, own in found.groupby(level="group", sort=False):
-        models = own.index.get_level_values("model")
-        cells = [told(own[title]) for title in found.columns]
-        steps = [] if step is None else [", ".join(f"{int(step[model]):,}" for model in models)]
-        lines.append([str(group), *steps, *cells, *([] if gap is None else [told(gap[models], "+")])])
-    return lines
+def _network_means(rows: DataFrame) -> DataFrame:
+    """Mean accuracy of each network under each attack, as columns in their order."""
+    means = rows.groupby(["group", "model", "title"], sort=False).accuracy.mean().unstack()
+    return means[list(dict.fromkeys(rows.title))]
 
 
-def told(values: Any, sign: str = "") -> str:
+def _group_columns(means: DataFrame) -> dict[str, Iterable[Any]]:
+    """Such accuracies of the networks of each group as columns of text."""
+    groups = means.groupby(level="group", sort=False)
+    columns = {str(title): [_mean_text(values) for _, values in groups[title]] for title in means.columns}
+    return {"model": [group for group, _ in groups], **columns}
+
+
+def _mean_text(values: Series, sign: str = "") -> str:
     """Mean over networks, with their standard deviation where there are several."""
     spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
     return f"{values.mean():{sign}.3f}{spread}"
 
 
-def _by(rows: DataFrame, settings: dict[str, Any]) -> str:
+def _criterion(rows: DataFrame, settings: dict[str, Any]) -> str:
     """What selected the weights, in words."""
     title = rows.title[rows.attack == settings["select"]].iloc[0]
-    return f"{'without an attack' if title == CLEAN else f'under {title}'} on the {_images(settings)}"
+    return f"{'without an attack' if title == CLEAN else f'under {title}'} on the {settings['split']} images"
 
 
-def _images(settings: dict[str, Any]) -> str:
-    return f"{settings['split']} images"
-
-
-def _spread(rows: DataFrame) -> str:
+def _spread_note(rows: DataFrame) -> str:
     return " ± is the standard deviation over networks." if (rows.group != rows.model).any() else ""
 
 
 def _caption(rows: DataFrame, settings: dict[str, Any]) -> str:
     """What is drawn, and on which images."""
     several = bool((rows.group != rows.model).any())
-    said = f"On {rows.images.max():,} {_images(settings)}. "
-    said += "Dots are single evaluations of single networks, lines their mean" if several else "Dots are evaluations"
+    caption = f"On {rows.images.max():,} {settings['split']} images. "
+    caption += "Dots are single evaluations of single networks, lines their mean" if several else "Dots are evaluations"
     if settings["smooth"] > 1:
-        said += f"; the broad line is the running median over {settings['smooth']} evaluations"
-    return said + ("; a ring is the step whose weights were kept." if rows.selected.any() else ".")
+        caption += f"; the broad line is the running median over {settings['smooth']} evaluations"
+    return caption + ("; a ring is the step whose weights were kept." if rows.selected.any() else ".")
 
 
 def _sentence(rows: DataFrame, settings: dict[str, Any]) -> str:
     """How far the selected accuracy is above the others, in which the luck of choosing is contained."""
-    gaps = above(rows, settings)
+    gaps = above_last(rows, settings)
     by_group = gaps.groupby(rows.groupby("model").group.first(), sort=False).mean()
     gap = listed([f"{value:.3f} for {group}" for group, value in by_group.items()])
     if len(by_group) > MANY:
@@ -205,6 +195,6 @@ def _sentence(rows: DataFrame, settings: dict[str, Any]) -> str:
         gap = f"{by_group.item():.3f}"
     over = ", on average over networks," if len(gaps) > len(by_group) else ""
     return (
-        f"Weights are those of the step with the highest accuracy {_by(rows, settings)}; it is there{over} {gap} above "
-        f"the mean of the last {number_word(LAST)} evaluations, part of which is the luck of choosing."
+        f"Weights are those of the step with the highest accuracy {_criterion(rows, settings)}; it is there{over} {gap}"
+        f" above the mean of the last {number_word(LAST)} evaluations, part of which is the luck of choosing."
     )

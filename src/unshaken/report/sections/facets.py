@@ -43,3 +43,12 @@ def facet_figure(
     if labels:
         legend(figure, {label: handles[label] for label in labels}, below=below)
     return figure
+
+
+def row_ticks(axis: Axes, names: Sequence[str], **labels: Any) -> None:
+    """The names of boxes or bars below each other, and a grid across them; `labels` go to `tick_params`."""
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.tick_params(axis="y", length=0, **labels)
+    axis.grid(True, axis="x")
+    axis.grid(False, axis="y")

@@ -1,0 +1,53 @@
+"""Tables of sections, column by column: cells with intervals, numbers of box plots, and columns that may be absent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from unshaken.evaluation.statistics import Interval
+from unshaken.report.box_plots import box_cells, box_numbers
+from unshaken.report.section import Table
+from unshaken.report.wording import interval_text
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def column_table(
+    name: str, data: DataFrame, columns: Mapping[str, Iterable[Any] | None], *, title: str = "", note: str = ""
+) -> Table:
+    """A table whose text has these columns, by their heads; a column that is None is left out."""
+    present = {head: [str(cell) for cell in column] for head, column in columns.items() if column is not None}
+    return Table(name, data, list(present), [list(cells) for cells in zip(*present.values(), strict=True)], title, note)
+
+
+def interval_columns(name: str, interval: Interval) -> dict[str, float]:
+    """A number and the ends of its interval as columns `name`, `name`_low and `name`_high of a .csv."""
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def interval_cells(
+    data: DataFrame, value: str, low: str = "", high: str = "", *, text: Callable[[Interval], str] = interval_text
+) -> list[str]:
+    """Such columns as cells, "" where the number is NaN; `low` and `high` where their columns are called otherwise."""
+    names = [value, low or f"{value}_low", high or f"{value}_high"]
+    intervals = [Interval(*row) for row in data[names].itertuples(index=False, name=None)]
+    return [text(interval) if interval.value == interval.value else "" for interval in intervals]
+
+
+def box_data(distributions: Sequence[Any], key: str, *attributes: str) -> DataFrame:
+    """`box_numbers` of the `columns` of every distribution: their names in the column `key`, its attributes beside."""
+    import pandas as pd
+
+    tables = []
+    for distribution in distributions:
+        numbers = box_numbers(distribution.columns).rename_axis(key).reset_index()
+        tables.append(numbers.assign(**{name: getattr(distribution, name) for name in attributes}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def box_columns(data: DataFrame, mean: str = "mean") -> dict[str, tuple[str, ...]]:
+    """Rows of `box_numbers` as columns of text, by their heads."""
+    cells = zip(*(box_cells(row) for row in data.itertuples()), strict=True)
+    return dict(zip((mean, "median", "quartiles", "n"), cells, strict=True))

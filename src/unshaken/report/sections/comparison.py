@@ -1,0 +1,56 @@
+"""What is measured on several models: groups as one, published numbers, and differences at a shared level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from unshaken.evaluation.statistics import Interval
+from unshaken.report.box_plots import mean_interval
+from unshaken.report.groups import group_of, groups, representatives
+from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import significance_text
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+
+def shared_level(comparisons: int) -> float:
+    """The level of each of so many intervals that together are 95 % ones (Bonferroni)."""
+    return 1 - 0.05 / max(comparisons, 1)
+
+
+def change_text(values: Series, base: Series, *, comparisons: int = 1, decimals: int = 3) -> str:
+    """How far values are above others, paired by input and repeat, as one of so many comparisons."""
+    return significance_text(mean_interval(values - base, level=shared_level(comparisons)), decimals)
+
+
+def group_rows(source: StoredRun, analysis: str) -> DataFrame | None:
+    """Rows of an analysis with the `group` of their model and its seed as `repeat`; None where there are none."""
+    rows = source.analyses.get(analysis)
+    if rows is None or len(rows) == 0:
+        return None
+    seeds = {label: seed for members in groups(source.about).values() for seed, label in members.items()}
+    group = group_of(source.about, rows.model.unique())
+    return rows.assign(group=rows.model.map(group), repeat=[seeds.get(model, 0) for model in rows.model])
+
+
+def of_representatives(about: dict[str, Any], measurements: Sequence[Any]) -> list[Any]:
+    """What was measured on the first network of each group, and on each model that is in no group."""
+    labels = representatives(about, [measurement.model for measurement in measurements])
+    return [measurement for measurement in measurements if measurement.model in labels]
+
+
+def paper_table(about: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """A table of [paper] in a recipe, such as ("length", model); empty where it is not there."""
+    table: dict[str, Any] = about.get("paper") or {}
+    for key in keys:
+        table = table.get(key, {})
+    return table
+
+
+def eps_curve(points: Mapping[float, Interval]) -> DataFrame:
+    """Numbers with their intervals by eps, as `draw_lines` takes them."""
+    import pandas as pd
+
+    return pd.DataFrame([(eps, *point) for eps, point in points.items()], columns=["eps", "accuracy", "low", "high"])
