@@ -1,4 +1,4 @@
-"""Angles under attacks with more and more draws: numbers, boxes and what is said of them."""
+"""Angles under attacks with more and more draws: numbers, boxes and what is written of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from synthetic import conditions, source
 from unshaken.evaluation.statistics import Interval, mean
 from unshaken.report.condition_rows import attacked_rows, reported_eps
 from unshaken.report.drawing import COLOURS, MEAN_COLOUR
-from unshaken.report.sections.angles import angles_figure, angles_section, measured
+from unshaken.report.sections.angles import angles_by_model, angles_figure, angles_section
 
 MIXED = ("FGM-1", "FGM-10", "PGD-1", "PGD-10", "MEAN", "FGM-10 (loss cw)")
 
@@ -40,10 +40,10 @@ def test_the_table_has_the_numbers_at_the_largest_size_without_inputs_that_were_
     assert table.data.attack.tolist() == ["FGM-1", "FGM-10", "FGM-100"]
     assert set(table.data.eps) == {1.0}
     for line in table.data.itertuples():
-        known = rows[(rows.attack == line.attack) & (rows.eps == 1)].dropna(subset="cosine")
+        moved = rows[(rows.attack == line.attack) & (rows.eps == 1)].dropna(subset="cosine")
         assert (line.cosine, line.low, line.high) == pytest.approx(interval(table_of(rows, line.attack)))
-        assert line.median == pytest.approx(known.cosine.median())
-        assert line.n == known["index"].nunique()
+        assert line.median == pytest.approx(moved.cosine.median())
+        assert line.n == moved["index"].nunique()
     assert table.note.startswith("At eps 1.")
 
 
@@ -89,9 +89,9 @@ def test_an_attack_of_two_analyses_is_taken_once_from_the_first():
     rows = conditions("m")
     again = rows.assign(analysis="again", cosine=0.9)
     more = conditions("m", attacks=("FGM-1000",), analysis="again")
-    found = attacked_rows(run(rows, pd.concat([again, more])))
-    assert len(found) == len(rows) + len(more)
-    assert found.cosine.max() < 0.9
+    attacked = attacked_rows(run(rows, pd.concat([again, more])))
+    assert len(attacked) == len(rows) + len(more)
+    assert attacked.cosine.max() < 0.9
 
 
 def test_one_attack_or_no_rows_have_no_section():
@@ -102,7 +102,7 @@ def test_one_attack_or_no_rows_have_no_section():
 @pytest.mark.parametrize("narrow", [True, False])
 def test_each_model_has_axes_with_a_box_for_each_attack(narrow):
     rows = [conditions(model, attacks=MIXED, eps=(1.0,)) for model in ("a", "b")]
-    figure = angles_figure(measured(attacked_rows(run(*rows))), narrow=narrow)
+    figure = angles_figure(angles_by_model(attacked_rows(run(*rows))), narrow=narrow)
     assert [axis.get_title("left") for axis in figure.axes] == ["a", "b"]
     ticks = [text.get_text() for text in figure.axes[0].get_xticklabels()]
     assert ticks == ["FGM\n1", "FGM\n10", "PGD\n1", "PGD\n10", "MEAN", "FGM\n10\nloss\ncw"]
@@ -117,7 +117,7 @@ def test_each_model_has_axes_with_a_box_for_each_attack(narrow):
 
 
 def test_attacks_of_one_kind_are_named_by_their_draws_alone():
-    (axis,) = angles_figure(measured(conditions("m", eps=(1.0,)))).axes
+    (axis,) = angles_figure(angles_by_model(conditions("m", eps=(1.0,)))).axes
     assert [text.get_text() for text in axis.get_xticklabels()] == ["1", "10", "100"]
     assert axis.get_xlabel() == "draws of the attack (FGM)"
     assert axis.get_title("left") == ""

@@ -8,7 +8,12 @@ import pytest
 from synthetic import conditions, source
 
 from unshaken.evaluation.statistics import accuracy, mean
-from unshaken.report.sections.conditions import conditions_figure, conditions_section, measured, shown
+from unshaken.report.sections.conditions import (
+    conditions_figure,
+    conditions_section,
+    drawn_conditions,
+    measured_conditions,
+)
 
 LABELS = ("conditions, smoothness published", "conditions, smoothness tight")
 RECIPE = {"analyses": [{"label": label, "smoothness": label.split()[-1]} for label in LABELS]}
@@ -25,7 +30,7 @@ def both(model: str = "m") -> list[pd.DataFrame]:
     return [rows, rows.assign(analysis=LABELS[1], smooth=rows.linear & rows.survived)]
 
 
-def told(rows: pd.DataFrame, values: pd.Series) -> str:
+def interval(rows: pd.DataFrame, values: pd.Series) -> str:
     return str(accuracy(rows.assign(correct=values)))
 
 
@@ -38,13 +43,13 @@ def test_the_table_has_shares_agreement_and_broken_promises():
     chosen = (published.attack == "FGM-10") & (published.eps == 1)
     here, other = published[chosen], tight[chosen.to_numpy()]
     assert table.body[3][2:] == [
-        told(here, here.survived),
-        told(here, here.linear),
-        told(here, here.linear == (here.survived & here.correct)),
-        told(here, here.smooth),
-        told(here, here.smooth & ~here.survived),
-        told(other, other.smooth),
-        told(other, other.smooth & ~other.survived),
+        interval(here, here.survived),
+        interval(here, here.linear),
+        interval(here, here.linear == (here.survived & here.correct)),
+        interval(here, here.smooth),
+        interval(here, here.smooth & ~here.survived),
+        interval(other, other.smooth),
+        interval(other, other.smooth & ~other.survived),
     ]
     line = table.data[(table.data.attack == "FGM-10") & (table.data.eps == 1)].iloc[0]
     assert (line.accuracy, line.linear) == pytest.approx((here.survived.mean(), here.linear.mean()))
@@ -65,14 +70,17 @@ def test_the_sentence_names_the_strongest_attack_and_the_widest_gap():
     (sentence,) = conditions_section(run(rows), []).sentences
     rows = rows[rows.attack == "FGM-100"]
     agrees = (rows.linear == (rows.survived & rows.correct)).groupby([rows["index"], rows.repeat]).mean()
-    found = accuracy(agrees.rename("correct").reset_index())
-    assert sentence.startswith(f"Under FGM-100, the linear condition foretells what happens to {found} of the inputs")
-    gaps = {eps: part.linear.mean() - part.survived.mean() for eps, part in rows.groupby("eps")}
+    share = accuracy(agrees.rename("correct").reset_index())
+    assert sentence.startswith(f"Under FGM-100, the linear condition foretells what happens to {share} of the inputs")
+    gaps = {eps: group.linear.mean() - group.survived.mean() for eps, group in rows.groupby("eps")}
     eps = max(gaps, key=lambda size: abs(gaps[size]))
-    part = rows[rows.eps == eps]
-    change = part.set_index(["index", "repeat"]).linear * 1.0 - part.set_index(["index", "repeat"]).survived
+    widest = rows[rows.eps == eps]
+    change = widest.set_index(["index", "repeat"]).linear * 1.0 - widest.set_index(["index", "repeat"]).survived
     gap = mean(change.unstack().to_numpy(), level=1 - 0.05 / 2)
-    assert f"at eps {eps:g}, it holds for {part.linear.mean():.3f} where {part.survived.mean():.3f} survive" in sentence
+    assert (
+        f"at eps {eps:g}, it holds for {widest.linear.mean():.3f} where {widest.survived.mean():.3f} survive"
+        in sentence
+    )
     assert f"difference {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]" in sentence
     assert "smooth" not in sentence
 
@@ -104,13 +112,13 @@ def test_promises_of_the_smooth_condition_are_counted():
 )
 def test_a_smooth_condition_is_named_by_the_smoothness_it_assumes(smoothness, name):
     recipe = {"analyses": [{"label": "conditions", "smoothness": smoothness}]}
-    (part, *_) = measured(run(conditions("m", smooth=True), recipe=recipe))
-    assert [smooth.name for smooth in part.smooth] == [name]
+    (case, *_) = measured_conditions(run(conditions("m", smooth=True), recipe=recipe))
+    assert [smooth.name for smooth in case.smooth] == [name]
 
 
 def test_smooth_conditions_that_the_recipe_does_not_tell_apart_have_the_names_of_their_analyses():
-    (part, *_) = measured(run(*both()))
-    assert [smooth.name for smooth in part.smooth] == [f"smooth condition ({label})" for label in LABELS]
+    (case, *_) = measured_conditions(run(*both()))
+    assert [smooth.name for smooth in case.smooth] == [f"smooth condition ({label})" for label in LABELS]
 
 
 def test_one_size_or_no_rows_have_no_section():
@@ -129,19 +137,19 @@ def test_a_model_without_the_smooth_condition_stands_beside_one_that_has_it():
 def test_of_many_attacks_the_strongest_on_each_model_is_drawn_and_of_each_group_the_first():
     models = [f"im, seed {seed}" for seed in range(7)]
     recipe = {"models": [{"label": label, "group": "im", "seed": seed} for seed, label in enumerate(models)]}
-    found = measured(run(conditions("a"), conditions("b"), conditions("c")))
-    assert [(part.model, part.attack) for part in shown(found, {})] == [(m, "FGM-100") for m in "abc"]
-    assert len(shown(found[:6], {})) == 6
+    cases = measured_conditions(run(conditions("a"), conditions("b"), conditions("c")))
+    assert [(case.model, case.attack) for case in drawn_conditions(cases, {})] == [(m, "FGM-100") for m in "abc"]
+    assert len(drawn_conditions(cases[:6], {})) == 6
     seeds = run(*(conditions(model) for model in [*models, "vmg"]), recipe=recipe)
-    assert [part.model for part in shown(measured(seeds), seeds.about)] == [models[0], "vmg"]
+    assert [case.model for case in drawn_conditions(measured_conditions(seeds), seeds.about)] == [models[0], "vmg"]
     assert len(conditions_section(seeds, []).sentences) == 2
 
 
 @pytest.mark.parametrize("narrow", [True, False])
 def test_each_model_and_attack_has_axes_with_a_line_for_accuracy_and_each_condition(narrow):
     rows = [*both("a"), conditions("b")]
-    found = measured(run(*rows, recipe=RECIPE))
-    figure = conditions_figure(found, narrow=narrow)
+    cases = measured_conditions(run(*rows, recipe=RECIPE))
+    figure = conditions_figure(cases, narrow=narrow)
     assert [axis.get_title("left") for axis in figure.axes] == [f"{m}, FGM-{k}" for m in "ab" for k in (1, 10, 100)]
     lines = [list(line.get_ydata()) for line in figure.axes[0].get_lines()]
     first = rows[0][rows[0].attack == "FGM-1"].groupby("eps")

@@ -1,4 +1,4 @@
-"""Accuracy during training: every evaluation is drawn and stored, ten are averaged, the selected one is told."""
+"""Accuracy during training: every evaluation is drawn and stored, ten are averaged, the selected one is reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS = [100 * i for i in range(1, 13)]
 
 def history(right: list[int], selected: int | None = None) -> list[dict[str, Any]]:
     """Two epochs with twelve evaluations of 200 images: 150 are right clean, so many under attack."""
-    told = [
+    evaluations = [
         {
             "step": step,
             "images": 200,
@@ -30,8 +30,11 @@ def history(right: list[int], selected: int | None = None) -> list[dict[str, Any
         for step, n in zip(STEPS, right, strict=True)
     ]
     if selected is not None:
-        told[selected]["selected"] = True
-    return [{"loss": 1.0, "accuracy": 0.5, "seconds": 1.0, "scores": part} for part in (told[:5], told[5:])]
+        evaluations[selected]["selected"] = True
+    return [
+        {"loss": 1.0, "accuracy": 0.5, "seconds": 1.0, "scores": scores}
+        for scores in (evaluations[:5], evaluations[5:])
+    ]
 
 
 RIGHT = {0: [10, 20, 30, 40, 50, 90, 60, 60, 60, 60, 60, 60], 1: [10, 20, 30, 40, 50, 60, 80, 60, 60, 60, 60, 60]}
@@ -42,8 +45,8 @@ def run(*groups: str, select: str = "PGD-1", split: str = "validation", smooth: 
     models = [{"label": f"{g}, seed {s}", "group": g, "seed": s} for g in groups for s in (0, 1)]
     curves = {"attacks": [{"label": "PGD-1", "eps": [8 / 255]}], "select": select, "split": split, "smooth": smooth}
     chosen = {0: 5, 1: 6} if select != "none" else {0: None, 1: None}
-    told = {model["label"]: history(RIGHT[model["seed"]], chosen[model["seed"]]) for model in models}
-    return replace(source(recipe={"models": models, "curves": curves}), histories=told)
+    histories = {model["label"]: history(RIGHT[model["seed"]], chosen[model["seed"]]) for model in models}
+    return replace(source(recipe={"models": models, "curves": curves}), histories=histories)
 
 
 def test_there_is_nothing_to_tell_of_a_training_that_was_not_evaluated() -> None:
@@ -74,24 +77,23 @@ def test_the_selected_step_stands_beside_how_much_it_is_above_the_others() -> No
         ["ens", "600, 700", "0.750 ± 0.000", "0.425 ± 0.035", f"{np.mean(gaps):+.3f} ± {np.std(gaps, ddof=1):.3f}"]
     ]
     assert table.data.above_last.to_numpy() == pytest.approx(np.repeat(gaps, 2))
-    (said,) = section.sentences
-    assert "highest accuracy under PGD-1, eps 8/255 on the validation images" in said
-    assert f"on average over networks, {np.mean(gaps):.3f} above the mean of the last ten evaluations" in said
-    (said,) = curves_section(run("single", "ens"), []).sentences
-    assert f"{np.mean(gaps):.3f} for single and {np.mean(gaps):.3f} for ens above the mean" in said
-    (said,) = curves_section(run(*"abcde"), []).sentences
-    assert f"{np.mean(gaps):.3f} to {np.mean(gaps):.3f} above the mean" in said
+    (sentence,) = section.sentences
+    assert "highest accuracy under PGD-1, eps 8/255 on the validation images" in sentence
+    assert f"on average over networks, {np.mean(gaps):.3f} above the mean of the last ten evaluations" in sentence
+    (sentence,) = curves_section(run("single", "ens"), []).sentences
+    assert f"{np.mean(gaps):.3f} for single and {np.mean(gaps):.3f} for ens above the mean" in sentence
+    (sentence,) = curves_section(run(*"abcde"), []).sentences
+    assert f"{np.mean(gaps):.3f} to {np.mean(gaps):.3f} above the mean" in sentence
 
 
 def test_selection_without_an_attack_is_called_that() -> None:
-    told = run("ens", select="clean")
-    (said,) = curves_section(told, []).sentences
-    assert "highest accuracy without an attack on the validation images" in said
+    (sentence,) = curves_section(run("ens", select="clean"), []).sentences
+    assert "highest accuracy without an attack on the validation images" in sentence
 
 
 def test_a_single_model_has_no_spread_and_a_short_training_fewer_evaluations() -> None:
-    told = replace(run("ens"), histories={"m": [{"scores": history(RIGHT[0], 3)[0]["scores"]}]})
-    first, second = curves_section(told, []).tables
+    short = replace(run("ens"), histories={"m": [{"scores": history(RIGHT[0], 3)[0]["scores"]}]})
+    first, second = curves_section(short, []).tables
     assert first.body == [["m", "0.750", f"{np.mean(RIGHT[0][:5]) / 200:.3f}"]]
     assert "±" not in first.note + second.note
     assert "the last ten at most" in first.note
@@ -133,7 +135,7 @@ def test_groups_have_a_legend() -> None:
 
 
 @pytest.mark.parametrize(
-    ("select", "split", "told"),
+    ("select", "split", "doubts"),
     [
         ("PGD-1", "test", ["accuracy under PGD-1 on the images that they are tested on"]),
         ("clean", "test", ["their clean accuracy on the images that they are tested on"]),
@@ -141,8 +143,8 @@ def test_groups_have_a_legend() -> None:
         ("none", "test", []),
     ],
 )
-def test_selection_on_the_test_is_a_doubt(select: str, split: str, told: list[str]) -> None:
+def test_selection_on_the_test_is_a_doubt(select: str, split: str, doubts: list[str]) -> None:
     one = run("ens", select=select, split=split)
-    said = training_doubts(one.about, one.histories)
-    assert len(said) == len(told)
-    assert all(part in sentence for part, sentence in zip(told, said, strict=True))
+    sentences = training_doubts(one.about, one.histories)
+    assert len(sentences) == len(doubts)
+    assert all(doubt in sentence for doubt, sentence in zip(doubts, sentences, strict=True))
