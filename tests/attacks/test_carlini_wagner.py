@@ -15,7 +15,7 @@ from unshaken.attacks.losses import cw
 from unshaken.attacks.sampling import draws_of_steps
 from unshaken.models import Deterministic, StochasticClassifier
 from unshaken.models.draws import generator, provenance_of
-from unshaken.runs.parts import full, part
+from unshaken.runs.parts import all_arguments, resolve_part
 
 X, Y = small_inputs(dtype=torch.float64)
 LINEAR = LinearClassifier(classes=3, dtype=torch.float64)  # a label can be taken everywhere in its box
@@ -178,8 +178,12 @@ def test_the_loss_may_be_the_margin_of_probabilities_or_a_function():
 
 
 def test_a_recipe_sets_the_search_and_not_the_norm():
-    resolved = part("attack", ATTACKS, {"kind": "carlini_wagner", "search_steps": 3, "confidence": 0})
-    assert (resolved["search_steps"], resolved["confidence"], full(resolved, ATTACKS)["norm"]) == (3, 0, "l2")
+    resolved = resolve_part("attack", ATTACKS, {"kind": "carlini_wagner", "search_steps": 3, "confidence": 0})
+    assert (resolved.get("search_steps"), resolved.get("confidence"), all_arguments(ATTACKS, resolved)["norm"]) == (
+        3,
+        0,
+        "l2",
+    )
     for settings, message in (
         ({"search_steps": 0}, "search_steps must be a whole number, 1 or more; got 0"),
         ({"initial_c": 0.0}, "initial_c must be a number above 0; got 0.0"),
@@ -187,7 +191,7 @@ def test_a_recipe_sets_the_search_and_not_the_norm():
         ({"norm": "l2"}, "unknown setting 'norm'"),
     ):
         with raises_sentence(message):
-            part("attack", ATTACKS, {"kind": "carlini_wagner", **settings})
+            resolve_part("attack", ATTACKS, {"kind": "carlini_wagner", **settings})
     for words in ({"search_steps": 0}, {"initial_c": 0.0}, {"confidence": -1.0}, {"lr": -0.1}):
         with raises_sentence(f"{next(iter(words))} must be"):
             carlini_wagner(model(), X, Y, eps=0.1, **words)

@@ -19,7 +19,7 @@ from unshaken.attacks.spatial import flow_cost, warp
 from unshaken.models import Deterministic, StochasticClassifier, shared_draws
 from unshaken.models.draws import generator
 from unshaken.report.accuracy import accuracy_table, panels
-from unshaken.runs.parts import full, part
+from unshaken.runs.parts import all_arguments, resolve_part
 from unshaken.runs.recipe import read_recipe
 from unshaken.runs.run import run
 from unshaken.store import read_rows
@@ -184,9 +184,9 @@ def test_only_images_are_warped_and_a_recipe_sets_no_norm():
     with raises_sentence("flow_weight must be a finite number, 0 or more; got -1"):
         spatial(net, X, Y, eps=0.1, flow_weight=-1)
     assert net.cost.forwards == 0
-    assert full(part("attack", ATTACKS, {"kind": "spatial"}), ATTACKS)["norm"] == "flow"
+    assert all_arguments(ATTACKS, resolve_part("attack", ATTACKS, {"kind": "spatial"}))["norm"] == "flow"
     with raises_sentence("unknown setting 'norm'"):
-        part("attack", ATTACKS, {"kind": "spatial", "norm": "linf"})
+        resolve_part("attack", ATTACKS, {"kind": "spatial", "norm": "linf"})
 
 
 def test_a_small_trained_network_falls():

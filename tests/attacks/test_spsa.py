@@ -10,7 +10,7 @@ from oracles import OF_LOGITS, CoinClassifier, LinearClassifier, raises_sentence
 from unshaken.attacks import ATTACKS, LOSSES, NORMS, input_gradient, pgd, spsa
 from unshaken.attacks.losses import cw
 from unshaken.models import Deterministic, SeededModule, StochasticClassifier
-from unshaken.runs.parts import part
+from unshaken.runs.parts import resolve_part
 
 X, Y = small_inputs(dtype=torch.float64)
 QUICK = {"directions": 8, "steps": 3, "draws": 2}
@@ -187,9 +187,9 @@ def test_probabilities_serve_as_labels_for_kl():
     assert torch.cosine_similarity(gradient.flatten(1), exact.flatten(1)).min() > 0.97
 
 
-def test_a_recipe_sets_directions_and_delta_and_not_how_the_slope_is_had():
-    resolved = part("attack", ATTACKS, {"kind": "spsa", "directions": 5})
-    assert (resolved["directions"], resolved["delta"], resolved["loss"]) == (5, 0.01, "cw")
+def test_a_recipe_sets_directions_and_delta_and_not_the_gradient_estimator():
+    resolved = resolve_part("attack", ATTACKS, {"kind": "spsa", "directions": 5})
+    assert tuple(map(resolved.get, ("directions", "delta", "loss"))) == (5, 0.01, "cw")
     for settings, message in (
         ({"kind": "spsa", "directions": 0}, "directions must be a whole number, 1 or more; got 0"),
         ({"kind": "spsa", "delta": -1.0}, "delta must be a number above 0; got -1.0"),
@@ -197,4 +197,4 @@ def test_a_recipe_sets_directions_and_delta_and_not_how_the_slope_is_had():
         ({"kind": "pgd", "gradient_estimator": "exact"}, "unknown setting 'gradient_estimator'"),
     ):
         with raises_sentence(message):
-            part("attack", ATTACKS, settings)
+            resolve_part("attack", ATTACKS, settings)
