@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from unshaken.analysis.conditions import Robustness
 from unshaken.analysis.explanation import POINTS, REACH, Explanation
+from unshaken.analysis.robustness import Robustness
 from unshaken.report.explain_page import Case, case_figure, case_sentences, outcome_text
 
 NAMES = ("cat", "dog", "fox")

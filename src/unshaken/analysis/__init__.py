@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from unshaken.analysis.conditions import SMOOTHNESS, Robustness, conditions, robustness, smoothness_of
+from unshaken.analysis.conditions import conditions
 from unshaken.analysis.directions import ZEROS, gradient_agreement
 from unshaken.analysis.flatness import flatness
 from unshaken.analysis.latents import latent_shift
+from unshaken.analysis.robustness import Robustness, robustness
+from unshaken.analysis.smoothness import SMOOTHNESS, smoothness_of
 from unshaken.analysis.spread import prediction_variance
 from unshaken.analysis.timing import attack_time
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unshaken.analysis.conditions import Robustness, robustness, smoothness_of
+from unshaken.analysis.robustness import Robustness, robustness
+from unshaken.analysis.smoothness import smoothness_of
 from unshaken.evaluation.predict import predict
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.types import Inputs, Labels
@@ -33,11 +34,12 @@ class Explanation(NamedTuple):
         wrong = (least < 0).nonzero()
         if not len(wrong):
             return None
-        at = int(wrong[0])
-        if at == 0:
+        first = int(wrong[0])
+        if first == 0:
             return 0.0
-        share = float(least[at - 1] / (least[at - 1] - least[at]))
-        return float(self.scales[at - 1] + share * (self.scales[at] - self.scales[at - 1]))
+        last = first - 1  # at which it is still right; the margin between the two points is taken as linear
+        share = float(least[last] / (least[last] - least[first]))
+        return float(self.scales[last] + share * (self.scales[first] - self.scales[last]))
 
     @property
     def nearest(self) -> int:
@@ -50,8 +52,8 @@ class Explanation(NamedTuple):
 
         −margin / (‖∇margin‖ · ‖δ‖): below −1, no direction of this length would do.
         """
-        at, found = self.nearest, self.robustness
-        return float(-found.margin[at] / (found.gradient_norm[at] * found.length))
+        margin, norm, length = self.robustness.margin, self.robustness.gradient_norm, self.robustness.length
+        return float(-margin[self.nearest] / (norm[self.nearest] * length))
 
     @property
     def needed_length(self) -> float:
@@ -75,15 +77,15 @@ def explanations(
 
     Arguments and errors are those of `robustness`.
     """
-    found = robustness(model, x, y, x_adv, draws, smoothness=smoothness, rule=rule, batch_size=batch_size)
-    kept, limit, told = draws.keep(), smoothness_of(model, smoothness), []
+    results = robustness(model, x, y, x_adv, draws, smoothness=smoothness, rule=rule, batch_size=batch_size)
+    results = Robustness._make(None if field is None else field.cpu() for field in results)
+    kept, limit, explained = draws.keep(), smoothness_of(model, smoothness), []
     scales = torch.linspace(0, REACH, POINTS, dtype=x.dtype, device=x.device)
     for i, label in enumerate(y.tolist()):
         line = x[i] + scales.view(-1, *[1] * (x.dim() - 1)) * (x_adv[i] - x[i])
-        scores = (
-            predict(model, torch.cat([line, x_adv[i : i + 1]]), kept, rule=rule, batch_size=batch_size).double().cpu()
-        )
+        inputs = torch.cat([line, x_adv[i : i + 1]])
+        scores = predict(model, inputs, kept, rule=rule, batch_size=batch_size).double().cpu()
         margins = scores[:-1, label : label + 1] - scores[:-1]
-        own = Robustness._make(None if part is None else part[i].cpu() for part in found)
-        told.append(Explanation(label, scores[0], scores[-1], own, limit, scales.cpu(), margins))
-    return told
+        result = results.select(i)
+        explained.append(Explanation(label, scores[0], scores[-1], result, limit, scales.cpu(), margins))
+    return explained

@@ -9,8 +9,8 @@ from dataclasses import fields
 from typing import Any
 
 from unshaken.analysis import ANALYSES
-from unshaken.analysis.conditions import SMOOTHNESS
 from unshaken.analysis.directions import ZEROS
+from unshaken.analysis.smoothness import SMOOTHNESS
 from unshaken.attacks import ATTACKS, LOSSES, NORMS
 from unshaken.attacks.norms import STARTS
 from unshaken.attacks.updates import UPDATES

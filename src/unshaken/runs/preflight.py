@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unshaken.analysis.conditions import smooth_limit
+from unshaken.analysis.smoothness import smoothness_under
 from unshaken.attacks import ATTACKS, LOSSES
 from unshaken.attacks.losses import LATENT
 from unshaken.attacks.sampling import SCHEMES
@@ -71,7 +71,7 @@ def check_analyses(model: StochasticClassifier, analyses: Sequence[AnalysisConfi
         if analysis.part.kind == "latent_shift":
             model.reconstructions(x, model.draw(1, seed=0))
         if analysis.part.kind == "conditions":
-            smooth_limit(model, analysis.part.get("smoothness"), analysis.part.get("rule"))
+            smoothness_under(model, analysis.part.get("smoothness"), analysis.part.get("rule"))
 
 
 def check_training(
