@@ -17,6 +17,9 @@ SERIES = ["model", "attack", "norm", "loss", "attack_draws", "steps", "restarts"
 """The columns that name one curve: one attack on one model, predicted in one way."""
 
 
+PANEL = ["model", "norm", "inference_draws"]
+"""The columns in which the curves of a panel agree."""
+
 NORMS = {"linf": "L∞", "l2": "L2"}
 
 
@@ -67,14 +70,11 @@ class Panel(NamedTuple):
 
     def strongest(self) -> str:
         """The attack that comes nearest to the lowest accuracy, on average over the sizes it was run with."""
-        curves = self.curves.values()
-        lowest = {e: min(point_at(c, e).value for c in curves if e in c.eps.to_numpy()) for e in self.eps()}
+        import pandas as pd
 
-        def excess(label: str) -> float:
-            curve = self.curves[label]
-            return sum(point_at(curve, e).value - lowest[e] for e in curve.eps) / len(curve)
-
-        return min(self.curves, key=excess)
+        every = pd.concat(self.curves, names=["label"])
+        excess = every.accuracy - every.groupby("eps").accuracy.transform("min")
+        return str(excess.groupby("label", sort=False).mean().idxmin())
 
     def strongest_losses(self) -> Panel:
         """The panel with every attack once: with the loss that leaves the least accuracy on average."""
@@ -105,8 +105,9 @@ def accuracy_table(rows: DataFrame) -> DataFrame:
         spread = repeats.std(ddof=1) if len(repeats) > 1 else float("nan")
         values.append((*key, group["index"].nunique(), *accuracy(group), spread))
     table = pd.DataFrame(values, columns=[*SERIES, "eps", "n", "accuracy", "low", "high", "spread"])
-    places = [table.groupby(by, sort=False).ngroup() for by in ("model", ["model", "norm", "inference_draws"], SERIES)]
-    keys = dict(zip(("by_model", "by_panel", "by_curve"), places, strict=True))
+    # ngroup counts by first appearance: models, panels and curves keep the order of the rows, however these interleave
+    groupings = {"by_model": ["model"], "by_panel": PANEL, "by_curve": SERIES}
+    keys = {name: table.groupby(by, sort=False).ngroup() for name, by in groupings.items()}
     return table.assign(**keys).sort_values([*keys, "eps"], kind="stable").drop(columns=[*keys])
 
 
@@ -147,23 +148,23 @@ def apart(rows: DataFrame) -> Series:
     """What sets the attack of a row apart from others of its norm, in words; "" where nothing does."""
     import pandas as pd
 
-    found = pd.Series("", index=rows.index, dtype=object)
-    found[is_one_of(rows, OWN_STEP)] = STEP
-    found[rows.loss.isin(UNAIMED)] = LATENT
-    return found
+    texts = pd.Series("", index=rows.index, dtype=object)
+    texts[is_one_of(rows, OWN_STEP)] = STEP
+    texts[rows.loss.isin(UNAIMED)] = LATENT
+    return texts
 
 
 def panels(table: DataFrame) -> list[Panel]:
     """`accuracy_table` in groups that can be compared."""
-    keys = ["model", "norm", "inference_draws"]
     attacked = table[table.attack != "none"]
-    found = []
-    for (model, norm, draws, aside), part in attacked.groupby([*keys, apart(attacked).rename("apart")], sort=False):
-        named = {"model": model, "norm": f"{NORMS.get(norm, norm)} norm", "inference_draws": f"{draws} inference draws"}
-        title = ", ".join([named[key] for key in keys if attacked[key].nunique() > 1] + [aside] * bool(aside))
+    result = []
+    for (model, norm, draws, note), rows in attacked.groupby([*PANEL, apart(attacked).rename("apart")], sort=False):
+        texts = (model, f"{NORMS.get(norm, norm)} norm", f"{draws} inference draws")
+        title = [text for column, text in zip(PANEL, texts, strict=True) if attacked[column].nunique() > 1]
         clean = table[(table.attack == "none") & (table.model == model) & (table.inference_draws == draws)]
-        found.append(Panel(title, model, norm, point_at(clean, 0.0) if len(clean) else None, _curves(part)))
-    return found
+        point = point_at(clean, 0.0) if len(clean) else None
+        result.append(Panel(", ".join(title + [note] * bool(note)), model, norm, point, _curves(rows)))
+    return result
 
 
 def grid(panel: Panel) -> Iterator[tuple[str, list[Point | None]]]:
@@ -181,15 +182,14 @@ def grid_eps(panel: Panel) -> list[float]:
     return sorted({*panel.eps(), *([] if panel.clean is None else [0.0])})
 
 
-def _curves(part: DataFrame) -> dict[str, DataFrame]:
+def _curves(rows: DataFrame) -> dict[str, DataFrame]:
     """Label -> rows by eps, in the order of the rows; loss, steps, restarts named where the attack is not enough."""
     curves: dict[str, DataFrame] = {}
-    grouped = list(part.groupby(["attack", "attack_draws", "loss", "steps", "restarts"], sort=False))
+    grouped = list(rows.groupby(["attack", "attack_draws", "loss", "steps", "restarts"], sort=False))
     names = [attack_name(attack, draws) for (attack, draws, *_), _ in grouped]
     for name, (key, curve) in zip(names, grouped, strict=True):
-        same = [other for label, (other, _) in zip(names, grouped, strict=True) if label == name]
-        extra = [key[2]] if len({other[2] for other in same}) > 1 else []
-        extra += [counted("steps", key[3])] if len({other[3] for other in same}) > 1 else []
-        extra += [counted("restarts", key[4])] if len({other[4] for other in same}) > 1 else []
+        alike = [other for label, (other, _) in zip(names, grouped, strict=True) if label == name]
+        texts = {2: key[2], 3: counted("steps", key[3]), 4: counted("restarts", key[4])}
+        extra = [text for column, text in texts.items() if len({other[column] for other in alike}) > 1]
         curves[named(name, *extra)] = curve.sort_values("eps")
     return curves
