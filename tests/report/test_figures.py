@@ -165,14 +165,14 @@ def test_pictures_are_of_the_strongest_attack_where_it_halves_accuracy(source, c
     assert pictures.gain() == pytest.approx(0.5 / 0.15, rel=1e-4)
     figure = picture_figure(pictures, [])
     bold = [axis.xaxis.label.get_fontweight() == "bold" for axis in figure.axes[16:]]
-    assert bold == pictures.fell()
+    assert bold == pictures.fooled()
     assert 0 < sum(bold) < 8
 
 
 def test_a_label_falls_where_right_became_wrong():
     none = np.zeros((4, 2, 2, 1))
     pictures = Pictures("PGD-10", "m", 0.1, none, none, labels=[1, 1, 1, 1], before=[1, 1, 2, 2], after=[1, 3, 2, 1])
-    assert pictures.fell() == [False, True, False, False]
+    assert pictures.fooled() == [False, True, False, False]
     assert pictures.gain() == 1
     labels = [axis.get_xlabel() for axis in picture_figure(pictures, ["zero", "one and a half", "two"]).axes]
     assert labels[:4] == ["one and a…", "one and a…", "two\n(is one and a…)", "two\n(is one and a…)"]

@@ -38,16 +38,16 @@ def draw_boxes(
     """
     from matplotlib.cbook import boxplot_stats
 
-    for place, (column, colour) in enumerate(zip(columns.values(), colours, strict=True)):
-        known = column.dropna().to_numpy()
-        if len(known) == 0:
+    for position, (column, colour) in enumerate(zip(columns.values(), colours, strict=True)):
+        values = column.dropna().to_numpy()
+        if len(values) == 0:
             continue
         style: dict[str, Any] = {"color": colour, "linewidth": 1.2}
         dot = {"marker": "o", "markersize": 4.5, "markerfacecolor": INK, "markeredgecolor": "none"}
         beyond = {"marker": "o", "markersize": 2.5, "markeredgecolor": colour, "alpha": 0.35, "markeredgewidth": 0.6}
         axis.bxp(
-            boxplot_stats(known, whis=whiskers),
-            positions=[place],
+            boxplot_stats(values, whis=whiskers),
+            positions=[position],
             widths=0.55,
             showmeans=True,
             showfliers=not isinstance(whiskers, tuple),
@@ -75,6 +75,7 @@ def zero_line(axis: Axes) -> None:
 
 def mean_interval(values: Series, *, level: float = 0.95) -> Interval:
     """Mean over inputs and repeats with both sources of variance; an input without a value in a repeat is left out."""
+    # a repeat in which nothing was measured would otherwise leave out every input
     table = values.unstack("repeat").dropna(axis=1, how="all").dropna()
     if len(table) < 2 or table.shape[1] == 0:
         value = float(table.to_numpy().mean()) if table.size else float("nan")
@@ -86,12 +87,12 @@ def box_numbers(columns: Mapping[Any, Series]) -> DataFrame:
     """For each column: number of inputs with a value, mean with its 95 % interval, quartiles."""
     import pandas as pd
 
-    values: dict[Hashable, list[float]] = {}
+    numbers: dict[Hashable, list[float]] = {}
     for name, column in columns.items():
-        known = column.dropna()
-        inputs = known.index.get_level_values("index").nunique()
-        values[name] = [inputs, *mean_interval(column), *known.quantile([0.25, 0.5, 0.75])]
-    return pd.DataFrame.from_dict(values, orient="index", columns=BOX_COLUMNS).astype({"n": int})
+        finite = column.dropna()
+        inputs = finite.index.get_level_values("index").nunique()
+        numbers[name] = [inputs, *mean_interval(column), *finite.quantile([0.25, 0.5, 0.75])]
+    return pd.DataFrame.from_dict(numbers, orient="index", columns=BOX_COLUMNS).astype({"n": int})
 
 
 def box_cells(row: Any, decimals: int = 3) -> list[str]:

@@ -66,9 +66,9 @@ def sampled_family(labels: Iterable[str]) -> list[str]:
     return sorted(several[0], key=lambda label: int(split_label(label)[1])) if several else []
 
 
-def distinguishing_title(told: Mapping[str, str], rows: DataFrame) -> str:
+def distinguishing_title(names: Mapping[str, str], rows: DataFrame) -> str:
     """The names, by column, that tell one part of the rows from the others; "" where there is one part only."""
-    return ", ".join(name for column, name in told.items() if rows[column].nunique() > 1)
+    return ", ".join(name for column, name in names.items() if rows[column].nunique() > 1)
 
 
 def attack_with_most_draw_counts(rows: DataFrame) -> str:
@@ -84,12 +84,12 @@ def fewer_draws_text(values: Mapping[int, Series], what: str, decimals: int = 3,
     """
     *fewer, most = sorted(values)
     fewer = fewer[:beside]
-    told = list[str]()
+    texts: list[str] = []
     for count in fewer:
         change = mean_interval(values[count] - values[most], level=1 - 0.05 / len(fewer))
-        draws = f"{count}" if told else "one inference draw" if count == 1 else f"{count} inference draws"
-        reference = "" if told else f" where {most} give {values[most].mean():.{decimals}f}"
-        told.append(
-            f"{values[count].mean():.{decimals}f} with {draws}{reference}: {significance_text(change, decimals)}"
-        )
-    return f"{what} {'; '.join(told)}"
+        draws = f"{count}"
+        if not texts:
+            draws = "one inference draw" if count == 1 else f"{count} inference draws"
+            draws += f" where {most} give {values[most].mean():.{decimals}f}"
+        texts.append(f"{values[count].mean():.{decimals}f} with {draws}: {significance_text(change, decimals)}")
+    return f"{what} {'; '.join(texts)}"

@@ -158,7 +158,7 @@ def picture_figure(pictures: Pictures, names: Sequence[str], *, narrow: bool = F
         label, before, after = (_name(names, part[i]) for part in (pictures.labels, pictures.before, pictures.after))
         axes[0, i].set_xlabel(label if before == label else f"{before}\n(is {label})", color=MUTED)
         axes[2, i].set_xlabel(after)
-        if pictures.fell()[i]:
+        if pictures.fooled()[i]:
             axes[2, i].set_xlabel(after, color=MEAN_COLOUR, fontweight="bold")
             axes[2, i].spines[:].set(visible=True, color=MEAN_COLOUR, linewidth=2)
     for axis, told in zip(axes[:, 0], ("clean", f"change\n× {pictures.gain():.2g}", "attacked"), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unshaken.evaluation.checks.finding import UNAIMED
+from unshaken.report.stored_run import model_entries
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -45,10 +46,10 @@ GLOSSARY: dict[str, tuple[str, str]] = {
 
 
 def glossary_entries(about: dict[str, Any], rows: DataFrame) -> list[tuple[str, str]]:
-    """(word, meaning) of what occurs in a run, in the order of WORDS."""
+    """(word, meaning) of what occurs in a run, in the order of GLOSSARY."""
     met = {*rows.attack.str.split(" (", regex=False).str[0], *rows.norm}
     met |= {"latent"} if rows.loss.isin(UNAIMED).any() else set()
-    for entry in about.get("recipe", {}).get("models", []):
+    for entry in model_entries(about):
         model = entry.get("model")
         while isinstance(model, dict):  # one may be around another
             met.add(model.get("kind"))

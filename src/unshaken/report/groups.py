@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unshaken.evaluation.checks import attack_name
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.accuracy import SERIES, Panel, Point
+from unshaken.report.stored_run import model_entries
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -19,17 +20,17 @@ ATTACK_COLUMNS = [column for column in SERIES if column != "model"]
 
 def groups(about: dict[str, Any]) -> dict[str, dict[int, str]]:
     """{group: {seed: label of the model}} for every group of two networks or more."""
-    found: dict[str, dict[int, str]] = {}
-    for entry in about.get("recipe", {}).get("models", []):
+    members: dict[str, dict[int, str]] = {}
+    for entry in model_entries(about):
         if entry.get("group") is not None and entry.get("seed") is not None:
-            found.setdefault(entry["group"], {})[entry["seed"]] = entry["label"]
-    return {group: members for group, members in found.items() if len(members) > 1}
+            members.setdefault(entry["group"], {})[entry["seed"]] = entry["label"]
+    return {group: labels for group, labels in members.items() if len(labels) > 1}
 
 
 def group_of(about: dict[str, Any], models: Iterable[str]) -> dict[str, str]:
     """The group of each of these models, by label; a model that is in no group is its own."""
-    known = {label: group for group, members in groups(about).items() for label in members.values()}
-    return {model: known.get(model, model) for model in models}
+    group = {label: group for group, members in groups(about).items() for label in members.values()}
+    return {model: group.get(model, model) for model in models}
 
 
 def representatives(about: dict[str, Any], models: Iterable[str]) -> list[str]:
@@ -43,26 +44,25 @@ def representatives(about: dict[str, Any], models: Iterable[str]) -> list[str]:
 def correct_by_network(rows: DataFrame) -> DataFrame:
     """(repeat, index, correct): where there are several networks each is a repeat, and all else is averaged."""
     by = "model" if rows.model.nunique() > 1 else "repeat"
-    found: DataFrame = rows.groupby([by, "index"], sort=False).correct.mean().reset_index()
-    return found.rename(columns={by: "repeat"})
+    correct: DataFrame = rows.groupby([by, "index"], sort=False).correct.mean().reset_index()
+    return correct.rename(columns={by: "repeat"})
 
 
 def network_point(rows: DataFrame) -> Point:
-    """Accuracy of rows from `together`, its interval, and its standard deviation over networks or repeats."""
+    """Accuracy of rows of `correct_by_network`, and its standard deviation over networks or repeats."""
     single = rows.groupby("repeat").correct.mean()
-    return Point(*accuracy(rows), float(single.std(ddof=1)) if len(single) > 1 else float("nan"))
+    return Point(*accuracy(rows), float(single.std(ddof=1)))
 
 
 def attack_labels(panels: Sequence[Panel]) -> dict[tuple[Hashable, ...], str]:
-    """What the panels call each attack, by its SETTING."""
-    found: dict[tuple[Hashable, ...], str] = {}
+    """What the panels call each attack, by its ATTACK_COLUMNS."""
+    labels: dict[tuple[Hashable, ...], str] = {}
     for panel in panels:
         for label, curve in panel.curves.items():
-            found.setdefault(tuple(curve.iloc[0][column] for column in ATTACK_COLUMNS), label)
-    return found
+            labels.setdefault(tuple(curve.iloc[0][ATTACK_COLUMNS]), label)
+    return labels
 
 
-def attack_label(row: Series, known: dict[tuple[Hashable, ...], str]) -> str:
+def attack_label(row: Series, labels: dict[tuple[Hashable, ...], str]) -> str:
     """The label of a row's attack; its plain name where no model was attacked with it itself."""
-    key = tuple(row[column] for column in ATTACK_COLUMNS)
-    return known.get(key) or attack_name(row.attack, row.attack_draws)
+    return labels.get(tuple(row[ATTACK_COLUMNS])) or attack_name(row.attack, row.attack_draws)

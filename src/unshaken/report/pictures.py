@@ -25,26 +25,29 @@ class Pictures(NamedTuple):
     before: list[int]
     after: list[int]
 
-    def fell(self) -> list[bool]:
-        """Whether a right prediction became a wrong one."""
-        parts = zip(self.labels, self.before, self.after, strict=True)
-        return [before == label != after for label, before, after in parts]
+    def fooled(self) -> list[bool]:
+        """Whether a correct prediction became a wrong one."""
+        predictions = zip(self.labels, self.before, self.after, strict=True)
+        return [before == label != after for label, before, after in predictions]
 
     def gain(self) -> float:
-        """What the perturbations are multiplied with to fill the range of grey."""
-        import numpy as np
+        """What the perturbations are multiplied by to fill the range of grey."""
+        return gain(self.clean, self.attacked)
 
-        largest = float(np.abs(self.attacked - self.clean).max())
-        return 0.5 / largest if largest > 0 else 1.0
+
+def gain(clean: np.ndarray, attacked: np.ndarray) -> float:
+    """What the change of images is multiplied by, so that its largest pixel goes from mid-grey to black or white."""
+    largest = float(abs(attacked - clean).max())
+    return 0.5 / largest if largest > 0 else 1.0
 
 
 def choose_pictures(source: StoredRun, panels: Sequence[Panel]) -> Pictures | None:
     """Images of the strongest attack that has some, in the first panel that has any, those of attacks apart last."""
     for panel in sorted(panels, key=lambda panel: bool(panel.apart)):
-        stored = {_label(panel, part.rows): part for part in source.examples.values()}
-        shown = panel._replace(curves={label: c for label, c in panel.curves.items() if label in stored})
-        if shown.curves:
-            label = shown.strongest()
+        stored = {_label(panel, examples.rows): examples for examples in source.examples.values()}
+        drawable = panel._replace(curves={label: c for label, c in panel.curves.items() if label in stored})
+        if drawable.curves:
+            label = drawable.strongest()
             return _pictures(source, panel, label, stored[label])
     return None
 
@@ -57,25 +60,18 @@ def _label(panel: Panel, rows: DataFrame) -> str | None:
     return None
 
 
-def _pictures(source: StoredRun, panel: Panel, label: str, part: Examples) -> Pictures | None:
+def _pictures(source: StoredRun, panel: Panel, label: str, examples: Examples) -> Pictures | None:
     """The images at the stored size nearest to the informative one; None where their predictions are not known."""
-    wanted = panel.informative(label)
-    place = min(range(len(part.eps)), key=lambda i: abs(part.eps[i] - wanted))
-    eps, n = part.eps[place], len(part.x)
-    draws = part.rows.inference_draws.iloc[0]
+    informative, (x, x_adv, sizes, rows) = panel.informative(label), examples
+    eps = min(sizes, key=lambda size: abs(size - informative))
     clean = source.rows[(source.rows.attack == "none") & (source.rows.model == panel.model)]
-    before = _first(clean[clean.inference_draws == draws], n)
-    after = _first(part.rows[(part.rows.eps - eps).abs() < 1e-6], n)
-    if len(before) < n or len(after) < n:
+    before = _first(clean[clean.inference_draws == rows.inference_draws.iloc[0]], len(x))
+    after = _first(rows[(rows.eps - eps).abs() < 1e-6], len(x))
+    if min(len(before), len(after)) < len(x):
         return None
-    images = (part.x.transpose(0, 2, 3, 1), part.x_adv[place].transpose(0, 2, 3, 1))
-    return Pictures(
-        label,
-        panel.model,
-        eps,
-        *images,
-        *([*map(int, column)] for column in (after.label, before.predicted, after.predicted)),
-    )
+    images = [array.transpose(0, 2, 3, 1) for array in (x, x_adv[sizes.index(eps)])]
+    columns = [[int(label) for label in column] for column in (after.label, before.predicted, after.predicted)]
+    return Pictures(label, panel.model, eps, images[0], images[1], *columns)
 
 
 def _first(rows: DataFrame, n: int) -> DataFrame:

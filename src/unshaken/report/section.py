@@ -83,10 +83,10 @@ def latex(head: list[str], body: Iterable[list[str]], *, title: str = "") -> str
 
 def textual(head: list[str], body: list[list[str]]) -> list[bool]:
     """Whether each column is text: the first, and every other in which no cell begins with a number."""
-    columns = [[line[place] for line in body if line[place]] for place in range(len(head))]
+    columns = [[line[index] for line in body if line[index]] for index in range(len(head))]
     return [
-        place == 0 or (bool(cells) and not any(re.match(r"[-−+]?\d", cell) for cell in cells))
-        for place, cells in enumerate(columns)
+        index == 0 or (bool(cells) and not any(re.match(r"[-−+]?\d", cell) for cell in cells))
+        for index, cells in enumerate(columns)
     ]
 
 

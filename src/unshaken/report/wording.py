@@ -7,20 +7,20 @@ from collections.abc import Iterable, Sequence
 
 from unshaken.evaluation.statistics import Interval
 
-WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+SMALL_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 NAIVE = "naive_cross_entropy"
 """The loss that rounds: the one that papers compute and that a saturated softmax leaves without a gradient."""
 
 
-def listed(parts: Sequence[str]) -> str:
+def listed(texts: Sequence[str]) -> str:
     """ "a, b and c"."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
 def number_word(n: int) -> str:
     """A small number as a word."""
-    return WORDS[n] if n < len(WORDS) else str(n)
+    return SMALL_NUMBERS[n] if n < len(SMALL_NUMBERS) else str(n)
 
 
 def times_text(ratio: float) -> str:
@@ -63,15 +63,16 @@ def draws_text(draws: int | str) -> str:
 
 def decimals_for(values: Iterable[float]) -> int:
     """How many decimals the smallest of some numbers needs for two digits that count: from three to eight."""
-    known = [abs(value) for value in values if value and math.isfinite(value)]
-    return min(max(3, 1 - math.floor(math.log10(min(known)))), 8) if known else 3
+    sizes = [abs(value) for value in values if value and math.isfinite(value)]
+    return min(max(3, 1 - math.floor(math.log10(min(sizes)))), 8) if sizes else 3
 
 
-def interval_text(found: Interval, decimals: int = 3) -> str:
+def interval_text(interval: Interval, decimals: int = 3) -> str:
     """A number with its interval; the number alone where the interval is not known."""
-    if found.low != found.low:
-        return f"{found.value:.{decimals}f}" if found.value == found.value else ""
-    return f"{found.value:.{decimals}f} [{found.low:.{decimals}f}, {found.high:.{decimals}f}]"
+    value, *limits = (f"{number:.{decimals}f}" for number in interval)
+    if math.isnan(interval.low):
+        return "" if math.isnan(interval.value) else value
+    return f"{value} [{', '.join(limits)}]"
 
 
 def difference_text(change: Interval, decimals: int = 3) -> str:
@@ -83,7 +84,7 @@ def significance_text(change: Interval, decimals: int = 3) -> str:
     """A difference, and whether it is beyond chance."""
     if change == (0, 0, 0):
         return "the two agree on every input"
-    if change.low != change.low:
+    if math.isnan(change.low):
         return f"difference {change.value:+.{decimals}f}, of unknown precision"
     gap = f"difference {difference_text(change, decimals)}"
     return gap if change.low > 0 or change.high < 0 else f"no difference beyond chance ({gap})"
