@@ -71,19 +71,20 @@ def load_run(folder: str | Path) -> StoredRun:
         raise FileNotFoundError(f"{folder} is not a run: looked for {folder / 'run.json'}.")
     about = _flat(_read(folder / "run.json", read_json))
     about["paper"] = published(about)
-    parts = {path.stem: _read(path, _rows) for path in sorted(folder.glob("rows/*.parquet"))}
+    rows = {path.stem: _read(path, _rows) for path in sorted(folder.glob("rows/*.parquet"))}
     records = [_read(path, read_json) for path in sorted(folder.glob("models/*.json"))]
-    records.sort(key=lambda record: _model_place(about, record["model"]))
+    records.sort(key=lambda record: _model_order(about, record["model"]))
+    examples = {
+        path.stem: _read(path, _examples)._replace(rows=rows[path.stem])
+        for path in sorted(folder.glob("examples/*.safetensors"))
+        if path.stem in rows
+    }
     return StoredRun(
         folder,
         about,
-        _at_once(_joined(sorted(parts.values(), key=lambda rows: _place(about, rows))), about),
+        _as_one_draw(_joined(sorted(rows.values(), key=lambda unit_rows: _order(about, unit_rows))), about),
         {record["model"]: record["history"] for record in records if record.get("history")},
-        {
-            path.stem: _read(path, _pictures)._replace(rows=parts[path.stem])
-            for path in sorted(folder.glob("examples/*.safetensors"))
-            if path.stem in parts
-        },
+        examples,
         _analyses(folder, about),
     )
 
@@ -124,23 +125,23 @@ def _flat(about: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _at_once(rows: DataFrame, about: dict[str, Any]) -> DataFrame:
+def _as_one_draw(rows: DataFrame, about: dict[str, Any]) -> DataFrame:
     """Rows of a run whose models are predicted with all their draws: as one draw, for models have different numbers.
 
     Counts of draws are shares then.
     """
     if (about.get("recipe", {}).get("evaluation") or {}).get("draws") != "all":
         return rows
-    shares = {word: rows[word] / rows.inference_draws for word in ("votes", "saturated")}
+    shares = {column: rows[column] / rows.inference_draws for column in ("votes", "saturated")}
     return rows.assign(**shares, inference_draws=1)
 
 
 def published(about: dict[str, Any]) -> dict[str, Any]:
     """[paper] of a recipe, without accuracies that belong to other `data` than that of the run."""
     paper, data = about.get("paper") or {}, (about.get("data") or {}).get("name")
-    known = [entry for entry in paper.get("accuracy", []) if entry.get("data", data) == data]
-    rest = {word: value for word, value in paper.items() if word != "accuracy"}
-    return rest | ({"accuracy": known} if known else {})
+    accuracy = [entry for entry in paper.get("accuracy", []) if entry.get("data", data) == data]
+    rest = {key: value for key, value in paper.items() if key != "accuracy"}
+    return rest | ({"accuracy": accuracy} if accuracy else {})
 
 
 def model_entries(about: dict[str, Any]) -> list[dict[str, Any]]:
@@ -149,31 +150,36 @@ def model_entries(about: dict[str, Any]) -> list[dict[str, Any]]:
     return entries
 
 
+def class_names(about: dict[str, Any]) -> list[str]:
+    """The names of the classes; empty where the run has none."""
+    names: list[str] = about.get("data", {}).get("labels", [])
+    return names
+
+
 def attack_entry(about: dict[str, Any], row: Any) -> tuple[int, dict[str, Any]]:
-    """(place, entry) of the attack of the recipe that made a row; (behind all others, {}) where none did."""
+    """(index, entry) of the attack of the recipe that made a row; (behind all others, {}) where none did."""
     attacks = about.get("recipe", {}).get("attacks", [])
-    for place, entry in enumerate(attacks):
-        told = {"loss": row.loss, "draws": row.attack_draws, "steps": row.steps, "restarts": row.restarts}
-        told["norm"] = row.norm
-        same = all(str(entry[word]) == str(value) for word, value in told.items() if word in entry)
+    settings = {key: str(row[key]) for key in ("norm", "loss", "steps", "restarts")} | {"draws": str(row.attack_draws)}
+    for index, entry in enumerate(attacks):
+        same = all(str(entry[key]) == value for key, value in settings.items() if key in entry)
         if same and entry.get("name", entry.get("kind")) == row.attack:
-            return place, entry
+            return index, entry
     return len(attacks), {}
 
 
-def _place(about: dict[str, Any], rows: DataFrame) -> tuple[Any, ...]:
-    """Where the rows of one unit belong: by model and attack of the recipe, then by attack and number of draws."""
+def _order(about: dict[str, Any], rows: DataFrame) -> tuple[Any, ...]:
+    """What the rows of units are sorted by: model and attack of the recipe, then attack and number of draws."""
     if len(rows) == 0:
         return (-1,)
     row = rows.iloc[0]
     draws = int(row.attack_draws) if str(row.attack_draws).isdigit() else 0
-    unknown = (row.attack in ("mean", "moments"), row.attack, draws, row.loss, int(row.steps), int(row.restarts))
+    unlisted = (row.attack in ("mean", "moments"), row.attack, draws, row.loss, int(row.steps), int(row.restarts))
     clean = row.attack == "none"
-    return _model_place(about, row.model), not clean, 0 if clean else attack_entry(about, row)[0], *unknown
+    return _model_order(about, row.model), not clean, 0 if clean else attack_entry(about, row)[0], *unlisted
 
 
-def _model_place(about: dict[str, Any], model: str) -> tuple[int, str]:
-    labels = [entry["label"] for entry in about.get("recipe", {}).get("models", [])]
+def _model_order(about: dict[str, Any], model: str) -> tuple[int, str]:
+    labels = [entry["label"] for entry in model_entries(about)]
     return (labels.index(model), "") if model in labels else (len(labels), model)
 
 
@@ -181,18 +187,18 @@ def _analyses(folder: Path, about: dict[str, Any]) -> dict[str, DataFrame]:
     """All rows of each kind of analysis, models in the order of the recipe."""
     import pandas as pd
 
-    found: dict[str, list[DataFrame]] = {}
+    by_kind: dict[str, list[DataFrame]] = {}
     for path in sorted(folder.glob("analyses/*.parquet")):
         kind, rows = _read(path, _analysis)
-        found.setdefault(kind, []).append(rows)
-    for parts in found.values():
-        parts.sort(key=lambda rows: _model_place(about, rows.model.iloc[0]))
-    return {kind: pd.concat(parts, ignore_index=True) for kind, parts in found.items()}
+        by_kind.setdefault(kind, []).append(rows)
+    for frames in by_kind.values():
+        frames.sort(key=lambda rows: _model_order(about, rows.model.iloc[0]))
+    return {kind: pd.concat(frames, ignore_index=True) for kind, frames in by_kind.items()}
 
 
 def write(path: Path, content: str | bytes) -> Path:
     """Write a file whole, in UTF-8."""
-    write_whole(path, lambda part: part.write_bytes(content.encode() if isinstance(content, str) else content))
+    write_whole(path, lambda file: file.write_bytes(content.encode() if isinstance(content, str) else content))
     return path
 
 
@@ -217,13 +223,13 @@ def _rows(path: Path) -> DataFrame:
 
 def _analysis(path: Path) -> tuple[str, DataFrame]:
     """(kind, rows) of an analysis."""
-    rows, told = read_rows(path)
-    if "analysis" not in told:
+    rows, metadata = read_rows(path)
+    if "analysis" not in metadata:
         raise ValueError("it holds no analysis")
-    return told["analysis"], rows
+    return metadata["analysis"], rows
 
 
-def _pictures(path: Path) -> Examples:
+def _examples(path: Path) -> Examples:
     import pandas as pd
     from safetensors import safe_open
 
@@ -232,12 +238,12 @@ def _pictures(path: Path) -> Examples:
         return Examples(file.get_tensor("x"), file.get_tensor("x_adv"), eps, pd.DataFrame())
 
 
-def _joined(parts: list[DataFrame]) -> DataFrame:
+def _joined(frames: list[DataFrame]) -> DataFrame:
     """All rows; clean ones that several units stored are kept once."""
     import pandas as pd
 
-    if not parts:
+    if not frames:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in COLUMNS.items()})
-    rows = pd.concat(parts, ignore_index=True)
-    again = rows.duplicated(["model", "inference_draws", "role", "repeat", "index"]) & (rows.attack == "none")
-    return rows[~again].reset_index(drop=True)
+    rows = pd.concat(frames, ignore_index=True)
+    stored_before = rows.duplicated(["model", "inference_draws", "role", "repeat", "index"])
+    return rows[~(stored_before & (rows.attack == "none"))].reset_index(drop=True)
