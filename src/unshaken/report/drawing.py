@@ -121,50 +121,51 @@ def facets(
     return figure, axes[:count]
 
 
-def line_styles(found: Sequence[Panel]) -> dict[str, dict[str, Any]]:
+def line_styles(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
     """How to draw each curve.
 
     The hue and marker are the attack's, the shade its number of draws (more is darker), the dashes its loss. MEAN and
     MOMENTS are broad; another attack on the average network or on the moments has their colour and its own marker.
     """
-    first = {label: curve.iloc[0] for panel in found for label, curve in panel.curves.items()}
+    first = {label: curve.iloc[0] for panel in panels for label, curve in panel.curves.items()}
     kinds = sorted({row.attack for row in first.values()} - {*COLOURS, *SCHEMES})
     hues = COLOURS | {kind: OTHERS[i % len(OTHERS)] for i, kind in enumerate(kinds)}
+    colours = _shades({label: (row.attack, str(row.attack_draws)) for label, row in first.items()}, hues)
     losses = list(dict.fromkeys(row.loss for row in first.values()))
     styles: dict[str, dict[str, Any]] = {}
     for label, row in first.items():
-        scheme, dashes = str(row.attack_draws), DASHES[losses.index(row.loss) % len(DASHES)]
-        marker = MARKERS.get(row.attack, "v")
+        scheme = str(row.attack_draws)
+        style: dict[str, Any] = {
+            "marker": MARKERS.get(row.attack, "v"),
+            "ls": DASHES[losses.index(row.loss) % len(DASHES)],
+        }
         if row.attack in SCHEMES:
-            styles[label] = {"color": SCHEMES[row.attack], **BROAD_STYLES[row.attack], "marker": marker, "ls": dashes}
+            style |= {"color": SCHEMES[row.attack], **BROAD_STYLES[row.attack]}
         elif scheme in SCHEMES:
-            styles[label] = {"color": SCHEMES[scheme], "lw": 1.5, "marker": marker, **HOLLOW_STYLE, "ls": dashes}
+            style |= {"color": SCHEMES[scheme], "lw": 1.5, **HOLLOW_STYLE}
         else:
-            counts = sorted({_draws(r) for r in first.values() if r.attack == row.attack} - {0})
-            colour = shade(hues[row.attack], counts, _draws(row))
-            styles[label] = {"color": colour, "lw": 1.3, "marker": marker, "ms": 3.6, "ls": dashes}
+            style |= {"color": colours[label], "lw": 1.3, "ms": 3.6}
+        styles[label] = style
     return styles
 
 
 def named_styles(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     """How to draw one line for each model: those named for an attack (MEAN, PGD-5) as that attack is drawn."""
-    palette = ["#0072b2", "#c78500", "#009e73", *OTHERS]
-    split = {label: label.lower().partition("-") for label in labels}
-    named = {kind for kind, _, _ in split.values()} & {*COLOURS, *SCHEMES}
-    others = [label for label in labels if split[label][0] not in named]
+    attacks = {label: label.lower().partition("-")[::2] for label in labels}
+    colours = _shades(attacks, COLOURS)
+    named = {kind for kind, _ in attacks.values()} & {*COLOURS, *SCHEMES}
+    others = [label for label, (kind, _) in attacks.items() if kind not in named]
+    hues = [MUTED, *OTHERS[:2], *BESIDE] if named else ["#0072b2", "#c78500", "#009e73", *OTHERS]
     styles: dict[str, dict[str, Any]] = {}
-    for label, (kind, _, draws) in split.items():
+    for label, (kind, _) in attacks.items():
         if kind in SCHEMES:
             styles[label] = {"color": SCHEMES[kind], **BROAD_STYLES[kind], "marker": MARKERS[kind], "ls": "-"}
         elif kind in COLOURS:
-            counts = sorted(int(k) for other, _, k in split.values() if other == kind and k.isdigit())
-            colour = shade(COLOURS[kind], counts, int(draws) if draws.isdigit() else 0)
-            styles[label] = {"color": colour, "lw": 1.3, "marker": MARKERS[kind], "ms": 3.6, "ls": "-"}
+            styles[label] = {"color": colours[label], "lw": 1.3, "marker": MARKERS[kind], "ms": 3.6, "ls": "-"}
         else:
-            place = others.index(label)
-            hues, dashes = ([MUTED, *OTHERS[:2], *BESIDE] if named else palette), ("-", "--", ":")
-            ls = dashes[place // len(hues) % len(dashes)]
-            styles[label] = {"color": hues[place % len(hues)], "lw": 1.6, "marker": "o", "ms": 3.6, "ls": ls}
+            cycle, hue = divmod(others.index(label), len(hues))
+            dashes = ("-", "--", ":")[cycle % 3]
+            styles[label] = {"color": hues[hue], "lw": 1.6, "marker": "o", "ms": 3.6, "ls": dashes}
     return styles
 
 
@@ -174,8 +175,19 @@ def shade(hue: str, counts: Sequence[int], draws: int) -> tuple[float, float, fl
 
     rank = counts.index(draws) if draws in counts else len(counts) - 1
     white = 0.5 * (1 - rank / (len(counts) - 1)) if len(counts) > 1 else 0.0
-    red, green, blue = (part + (1 - part) * white for part in to_rgb(hue))
+    red, green, blue = (channel + (1 - channel) * white for channel in to_rgb(hue))
     return red, green, blue
+
+
+def _shades(attacks: Mapping[str, tuple[str, str]], hues: Mapping[str, str]) -> dict[str, tuple[float, float, float]]:
+    """The colour of each attack by label, from its kind and number of draws: darker for more draws of a kind."""
+    counts: dict[str, set[int]] = {kind: set() for kind, _ in attacks.values()}
+    for kind, draws in attacks.values():
+        counts[kind] |= {int(draws)} if draws.isdigit() else set()
+    return {
+        label: shade(hues.get(kind, OTHERS[0]), sorted(counts[kind]), int(draws) if draws.isdigit() else 0)
+        for label, (kind, draws) in attacks.items()
+    }
 
 
 def split_label(label: str) -> tuple[str, str, str]:
@@ -187,43 +199,39 @@ def split_label(label: str) -> tuple[str, str, str]:
 
 def attack_colours(labels: Sequence[str]) -> dict[str, Any]:
     """The colour of each attack by its label: that of MEAN or MOMENTS, or of its kind, darker for more draws."""
-    split = {label: split_label(label) for label in labels}
-    colours = {}
-    for label, (kind, draws, _) in split.items():
-        counts = sorted({int(k) for other, k, _ in split.values() if other == kind and k.isdigit()})
-        sampled = shade(COLOURS.get(kind, OTHERS[0]), counts, int(draws) if draws.isdigit() else 0)
-        colours[label] = SCHEMES.get(draws) or SCHEMES.get(kind) or sampled
-    return colours
+    attacks = {label: split_label(label)[:2] for label in labels}
+    colours = _shades(attacks, COLOURS)
+    return {
+        label: SCHEMES.get(draws) or SCHEMES.get(kind) or colours[label] for label, (kind, draws) in attacks.items()
+    }
 
 
 def inference_styles(counts: Sequence[int]) -> dict[int, dict[str, Any]]:
     """How to draw one line for each number of inference draws: more is darker, each with its own marker."""
-    shades = {count: shade(INFERENCE, sorted(counts), count) for count in counts}
+    counts = sorted(counts)
+    style = {"lw": 1.4, "ms": 4.2, "mfc": "none", "ls": "-"}
     return {
-        count: {"color": shades[count], "lw": 1.4, "marker": "osD^v"[place % 5], "ms": 4.2, "mfc": "none", "ls": "-"}
-        for place, count in enumerate(sorted(counts))
+        count: {"color": shade(INFERENCE, counts, count), "marker": "osD^v"[index % 5], **style}
+        for index, count in enumerate(counts)
     }
 
 
 def draw_lines(axis: Axes, curves: Mapping[str, DataFrame], styles: Mapping[str, Any]) -> dict[str, Any]:
     """Accuracy against eps with interval bars that stand side by side; returns label -> line for the legend."""
     handles: dict[str, Any] = {}
-    for place, (label, curve) in enumerate(curves.items()):
+    for index, (label, curve) in enumerate(curves.items()):
         bars = [curve.accuracy - curve.low, curve.high - curve.accuracy]
-        style: dict[str, Any] = {
-            "ecolor": styles[label]["color"],
-            "transform": sideways_offset(axis, place, len(curves)),
-        }
-        axis.errorbar(curve.eps, curve.accuracy, bars, fmt="none", elinewidth=1, clip_on=False, **style)
+        offset: Any = {"transform": sideways_offset(axis, index, len(curves)), "ecolor": styles[label]["color"]}
+        axis.errorbar(curve.eps, curve.accuracy, bars, fmt="none", elinewidth=1, clip_on=False, **offset)
         (handles[label],) = axis.plot(curve.eps, curve.accuracy, **styles[label])
     return handles
 
 
-def sideways_offset(axis: Axes, place: int, count: int) -> Any:
-    """The data of the axes, moved sideways by some points: where mark number `place` of `count` at one eps stands."""
+def sideways_offset(axis: Axes, index: int, count: int) -> Any:
+    """The data of the axes, moved sideways by some points: for mark number `index` of `count` at one eps."""
     from matplotlib.transforms import offset_copy
 
-    points = (place - (count - 1) / 2) * min(2.5, 16 / count)
+    points = (index - (count - 1) / 2) * min(2.5, 16 / count)
     return offset_copy(axis.transData, axis.get_figure(root=True), points, units="points")
 
 
@@ -231,19 +239,19 @@ def eps_axis(axis: Axes, sizes: Sequence[float]) -> None:
     """Ticks at the sizes, left out where they would touch, and accuracy from 0 to 1."""
     span = sizes[-1] - sizes[0]
     margin = 0.06 * span or 0.1 * sizes[0] or 1.0
-    texts, shown = eps_text(sizes), list(sizes[:1])
+    texts, ticks = eps_text(sizes), list(sizes[:1])
     gap = (0.1 if max(map(len, texts.values())) <= 4 else 0.18) * span - 1e-9  # "0.15" and "1/255" differ in width
     for size in sizes[1:]:
-        if size - shown[-1] >= gap:
-            shown.append(size)
-    axis.set_xticks(shown, [texts[e] for e in shown])
+        if size - ticks[-1] >= gap:
+            ticks.append(size)
+    axis.set_xticks(ticks, [texts[e] for e in ticks])
     axis.set(xlim=(sizes[0] - margin, sizes[-1] + margin), ylim=(-0.02, 1.02))
 
 
 def log_axis(axis: Axes, values: Iterable[float], *, most: int = 9) -> None:
     """A horizontal log axis around positive values: at most so many ticks at 1, 2, 5, 10, ... or at powers of ten."""
-    known = [value for value in values if value == value]
-    low, high = min(known) / 1.25, max(known) * 1.25
+    finite = [value for value in values if not math.isnan(value)]
+    low, high = min(finite) / 1.25, max(finite) * 1.25
     steps = (1, 2, 5) if high / low < 100 else (1,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
@@ -257,14 +265,11 @@ def log_axis(axis: Axes, values: Iterable[float], *, most: int = 9) -> None:
 def legend(figure: Figure, handles: Mapping[str, Any], *, below: bool) -> None:
     """One legend of the whole figure: beside it, or below in as many columns as its labels leave room for."""
     ordered = dict(sorted(handles.items(), key=lambda item: _rank(item[0])))
-    where: dict[str, Any] = {"loc": "outside right upper", "handlelength": 2.6}
+    layout: dict[str, Any] = {"loc": "outside right upper", "handlelength": 2.6}
     if below:
-        where = {
-            "loc": "outside lower center",
-            "ncols": legend_columns(figure.get_figwidth(), list(ordered)),
-            "columnspacing": 1.2,
-        }
-    figure.legend(ordered.values(), ordered, **where)
+        columns = legend_columns(figure.get_figwidth(), list(ordered))
+        layout = {"loc": "outside lower center", "ncols": columns, "columnspacing": 1.2}
+    figure.legend(ordered.values(), ordered, **layout)
 
 
 def legend_columns(width: float, labels: Sequence[str]) -> int:
@@ -272,7 +277,7 @@ def legend_columns(width: float, labels: Sequence[str]) -> int:
     import numpy as np
 
     for columns in range(min(len(labels), 6), 1, -1):
-        longest = [max(map(len, part)) for part in np.array_split(list(labels), columns) if len(part)]
+        longest = [max(map(len, column)) for column in np.array_split(list(labels), columns) if len(column)]
         if sum(0.075 * length + 0.55 for length in longest) <= width:
             return columns
     return 1
@@ -290,10 +295,6 @@ def _rank(label: str) -> int:
     return 3 if label.startswith(("MEAN", "MOMENTS")) else 2 if "-MEAN" in label or "-MOMENTS" in label else 1
 
 
-def _draws(row: Any) -> int:
-    return int(row.attack_draws) if str(row.attack_draws).isdigit() else 0
-
-
 def _settled(figure: Figure) -> Figure:
     """The figure with its layout found once, for every format.
 
@@ -302,7 +303,7 @@ def _settled(figure: Figure) -> Figure:
     figure.draw_without_rendering()
     figure.set_layout_engine(None)  # "none" would be an engine too, for which every file is drawn twice
     for axis in figure.axes:
-        left, bottom, width, height = (round(part, 6) for part in axis.get_position(original=True).bounds)
+        left, bottom, width, height = (round(side, 6) for side in axis.get_position(original=True).bounds)
         axis.set_position((left, bottom, width, height))
     return figure
 
