@@ -134,11 +134,8 @@ def line_styles(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
     losses = list(dict.fromkeys(row.loss for row in first.values()))
     styles: dict[str, dict[str, Any]] = {}
     for label, row in first.items():
-        scheme = str(row.attack_draws)
-        style: dict[str, Any] = {
-            "marker": MARKERS.get(row.attack, "v"),
-            "ls": DASHES[losses.index(row.loss) % len(DASHES)],
-        }
+        scheme, dashes = str(row.attack_draws), DASHES[losses.index(row.loss) % len(DASHES)]
+        style: dict[str, Any] = {"marker": MARKERS.get(row.attack, "v"), "ls": dashes}
         if row.attack in SCHEMES:
             style |= {"color": SCHEMES[row.attack], **BROAD_STYLES[row.attack]}
         elif scheme in SCHEMES:
