@@ -148,6 +148,17 @@ def show(recipe: RecipeName, preset: Preset = None, set_: Settings = None) -> No
         typer.echo(describe(read_recipe(recipe, preset=preset, settings=set_ or ())))
 
 
+@app.command()
+def schema() -> None:
+    """The JSON Schema of a recipe: kinds, settings, defaults and ranges, for editors that complete and check TOML."""
+    with sentences():
+        import json
+
+        from unshaken.runs.schema import schema
+
+        typer.echo(json.dumps(schema(), indent=1, ensure_ascii=False))
+
+
 def _print_table(kinds: dict[str, dict[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table

@@ -8,9 +8,9 @@ from typing import Any
 
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS
-from unshaken.errors import lookup, unknown
+from unshaken.errors import unknown
 from unshaken.networks import NETWORKS
-from unshaken.runs.parts import Table, settable
+from unshaken.runs.parts import Table, function_of, settable
 
 LISTED: dict[str, Table] = {"attacks": ATTACKS, "analyses": ANALYSES, "network": NETWORKS}
 """Sections that may be lists of parts."""
@@ -58,7 +58,7 @@ def merge_each(entries: list[Any], changes: dict[str, Any], section: str, table:
 
 def _settings(entry: dict[str, Any], table: Table) -> set[str]:
     """What may be set of an entry of a list; of an attack also its sizes."""
-    return {*settable(lookup("kind", entry.get("kind", ""), table), table), *(["eps"] if table is ATTACKS else [])}
+    return {*settable(function_of(table, entry.get("kind", "")), table), *(["eps"] if table is ATTACKS else [])}
 
 
 def check_table(section: str, given: Any) -> None:

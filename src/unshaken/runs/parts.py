@@ -119,17 +119,18 @@ def resolve_part(where: str, table: Table, given: Any) -> Part:
     if not isinstance(given, dict) or "kind" not in given:
         raise ValueError(f"{where}: expected a part {{ kind = ... }}, got {given!r}: {nearest('', table)}")
     try:
-        function = lookup("kind", _text(given["kind"], table), table)
+        function = function_of(table, given["kind"])
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     settings = {name: value for name, value in given.items() if name != "kind"}
     return Part(kind=given["kind"], arguments=resolve_arguments(where, function, settings, table))
 
 
-def _text(kind: Any, table: Table) -> str:
+def function_of(table: Table, kind: Any) -> Callable[..., Any]:
+    """The function that the kind of a part names."""
     if not isinstance(kind, str):
         raise unknown("kind", kind, table)
-    return kind
+    return lookup("kind", kind, table)
 
 
 def resolve_arguments(

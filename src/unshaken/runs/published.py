@@ -74,6 +74,10 @@ class _Section:
     training: PerLabel = field(default_factory=dict)
 
 
+PUBLISHED_SECTIONS = (_Section, {"accuracy": (PublishedAccuracy, True), "flatness": (PublishedFlatness, False)})
+"""[paper] as a TOML file has it, and the types of its tables; whether each is a list of them, or one for each model."""
+
+
 def resolve_published(given: Any) -> Published:
     """[paper], checked."""
     section = _Section(**resolve_arguments("[paper]", _Section, given))

@@ -75,12 +75,19 @@ def _resolved(raw: dict[str, Any], path: Path, preset: Any, settings: Sequence[s
         raise ValueError(f"{path.name}: {error}") from error
 
 
-def _raw(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The content of a recipe, written over that of the recipe which it is `like`."""
+def parse(path: Path) -> dict[str, Any]:
+    """The content of a TOML file."""
     try:
-        raw: dict[str, Any] = fractions(tomllib.loads(path.read_text(encoding="utf-8-sig")))  # a BOM is no content
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # a BOM is no content
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid TOML in UTF-8: {error}.") from error
+
+
+def _raw(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The content of a recipe, written over that of the recipe which it is `like`."""
+    raw: dict[str, Any] = parse(path)
+    try:
+        raw = fractions(raw)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
     if "like" not in raw:

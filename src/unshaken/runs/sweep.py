@@ -6,12 +6,13 @@ import itertools
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS
 from unshaken.attacks.restarts import check_restarts, check_start
-from unshaken.errors import lookup, nearest, unknown
+from unshaken.errors import lookup, unknown
 from unshaken.evaluation.checks import attack_name
 from unshaken.models import MADE_OF, MODELS
 from unshaken.networks import NETWORKS
@@ -116,10 +117,9 @@ def _axis(path: str, values: Any, sections: Sequence[str]) -> list[tuple[str, di
         raise ValueError(f"[sweep]: a sweep needs a list of values for {path!r}, or a table of them; got {values!r}.")
     for section in {section for value in values.values() for section in value} if not of_section else ():
         if section not in sections:
-            message = unknown("section", section, sections)
-            raise ValueError(
-                f"[sweep.{path}]: {message} (If {path!r} is meant to be a section: {nearest(path, sections)})"
-            )
+            if get_close_matches(path, sections, cutoff=0.8):  # a section with a slip rather than a name
+                raise ValueError(f"[sweep]: {unknown('section', path, sections)}")
+            raise ValueError(f"[sweep.{path}]: {unknown('section', section, sections)}")
     return [(name, nested(path, value) if of_section else value) for name, value in values.items()]
 
 
@@ -207,10 +207,10 @@ def check_sizes(section: str, eps: Any) -> None:
     if not isinstance(eps, list):
         raise ValueError(f"{section}: eps must be a list of perturbation sizes; got {eps!r}.")
     try:
-        check_eps([float(size) for size in eps], 1)
+        check_eps(eps, 1)
         if len(set(eps)) < len(eps):
             raise ValueError(f"eps has a size twice: {eps}.")
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise ValueError(f"{section}: {error}") from error
 
 
