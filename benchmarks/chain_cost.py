@@ -25,7 +25,7 @@ from unshaken.networks import dropout_cnn, mlp
 from unshaken.runs.memory import keep_freed_memory
 from unshaken.training import SGLD, SGAdaLD
 from unshaken.training.generators import langevin
-from unshaken.training.loop import _learn
+from unshaken.training.learner import Learner
 from unshaken.training.objectives import cross_entropy, with_clean
 
 CHAINS, UPDATES, EXAMPLES = 5, 15, 60_000
@@ -59,11 +59,12 @@ def minibatch(network: str, batch: int, device: str, chains: int, vectorised: bo
     """One minibatch of Bayesian adversarial learning."""
     model, (x, y) = model_of(network, device, chains, vectorised), random_images(batch, SHAPE, device)
     optimizer = SAMPLERS["SGAdaLD as coded"](model.parameters())
+    learner = Learner(model, optimizer, with_clean, EXAMPLES, UPDATES)
     model.net.train()
 
     def learn() -> None:
-        with model.moving():
-            _learn(model, optimizer, with_clean, GENERATOR(model, x, y), UPDATES, EXAMPLES, 0, "the benchmark")
+        with model.in_training():
+            learner.learn(GENERATOR(model, x, y), 0, "the benchmark")
 
     return learn
 

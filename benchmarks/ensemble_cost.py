@@ -33,7 +33,7 @@ from unshaken.models import Deterministic, Ensemble, StochasticClassifier
 from unshaken.networks import Shape, lenet, wide_resnet
 from unshaken.runs.memory import keep_freed_memory
 from unshaken.training.inputs import adversarial
-from unshaken.training.loop import _learn
+from unshaken.training.learner import Learner
 from unshaken.training.objectives import with_clean
 
 MEMBERS = (2, 4)
@@ -60,9 +60,9 @@ def training_step(network: str, batch: int, device: str, members: int) -> Call:
     """One step of joint training under attack."""
     model, x, y = setup(network, batch, device, members)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    objective = partial(with_clean, loss="cross_entropy")
+    learner = Learner(model, optimizer, partial(with_clean, loss="cross_entropy"), batch)
     model.net.train()
-    return lambda: _learn(model, optimizer, objective, INPUTS(model, x, y, seed=1), 1, batch, 0, "the benchmark")
+    return lambda: learner.learn(INPUTS(model, x, y, seed=1), 0, "the benchmark")
 
 
 def attack(network: str, batch: int, device: str, members: int, steps: int = 10) -> Call:

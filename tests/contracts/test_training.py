@@ -1,4 +1,4 @@
-"""Every training input rule and objective of the dicts, in its plain case."""
+"""Every function of training inputs and every objective of the dicts, in its plain case."""
 
 import inspect
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from unshaken.models import Deterministic, MeanField, StochasticClassifier
 from unshaken.networks import mlp
 from unshaken.networks.autoencoder import vae
 from unshaken.training import INPUTS, OBJECTIVES
-from unshaken.training.inputs import Points, Seen, shown
+from unshaken.training.inputs import Batch, Points, with_augmentation
 from unshaken.training.objectives import UNLABELLED, elbo
 
-# the settings in which a rule changes nothing
+# the settings in which inputs are as they were
 PLAIN = {
     "adversarial": {"eps": 0.0, "probability": 1.0},
     "constant_noise": {"size": 0.0, "copies": 1},
@@ -25,13 +25,15 @@ PLAIN = {
     "langevin": {"step_size": 1e-12, "cost": 0.0, "temperature": 0.0},
     "wasserstein": {"weight": 1e-12},
 }
-PLACES = torch.arange(6)
+INDICES = torch.arange(6)
 
 
-def see(name: str, model: StochasticClassifier, x: torch.Tensor, y: torch.Tensor, seed: int, **settings: Any) -> Seen:
-    """A minibatch as a rule of the dict shows it."""
-    rule = partial(INPUTS[name], **PLAIN.get(name, {}) | settings)
-    return shown(rule)(model, x, y, Points(PLACES, torch.zeros_like(PLACES), 0, seed), lambda images: images, seed)
+def minibatch(
+    name: str, model: StochasticClassifier, x: torch.Tensor, y: torch.Tensor, seed: int, **settings: Any
+) -> Batch:
+    """A minibatch as a function of the dict makes it."""
+    make = with_augmentation(partial(INPUTS[name], **PLAIN.get(name, {}) | settings))
+    return make(model, x, y, Points(INDICES, torch.zeros_like(INDICES), 0, seed), lambda images: images, seed)
 
 
 def network(name: str) -> torch.nn.Module:
@@ -41,10 +43,10 @@ def network(name: str) -> torch.nn.Module:
 
 def objective(name: str) -> Callable[..., torch.Tensor]:
     """An objective of the dict; one that compares the inputs with what they were finds them unchanged."""
-    found = OBJECTIVES[name]
-    if "before" not in inspect.signature(found).parameters:
-        return found
-    return lambda model, x, y, **settings: found(model, x, y, before=x, **settings)
+    function = OBJECTIVES[name]
+    if "before" not in inspect.signature(function).parameters:
+        return function
+    return lambda model, x, y, **settings: function(model, x, y, before=x, **settings)
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", INPUTS)
 def test_inputs_stay_in_the_box_and_follow_the_seed(name: str, batch) -> None:
     model = Deterministic(mlp((1, 3, 3), 3))
-    (x, y, _), (again, _, _) = [see(name, model, *batch, seed=1) for _ in range(2)]
+    (x, y, _), (again, _, _) = [minibatch(name, model, *batch, seed=1) for _ in range(2)]
     assert x.shape[1:] == batch[0].shape[1:]
     assert len(x) == len(y)
     assert torch.equal(x, again)
@@ -65,8 +67,8 @@ def test_inputs_stay_in_the_box_and_follow_the_seed(name: str, batch) -> None:
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_in_its_plain_case_a_rule_gives_the_inputs(name: str, batch) -> None:
-    x, y, _ = see(name, Deterministic(mlp((1, 3, 3), 3)), *batch, seed=0)
+def test_in_their_plain_case_inputs_are_as_they_were(name: str, batch) -> None:
+    x, y, _ = minibatch(name, Deterministic(mlp((1, 3, 3), 3)), *batch, seed=0)
     assert torch.equal(x, batch[0])
     assert torch.equal(y, batch[1])
 
@@ -82,7 +84,7 @@ def test_an_objective_is_the_cross_entropy_on_a_network_without_randomness(name:
 
 def test_empirical_risk_is_the_mean_over_draws(batch) -> None:
     model, (x, y) = MeanField(mlp((1, 3, 3), 3), initial_scale=0.5), batch
-    draws = [cross_entropy(model.logits(x, part)[0], y) for part in model.draw(3, seed=4).chunks(1)]
+    draws = [cross_entropy(model.logits(x, draw)[0], y) for draw in model.draw(3, seed=4).chunks(1)]
     risk = OBJECTIVES["cross_entropy"](model, x, y, examples=60, seed=4, draws=3)
     assert risk.item() == pytest.approx(float(sum(draws)) / 3, rel=1e-5)
 
@@ -117,8 +119,8 @@ def test_no_draws_are_refused(name: str, batch) -> None:
 
 def test_the_elbo_counts_the_kl_once_in_a_pass_over_the_data(batch) -> None:
     model, (x, y) = MeanField(mlp((1, 3, 3), 3)), batch
-    parts = {"examples": 60, "seed": 3}
-    fit = OBJECTIVES["cross_entropy"](model, x, y, **parts)
+    settings = {"examples": 60, "seed": 3}
+    fit = OBJECTIVES["cross_entropy"](model, x, y, **settings)
     kl = model.divergence()
-    assert elbo(model, x, y, **parts).item() == pytest.approx((fit + kl / 60).item(), rel=1e-6)
-    assert elbo(model, x, y, **parts, kl_scale=0.5).item() == pytest.approx((fit + kl / 120).item(), rel=1e-6)
+    assert elbo(model, x, y, **settings).item() == pytest.approx((fit + kl / 60).item(), rel=1e-6)
+    assert elbo(model, x, y, **settings, kl_scale=0.5).item() == pytest.approx((fit + kl / 120).item(), rel=1e-6)

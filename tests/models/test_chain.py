@@ -20,8 +20,14 @@ CE = OBJECTIVES["cross_entropy"]
 
 def trained(chains: int = 3, net: nn.Module | None = None, **settings) -> Chain:
     model = Chain(net or small_net(), chains=chains, vectorised=settings.pop("vectorised", None))
-    told = {"objective": CE, "optimizer": partial(SGLD, lr=1e-3, scale=1.0), "epochs": 3, "batch_size": 5, "seed": 1}
-    train(model, X, Y, **told | settings)
+    defaults = {
+        "objective": CE,
+        "optimizer": partial(SGLD, lr=1e-3, scale=1.0),
+        "epochs": 3,
+        "batch_size": 5,
+        "seed": 1,
+    }
+    train(model, X, Y, **defaults | settings)
     return model
 
 
@@ -97,16 +103,18 @@ def sorted_by_bias(states):
 
 
 def test_attacks_in_training_see_where_the_chains_are() -> None:
-    model, seen = Chain(small_net(), chains=2), []
+    model, biases = Chain(small_net(), chains=2), []
 
-    def look(model, x, y, *, eps, seed):
-        seen.append((model.draw(2, seed=seed).stack()["1.bias"].sum(), sum(s["1.bias"].sum() for s in model.living())))
+    def attack(model, x, y, *, eps, seed):
+        biases.append(
+            (model.draw(2, seed=seed).stack()["1.bias"].sum(), sum(s["1.bias"].sum() for s in model.living()))
+        )
         return x
 
-    rule = partial(adversarial, eps=0.1, attack=look, probability=1.0)
-    train(model, X, Y, inputs=rule, objective=CE, epochs=2, batch_size=5, burn_in=1, thin=1)
-    assert len(seen) == 8
-    for drawn, now in seen:
+    inputs = partial(adversarial, eps=0.1, attack=attack, probability=1.0)
+    train(model, X, Y, inputs=inputs, objective=CE, epochs=2, batch_size=5, burn_in=1, thin=1)
+    assert len(biases) == 8
+    for drawn, now in biases:
         torch.testing.assert_close(drawn, now.detach(), atol=1e-5, rtol=0)
 
 

@@ -1,4 +1,4 @@
-"""Input rules: which batches are replaced, by what; points of an extended training set; what is refused."""
+"""Training inputs: which batches are replaced, by what; points of an extended training set; what is refused."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from unshaken.training.inputs import (
     clean,
     constant_noise,
     points_per_input,
-    shown,
     variable_noise,
+    with_augmentation,
 )
 from unshaken.training.noise import NOISES
 
@@ -57,9 +57,9 @@ def test_the_posterior_is_the_current_one():
 
 
 def test_the_attack_has_draws_of_its_own():
-    seen = provenance_of(attacked(attack=partial(fgsm, draws=4)))
-    assert seen[0][1] != 3
-    assert len(seen[0][2]) == 4
+    provenance = provenance_of(attacked(attack=partial(fgsm, draws=4)))
+    assert provenance[0][1] != 3
+    assert len(provenance[0][2]) == 4
 
 
 def test_the_network_is_in_eval_mode_for_the_attack_and_then_as_it_was():
@@ -83,7 +83,7 @@ def test_a_probability_outside_0_and_1_is_refused(probability):
 
 
 @pytest.mark.parametrize(
-    ("attack", "eps", "told"),
+    ("attack", "eps", "message"),
     [
         (mean, 16, "eps 16 is larger than the whole input box, 1 in the linf norm; is 16/255 meant?"),
         (partial(pgd, norm="l2", draws=2), 4.0, "eps 4 is larger than the whole input box, 3.46 in the l2 norm"),
@@ -91,53 +91,54 @@ def test_a_probability_outside_0_and_1_is_refused(probability):
         (pgd, 1.01, "eps 1.01 is larger than the whole input box, 1 in the linf norm"),
     ],
 )
-def test_a_perturbation_larger_than_the_box_is_refused_also_where_no_batch_is_replaced(attack, eps, told):
-    with raises_sentence(told):
+def test_a_perturbation_larger_than_the_box_is_refused_also_where_no_batch_is_replaced(attack, eps, message):
+    with raises_sentence(message):
         attacked(attack=attack, eps=eps, probability=0.0)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_can_be_trained_with(name):
-    seen = attacked(attack=partial(ATTACKS[name], **SHORT.get(name, {})))
-    assert (seen - X).abs().max() <= (1 if name == "spatial" else 0.1) + 1e-6  # that one's size is of displacements
+    x_adv = attacked(attack=partial(ATTACKS[name], **SHORT.get(name, {})))
+    assert (x_adv - X).abs().max() <= (1 if name == "spatial" else 0.1) + 1e-6  # that one's size is of displacements
 
 
 def test_the_attack_leads_away_from_the_labels_or_from_what_the_model_says():
-    net, asked = model(), []
+    net, targets = model(), []
 
     def attack(model, x, y, *, eps, seed):
-        asked.append(y)
+        targets.append(y)
         return x
 
     attacked(net, attack=attack)
     attacked(net, attack=attack, labels="predicted")
-    assert torch.equal(asked[0], Y)
-    assert torch.equal(asked[1], predict(net, X, net.draw(10, seed=derive(3, "predicted"))))
+    assert torch.equal(targets[0], Y)
+    assert torch.equal(targets[1], predict(net, X, net.draw(10, seed=derive(3, "predicted"))))
     with raises_sentence("unknown labels 'true': "):
         attacked(net, labels="true")
 
 
 def test_what_the_inputs_were_before_the_attack_is_kept():
-    seen = adversarial(model(), X, Y, seed=3, eps=0.1, probability=1.0)
-    assert torch.equal(seen.before, X)
-    assert not torch.equal(seen.x, X)
+    batch = adversarial(model(), X, Y, seed=3, eps=0.1, probability=1.0)
+    assert torch.equal(batch.before, X)
+    assert not torch.equal(batch.x, X)
 
 
-PLACES, COPIES = torch.arange(len(X)), torch.zeros(len(X), dtype=torch.int64)
+INDICES, COPIES = torch.arange(len(X)), torch.zeros(len(X), dtype=torch.int64)
 
 
-def noisy(rule, *, epoch=0, copy=0, seed=1, places=PLACES, then=lambda x: x, **settings):
-    """The batch as a rule of points shows it, every input with the same copy."""
-    points = Points(places, torch.full_like(places, copy), epoch, seed)
-    return shown(partial(rule, **{"size": 0.3, **settings}))(model(), X[places], Y[places], points, then, 99).x
+def noisy(inputs, *, epoch=0, copy=0, seed=1, indices=INDICES, augment=lambda x: x, **settings):
+    """The batch as inputs that extend the training set make it, every input with the same copy."""
+    points = Points(indices, torch.full_like(indices, copy), epoch, seed)
+    make = with_augmentation(partial(inputs, **{"size": 0.3, **settings}))
+    return make(model(), X[indices], Y[indices], points, augment, 99).x
 
 
 @pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("rule", [constant_noise, variable_noise])
-def test_every_copy_of_every_input_has_noise_of_its_own(rule, noise):
-    moved = torch.cat([noisy(rule, copy=copy, noise=noise, copies=3) - X for copy in range(3)])
+@pytest.mark.parametrize("inputs", [constant_noise, variable_noise])
+def test_every_copy_of_every_input_has_noise_of_its_own(inputs, noise):
+    moved = torch.cat([noisy(inputs, copy=copy, noise=noise, copies=3) - X for copy in range(3)])
     assert len(moved.flatten(1).unique(dim=0)) == 3 * len(X)
-    assert not torch.equal(noisy(rule, noise=noise), noisy(rule, noise=noise, seed=2))
+    assert not torch.equal(noisy(inputs, noise=noise), noisy(inputs, noise=noise, seed=2))
 
 
 def test_constant_noise_is_the_same_in_every_epoch_and_variable_noise_is_not():
@@ -147,19 +148,19 @@ def test_constant_noise_is_the_same_in_every_epoch_and_variable_noise_is_not():
 
 def test_constant_noise_does_not_depend_on_the_rest_of_the_batch():
     some = torch.tensor([4, 1])
-    assert torch.equal(noisy(constant_noise, places=some), noisy(constant_noise)[some])
+    assert torch.equal(noisy(constant_noise, indices=some), noisy(constant_noise)[some])
 
 
-@pytest.mark.parametrize("rule", [constant_noise, variable_noise])
-def test_the_last_copy_is_the_input_itself_where_it_is_wanted(rule):
-    assert torch.equal(noisy(rule, copy=2, copies=2, clean=True), X)
-    assert not torch.equal(noisy(rule, copy=1, copies=2, clean=True), X)
-    assert torch.equal(noisy(rule, copy=1, copies=2, clean=True), noisy(rule, copy=1, copies=5))
-    counts = [points_per_input(partial(rule, size=0.1, copies=3, clean=clean)) for clean in (False, True)]
+@pytest.mark.parametrize("inputs", [constant_noise, variable_noise])
+def test_the_last_copy_is_the_input_itself_where_it_is_wanted(inputs):
+    assert torch.equal(noisy(inputs, copy=2, copies=2, clean=True), X)
+    assert not torch.equal(noisy(inputs, copy=1, copies=2, clean=True), X)
+    assert torch.equal(noisy(inputs, copy=1, copies=2, clean=True), noisy(inputs, copy=1, copies=5))
+    counts = [points_per_input(partial(inputs, size=0.1, copies=3, clean=clean)) for clean in (False, True)]
     assert counts == [3, 4]
 
 
-def test_rules_that_do_not_extend_the_training_set_see_each_input_once():
+def test_inputs_that_do_not_extend_the_training_set_hold_each_input_once():
     assert points_per_input(clean) == points_per_input(partial(adversarial, eps=0.1)) == 1
 
 
@@ -174,19 +175,20 @@ def test_noise_comes_before_the_augmentation_and_an_attack_after_it():
     def double(x):
         return 2 * x
 
-    assert torch.equal(noisy(constant_noise, then=double), 2 * noisy(constant_noise))
-    points, seen = Points(PLACES, COPIES, 0, 1), []
+    assert torch.equal(noisy(constant_noise, augment=double), 2 * noisy(constant_noise))
+    points, seen = Points(INDICES, COPIES, 0, 1), []
 
     def attack(model, x, y, *, eps, seed):
         seen.append(x)
         return x
 
-    shown(partial(adversarial, eps=0.1, attack=attack, probability=1.0))(model(), X, Y, points, double, 99)
+    inputs = partial(adversarial, eps=0.1, attack=attack, probability=1.0)
+    with_augmentation(inputs)(model(), X, Y, points, double, 99)
     assert torch.equal(seen[0], 2 * X)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"size": -0.1}, "size must be a finite number, 0 or more; got -0.1"),
         ({"copies": 0}, "copies must be a whole number, 1 or more; got 0"),
@@ -194,7 +196,7 @@ def test_noise_comes_before_the_augmentation_and_an_attack_after_it():
         ({"noise": "gausian"}, "unknown noise 'gausian': did you mean 'gaussian'?"),
     ],
 )
-@pytest.mark.parametrize("rule", [constant_noise, variable_noise])
-def test_bad_noise_is_refused(rule, settings, told):
-    with raises_sentence(told.replace("?", ".")):
-        noisy(rule, **settings)
+@pytest.mark.parametrize("inputs", [constant_noise, variable_noise])
+def test_bad_noise_is_refused(inputs, settings, message):
+    with raises_sentence(message.replace("?", ".")):
+        noisy(inputs, **settings)

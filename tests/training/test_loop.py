@@ -54,14 +54,14 @@ def test_a_deterministic_network_learns_with_its_batch_statistics() -> None:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, optimizer: str) -> None:
-    (x, y), rule = blobs(), partial(OPTIMIZERS[optimizer], lr=0.01)
+    (x, y), make = blobs(), partial(OPTIMIZERS[optimizer], lr=0.01)
     if optimizer == "sgd":
-        rule = partial(rule, momentum=0.9)
+        make = partial(make, momentum=0.9)
     whole, first, second = new_model(), new_model(), new_model(seed=9)
-    once = train(whole, x, y, epochs=4, optimizer=rule)
-    train(first, x, y, epochs=2, optimizer=rule, checkpoint=tmp_path / "c")
-    twice = train(second, x, y, epochs=4, optimizer=rule, checkpoint=tmp_path / "c")
-    assert [epoch.loss for epoch in twice] == [epoch.loss for epoch in once]
+    uninterrupted = train(whole, x, y, epochs=4, optimizer=make)
+    train(first, x, y, epochs=2, optimizer=make, checkpoint=tmp_path / "c")
+    resumed = train(second, x, y, epochs=4, optimizer=make, checkpoint=tmp_path / "c")
+    assert [epoch.loss for epoch in resumed] == [epoch.loss for epoch in uninterrupted]
     assert torch.equal(whole.mean_vector, second.mean_vector)
     assert torch.equal(whole.rho_vector, second.rho_vector)
     assert list(tmp_path.iterdir()) == [tmp_path / "c"], "no temporary file is left"
@@ -72,7 +72,7 @@ def test_a_scheduled_and_augmented_run_that_was_killed_ends_with_the_same_bits(t
     (x, y), settings = blobs(), {"schedule": schedule, "augment": partial(crop_flip, padding=1), "epochs": 5}
     settings["optimizer"] = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
     whole, killed, resumed = new_model(), new_model(), new_model(seed=9)
-    once = train(whole, x, y, **settings)
+    uninterrupted = train(whole, x, y, **settings)
 
     def kill(done: int, total: int, note: str) -> None:
         if done == total // 2:
@@ -80,37 +80,37 @@ def test_a_scheduled_and_augmented_run_that_was_killed_ends_with_the_same_bits(t
 
     with pytest.raises(KeyboardInterrupt):
         train(killed, x, y, **settings, checkpoint=tmp_path / "c", progress=kill)
-    twice = train(resumed, x, y, **settings, checkpoint=tmp_path / "c")
-    assert [epoch.loss for epoch in twice] == [epoch.loss for epoch in once]
+    history = train(resumed, x, y, **settings, checkpoint=tmp_path / "c")
+    assert [epoch.loss for epoch in history] == [epoch.loss for epoch in uninterrupted]
     assert torch.equal(whole.mean_vector, resumed.mean_vector)
 
 
-def watched_rates(seen: list[list[float]], lr: float = 0.1):
+def watched_rates(rates: list[list[float]], lr: float = 0.1):
     """SGD for two groups, the second at twice the rate, that notes the rates of every step."""
 
     def optimizer(params):
         first, *rest = params
-        rule = torch.optim.SGD([{"params": [first]}, {"params": rest, "lr": 2 * lr}], lr=lr)
-        rule.register_step_pre_hook(lambda rule, *_: seen.append([group["lr"] for group in rule.param_groups]))
-        return rule
+        sgd = torch.optim.SGD([{"params": [first]}, {"params": rest, "lr": 2 * lr}], lr=lr)
+        sgd.register_step_pre_hook(lambda sgd, *_: rates.append([group["lr"] for group in sgd.param_groups]))
+        return sgd
 
     return optimizer
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_schedule_scales_the_rates_of_all_groups_once_per_epoch(name: str) -> None:
-    seen: list[list[float]] = []
+    rates: list[list[float]] = []
     schedule = partial(SCHEDULES[name], **({"at": [1, 2]} if name == "steps" else {}))
-    train(new_model(), *blobs(), epochs=3, schedule=schedule, optimizer=watched_rates(seen), batch_size=100)
-    assert seen == [[0.1 * schedule(epoch, 3), 0.2 * schedule(epoch, 3)] for epoch in (0, 0, 1, 1, 2, 2)]
+    train(new_model(), *blobs(), epochs=3, schedule=schedule, optimizer=watched_rates(rates), batch_size=100)
+    assert rates == [[0.1 * schedule(epoch, 3), 0.2 * schedule(epoch, 3)] for epoch in (0, 0, 1, 1, 2, 2)]
 
 
-@pytest.mark.parametrize("share", [-1.0, float("nan")])
-def test_a_schedule_that_gives_no_rate_is_refused_before_the_first_step(share: float) -> None:
-    model, told = new_model(), []
+@pytest.mark.parametrize("factor", [-1.0, float("nan")])
+def test_a_schedule_that_gives_no_rate_is_refused_before_the_first_step(factor: float) -> None:
+    model = new_model()
     before = model.mean_vector.clone()
     with pytest.raises(ValueError, match="a schedule multiplies the learning rate by must be a finite number"):
-        train(model, *blobs(), epochs=3, schedule=lambda epoch, epochs: share if epoch else 1.0, progress=told.append)
+        train(model, *blobs(), epochs=3, schedule=lambda epoch, epochs: factor if epoch else 1.0)
     assert torch.equal(model.mean_vector, before)
 
 
@@ -129,7 +129,7 @@ def test_inputs_see_the_augmented_batch_and_every_step_is_augmented_anew() -> No
     assert len(seeds) == len(set(seeds)) == 12
 
 
-def test_a_rule_may_show_every_input_twice_with_its_label() -> None:
+def test_inputs_may_hold_every_input_twice_with_its_label() -> None:
     x, y = blobs()
 
     def copied(model, x, y, *, seed):
@@ -141,10 +141,10 @@ def test_a_rule_may_show_every_input_twice_with_its_label() -> None:
         "batch_size": 60,
         "optimizer": partial(torch.optim.SGD, lr=0.1),
     }
-    once, twice = new_model(), new_model()
-    a, b = train(once, x, y, **settings), train(twice, x, y, inputs=copied, **settings)
+    plain, doubled = new_model(), new_model()
+    a, b = train(plain, x, y, **settings), train(doubled, x, y, inputs=copied, **settings)
     assert [epoch.loss for epoch in b] == pytest.approx([epoch.loss for epoch in a], rel=1e-4)
-    torch.testing.assert_close(twice.mean_vector, once.mean_vector, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(doubled.mean_vector, plain.mean_vector, rtol=1e-4, atol=1e-6)
 
 
 def test_every_module_is_back_in_its_own_mode_after_training() -> None:
@@ -202,12 +202,12 @@ def test_a_loss_that_is_nan_stops_at_once_and_says_where() -> None:
 
 
 def test_progress_tells_steps_loss_and_accuracy() -> None:
-    seen: list[tuple[int, int, str]] = []
+    notes: list[tuple[int, int, str]] = []
     x, y = blobs()
-    train(new_model(), x, y, epochs=2, batch_size=150, progress=lambda *told: seen.append(told))
-    assert [(done, total) for done, total, _ in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert seen[0][2].startswith("loss ")
-    assert ", accuracy " in seen[-1][2]
+    train(new_model(), x, y, epochs=2, batch_size=150, progress=lambda *note: notes.append(note))
+    assert [(done, total) for done, total, _ in notes] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert notes[0][2].startswith("loss ")
+    assert ", accuracy " in notes[-1][2]
 
 
 @pytest.mark.parametrize(
@@ -229,32 +229,31 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("passes", [1, 3])
 def test_an_epoch_meets_every_copy_of_every_input_once(passes: int) -> None:
     members = torch.arange(50)
-    parts = list(minibatches(members, passes, 8, seed=5, epoch=2))
-    met = {(int(place), int(copy)) for part in parts for place, copy in zip(part.place, part.copy, strict=True)}
-    assert met == {(place, copy) for place in range(50) for copy in range(passes)}
-    assert sum(len(part.place) for part in parts) == 50 * passes
-    assert len({int(copy) for copy in parts[0].copy}) == passes, "copies are mixed within a minibatch"
+    batches = list(minibatches(members, passes, 8, seed=5, epoch=2))
+    points = [point for batch in batches for point in zip(batch.index.tolist(), batch.copy.tolist(), strict=True)]
+    assert sorted(points) == [(index, copy) for index in range(50) for copy in range(passes)]
+    assert len({int(copy) for copy in batches[0].copy}) == passes, "copies are mixed within a minibatch"
     other = next(minibatches(members, passes, 8, seed=5, epoch=3))
-    assert not torch.equal(other.place, parts[0].place)
+    assert not torch.equal(other.index, batches[0].index)
 
 
-def test_constant_noise_shows_the_same_points_in_every_epoch() -> None:
+def test_constant_noise_has_the_same_points_in_every_epoch() -> None:
     x, y = blobs(20)
-    seen = []
+    batches = []
 
     def objective(model, x, y, *, examples, seed):
         assert examples == 20
-        seen.append(x.clone())
+        batches.append(x.clone())
         return cross_entropy(model, x, y, examples=examples, seed=seed)
 
-    for rule in (constant_noise, variable_noise):
-        seen.clear()
-        inputs = partial(rule, size=0.2, copies=2, clean=True)
+    for noise in (constant_noise, variable_noise):
+        batches.clear()
+        inputs = partial(noise, size=0.2, copies=2, clean=True)
         history = train(new_model(), x, y, inputs=inputs, objective=objective, epochs=2, batch_size=7)
-        assert len(seen) == 2 * 3 * 3
-        first, second = (torch.cat(half).flatten(1).unique(dim=0) for half in (seen[:9], seen[9:]))
+        assert len(batches) == 2 * 3 * 3
+        first, second = (torch.cat(half).flatten(1).unique(dim=0) for half in (batches[:9], batches[9:]))
         assert len(first) == 60
-        assert torch.equal(first, second) == (rule is constant_noise)
+        assert torch.equal(first, second) == (noise is constant_noise)
         assert history[0].forwards == 60 + 10 * 20
 
 

@@ -109,7 +109,6 @@ class StochasticClassifier(ABC):
 
     kind: str
     few = False  # whether its draws are some networks that anybody may know
-    stores = False  # whether training can make states into draws
     vectorises = True  # whether vmap over draws is possible at all
     shape: tuple[int, ...] | None = None  # of one input, where draws are made for it
     input_variance: float | None = None  # of noise on every entry of the input
@@ -141,35 +140,6 @@ class StochasticClassifier(ABC):
     def divergence(self) -> Tensor:
         """KL(posterior ‖ prior) in nats, summed over all weights; 0 where there is no posterior."""
         return torch.zeros((), device=self.device)
-
-    @property
-    def members(self) -> int:
-        """How many networks are trained side by side: an objective is the mean over them."""
-        return 1
-
-    def current(self, draws: int, *, seed: int) -> Draws:
-        """What training sees of the model at this step: so many draws, or all that are trained side by side."""
-        return self.draw(draws, seed=seed)
-
-    def keep_state(self) -> None:
-        """Store where the members are now as draws, of a model that `stores`."""
-        raise NotImplementedError
-
-    def drop_diverged(self, fine: Callable[[], bool] | None = None) -> list[str]:
-        """Leave out, and name, those of several members whose weights are no longer finite, or that are not `fine`.
-
-        `fine` is asked once for each member, while the model consists of that one alone.
-        """
-        return []
-
-    def forget_states(self) -> None:
-        """Drop the stored states, of a model that `stores`: training begins anew."""
-        raise NotImplementedError
-
-    @contextmanager
-    def moving(self) -> Iterator[None]:
-        """While it is trained: draws are of what it is at this step."""
-        yield
 
     def network(self) -> State:
         """The tensors of its mean network, by name."""

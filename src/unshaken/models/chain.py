@@ -12,6 +12,7 @@ from torch.func import vmap
 
 from unshaken.models.base import StochasticClassifier, dropout_from, own_copy
 from unshaken.models.draws import Draws, derive, in_turns
+from unshaken.models.wrapper import Wrapper
 from unshaken.types import Count, Inputs, Logits, State, Supplied
 from unshaken.validate import check_range
 
@@ -39,7 +40,6 @@ class Chain(StochasticClassifier):
 
     kind = "chain"
     few = True
-    stores = True
 
     def __init__(self, net: Supplied[nn.Module], *, chains: Count = 5, vectorised: bool | None = None) -> None:
         check_range("chains", chains, Count)
@@ -51,7 +51,7 @@ class Chain(StochasticClassifier):
         self.positions = [self._copy(self.fixed) for _ in range(chains)]
         self.alive = torch.ones(chains, dtype=torch.bool)
         self.stored: list[State] = []
-        self.underway = False
+        self.training = False
 
     def _copy(self, state: State) -> State:
         """The same tensors anew; weights, where the network's are, are to be trained."""
@@ -59,6 +59,7 @@ class Chain(StochasticClassifier):
 
     @property
     def members(self) -> int:
+        """How many chains have not diverged."""
         return int(self.alive.sum())
 
     def living(self) -> list[State]:
@@ -67,7 +68,7 @@ class Chain(StochasticClassifier):
 
     def states(self) -> list[State]:
         """What the draws are: the stored states, or where the chains are now, in training or where none is stored."""
-        return self.stored if self.stored and not self.underway else [_snapshot(state) for state in self.living()]
+        return self.stored if self.stored and not self.training else [_snapshot(state) for state in self.living()]
 
     def sampler(self) -> Callable[[int, int], State]:
         states = self.states()
@@ -77,16 +78,14 @@ class Chain(StochasticClassifier):
         states = tuple(self.states())
         return Draws(states.__getitem__, tuple(range(len(states))), None, self.kind, states, whole=True)
 
-    def current(self, draws: int, *, seed: int) -> Draws:
-        return self.draw(self.members, seed=seed)
-
     @contextmanager
-    def moving(self) -> Iterator[None]:
-        self.underway = True
+    def in_training(self) -> Iterator[None]:
+        """While it is trained: draws are of where the chains are at this step."""
+        self.training = True
         try:
             yield
         finally:
-            self.underway = False
+            self.training = False
 
     def mean(self) -> Draws:
         states = self.states()
@@ -104,46 +103,51 @@ class Chain(StochasticClassifier):
             self.cost.forwards += (len(living) - 1) * len(x)
             with dropout_from(derive(seed, "dropout"), x, enabled=self.drops):
                 return vmap(lambda state: self.forward(x, state, training=True), randomness="different")(stacked)
-        return torch.stack([self._own_logits(x, state, derive(seed, "dropout", s)) for s, state in self.numbered()])
+        return torch.stack([self._logits_of(x, state, derive(seed, "dropout", s)) for s, state in self.numbered()])
 
     def numbered(self) -> list[tuple[int, State]]:
         """(number, where it is) of each chain that has not diverged."""
         return list(itertools.compress(enumerate(self.positions), self.alive.tolist()))
 
-    def _own_logits(self, x: Inputs, state: State, seed: int) -> Tensor:
+    def _logits_of(self, x: Inputs, state: State, seed: int) -> Tensor:
         with dropout_from(seed, x, enabled=self.drops):
             return self.forward(x, state, training=True)
 
     def keep_state(self) -> None:
+        """Store where the chains are now, as draws."""
         self.stored += [_snapshot(state) for state in self.living()]
 
     def forget_states(self) -> None:
         self.stored.clear()
 
-    def drop_diverged(self, fine: Callable[[], bool] | None = None) -> list[str]:
-        living = self.living()
-        with torch.no_grad():
-            sums = torch.stack([t.sum() for state in living for t in state.values() if t.requires_grad])
-        finite = sums.view(len(living), -1).sum(1).isfinite().tolist()
-        lost = [number for (number, _), good in zip(self.numbered(), finite, strict=True) if not good]
-        self.alive[lost] = False
-        if fine is not None:
-            lost += [number for number, _ in self.numbered() if not self._alone(number, fine)]
-            self.alive[lost] = False
-        self._freeze_dead()
-        return [f"chain {number + 1}" for number in lost]
+    def drop_diverged(self, is_finite: Callable[[], bool] | None = None) -> list[str]:
+        """Leave out, and name, the chains whose weights are no longer finite, or for which `is_finite` is false.
 
-    def _alone(self, number: int, fine: Callable[[], bool]) -> bool:
-        """What `fine` says while this chain is the only one."""
+        `is_finite` is called once for each remaining chain, while the model consists of that one alone.
+        """
+        numbered = self.numbered()
+        with torch.no_grad():
+            sums = torch.stack([t.sum() for _, state in numbered for t in state.values() if t.requires_grad])
+        finite = sums.view(len(numbered), -1).sum(1).isfinite().tolist()
+        diverged = [number for (number, _), good in zip(numbered, finite, strict=True) if not good]
+        self.alive[diverged] = False
+        if is_finite is not None:
+            diverged += [number for number, _ in self.numbered() if not self._alone(number, is_finite)]
+            self.alive[diverged] = False
+        self._freeze_diverged()
+        return [f"chain {number + 1}" for number in diverged]
+
+    def _alone(self, number: int, is_finite: Callable[[], bool]) -> bool:
+        """What `is_finite` returns while this chain is the only one."""
         before = self.alive.clone()
         self.alive[:] = False
         self.alive[number] = True
         try:
-            return fine()
+            return is_finite()
         finally:
             self.alive.copy_(before)
 
-    def _freeze_dead(self) -> None:
+    def _freeze_diverged(self) -> None:
         for state in itertools.compress(self.positions, (~self.alive).tolist()):
             for tensor in state.values():
                 tensor.requires_grad_(False)
@@ -160,12 +164,19 @@ class Chain(StochasticClassifier):
         stored = {f"stored{s}.{name}": t for s, state in enumerate(self.stored) for name, t in state.items()}
         return {**named, **stored, "alive": self.alive}
 
-    def fill(self, found: dict[str, Tensor], kind: str, where: str) -> None:
+    def fill(self, tensors: dict[str, Tensor], kind: str, path: str) -> None:
         """As of any model, but a file may hold any number of stored states."""
-        count = len({name.split(".")[0] for name in found if name.startswith("stored")})
+        count = len({name.split(".")[0] for name in tensors if name.startswith("stored")})
         self.stored = [_snapshot(self.fixed) for _ in range(count)]
-        super().fill(found, kind, where)
-        self._freeze_dead()
+        super().fill(tensors, kind, path)
+        self._freeze_diverged()
+
+
+def chain_in(model: StochasticClassifier) -> Chain | None:
+    """The chain that a model is, or is wrapped around; None where there is none."""
+    while isinstance(model, Wrapper):
+        model = model.model
+    return model if isinstance(model, Chain) else None
 
 
 def _snapshot(state: State) -> State:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Self
 
 from torch import Tensor, nn
@@ -23,31 +22,12 @@ class Wrapper(StochasticClassifier):
     def __init__(self, model: StochasticClassifier) -> None:
         super().__init__(model.net)
         self.model, self.cost, self.vectorises, self.shape = model, model.cost, model.vectorises, model.shape
-        self.stores = model.stores
 
     def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
         return self.model.forward(x, state, training=training)
 
     def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
         return self.model.training_logits(x, draws, seed)
-
-    @property
-    def members(self) -> int:
-        return self.model.members
-
-    def keep_state(self) -> None:
-        self.model.keep_state()
-
-    def drop_diverged(self, fine: Callable[[], bool] | None = None) -> list[str]:
-        return self.model.drop_diverged(fine)
-
-    def forget_states(self) -> None:
-        self.model.forget_states()
-
-    @contextmanager
-    def moving(self) -> Iterator[None]:
-        with self.model.moving():
-            yield
 
     def start_at(self, state: State) -> None:
         self.model.start_at(state)

@@ -22,8 +22,10 @@ from unshaken.runs.parts import all_arguments, bound
 from unshaken.runs.plan import source_of
 from unshaken.runs.settings import AnalysisConfig, ModelConfig, RecipeConfig, TrainingConfig
 from unshaken.training import train
-from unshaken.training.inputs import Points, points_per_input, shown
-from unshaken.training.loop import check_before, learning_rates, update_rule, when_to_store
+from unshaken.training.chains import steps_to_store
+from unshaken.training.inputs import Points, points_per_input, with_augmentation
+from unshaken.training.learner import check_before, new_optimizer
+from unshaken.training.loop import learning_rate_factors
 from unshaken.training.self_training import check_unlabelled, takes_unlabelled
 from unshaken.types import Positive
 from unshaken.validate import check_range
@@ -79,14 +81,14 @@ def check_training(
 ) -> None:
     """The schedule, what is stored, the optimizer, the objective, and one input as the training would see it."""
     parts, examples, test = bound(train, vars(training)), len(data.get("train", data["test"]).y), data["test"]
-    learning_rates(parts["schedule"], training.epochs)
+    learning_rate_factors(parts["schedule"], training.epochs)
     if config.data.unlabelled is None:
         minibatches = points_per_input(parts["inputs"]) * -(-examples // training.batch_size)
-        when_to_store(model, training.burn_in, training.thin, minibatches * training.epochs)
+        steps_to_store(model, training.burn_in, training.thin, minibatches * training.epochs)
     if takes_unlabelled(parts["objective"]):
         check_coded(model.net, "encode", "decode")
     try:
-        for group in update_rule(model, parts["optimizer"], examples, 0).param_groups:
+        for group in new_optimizer(model, parts["optimizer"], examples, 0).param_groups:
             check_range("lr", group["lr"], Positive)
     except (ValueError, TypeError) as error:
         raise ValueError(f"[training]: optimizer of {label}: {error}") from error
@@ -94,7 +96,7 @@ def check_training(
     augment(x)
     points = Points(torch.zeros_like(y), torch.zeros_like(y), 0, 0)
     try:
-        check_before(parts["objective"], shown(parts["inputs"])(model, x, y, points, augment, 0))
+        check_before(parts["objective"], with_augmentation(parts["inputs"])(model, x, y, points, augment, 0))
     except ValueError as error:
         raise ValueError(f"[training]: inputs of {label}: {error}") from error
 

@@ -19,6 +19,7 @@ from unshaken.attacks.transfer import load_transfer_set, only_fooling
 from unshaken.errors import unknown
 from unshaken.evaluation.evaluate import inference_sets
 from unshaken.models import Draws, StochasticClassifier
+from unshaken.models.chain import chain_in
 from unshaken.models.size import flops, parameters
 from unshaken.runs.compute import analysis_unit, attack_unit, inference_draws, train_unit, transfer_unit
 from unshaken.runs.executors import alongside, choose_jobs
@@ -224,8 +225,9 @@ class Worker:
         """Train the model of a unit and write it."""
         checkpoint, needed = self.folder.checkpoint(unit), self.needed_models(unit)
         model, history = train_unit(unit, self.data, checkpoint, progress, self.unlabelled, needed)
+        chain = chain_in(model)
         for name in itertools.chain(*(epoch.diverged for epoch in history)):
-            self.say(f"{unit.label}: {name} diverged and was left out; {model.members} go on.")
+            self.say(f"{unit.label}: {name} diverged and was left out; {chain.members if chain else 0} go on.")
         record = ModelRecord(  # the cost of all epochs, also those of a process that was killed
             unit=unit.name,
             model=unit.model,

@@ -4,15 +4,16 @@ from collections.abc import Callable
 
 from unshaken.training.augment import AUGMENTS
 from unshaken.training.generators import WAYS, langevin, wasserstein
-from unshaken.training.inputs import ANSWERS, Seen, adversarial, clean, constant_noise, variable_noise
-from unshaken.training.loop import OPTIMIZERS, Epoch, train
+from unshaken.training.history import Epoch
+from unshaken.training.inputs import ANSWERS, Batch, adversarial, clean, constant_noise, variable_noise
+from unshaken.training.loop import OPTIMIZERS, train
 from unshaken.training.monitor import Monitor
 from unshaken.training.noise import NOISES
 from unshaken.training.objectives import OBJECTIVES
 from unshaken.training.samplers import SGLD, SGAdaLD
 from unshaken.training.schedules import SCHEDULES
 
-INPUTS: dict[str, Callable[..., Seen]] = {
+INPUTS: dict[str, Callable[..., Batch]] = {
     "clean": clean,
     "adversarial": adversarial,
     "constant_noise": constant_noise,

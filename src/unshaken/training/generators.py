@@ -19,8 +19,10 @@ from unshaken.errors import lookup, unknown
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.models.base import mode
 from unshaken.models.draws import generator
-from unshaken.training.inputs import Seen
-from unshaken.types import Count, Inputs, Labels, Loss, NotNegative, OneOf, Positive, Supplied
+from unshaken.training.arguments import Images, Model, Seed, Targets
+from unshaken.training.chains import current_draws
+from unshaken.training.inputs import Batch
+from unshaken.types import Count, Inputs, Labels, Loss, NotNegative, OneOf, Positive
 from unshaken.validate import check_inputs, check_range
 
 
@@ -52,11 +54,11 @@ Reduction = Literal["sum", "mean"]
 
 
 def langevin(
-    model: Supplied[StochasticClassifier],
-    x: Supplied[Inputs],
-    y: Supplied[Labels],
+    model: Model,
+    x: Images,
+    y: Targets,
     *,
-    seed: Supplied[int],
+    seed: Seed,
     step_size: Positive,
     cost: NotNegative,
     steps: Count = 15,
@@ -68,7 +70,7 @@ def langevin(
     draws: Count = 1,
     way: WayName = "pixels",
     clip: bool = False,
-) -> Seen:
+) -> Batch:
     """BAL's data generator: x̃ ~ exp(Σ_s ℓ(x̃; θ_s) − α Σ_s ‖x̃ − x‖²), by Langevin dynamics from x.
 
     x̃ ← x̃ + η_j Σ_s ∂/∂x̃ [ℓ(x̃; θ_s) − α‖x̃ − x‖²] + N(0, 2 η_j T), with the θ_s of all chains that are trained side
@@ -101,8 +103,8 @@ def langevin(
     check_inputs(x, y, unlabelled=objective in LATENT)
     if way == "flow":
         check_images(x)
-    now = model.current(draws, seed=derive(seed, "langevin")).keep()
-    times = len(now) if over == "sum" else 1
+    networks = current_draws(model, draws, seed=derive(seed, "langevin")).keep()
+    times = len(networks) if over == "sum" else 1
     origin, labels = x.repeat(chains, *[1] * (x.dim() - 1)), y.repeat(chains)
     target = loss_target(objective, origin, labels)
     rng = generator(derive(seed, "langevin noise"), 0, x.device)
@@ -110,10 +112,10 @@ def langevin(
     with mode(model.net, training=False):
         for step in range(steps):
             size = step_size * decay**step
-            v = v + size * times * _ascent(model, origin, target, v, now, objective, moves, cost, clip)
+            v = v + size * times * _ascent(model, origin, target, v, networks, objective, moves, cost, clip)
             if temperature > 0:
                 v += torch.empty_like(v).normal_(generator=rng).mul_((2 * size * temperature) ** 0.5)
-    return Seen(_within(moves.moved(origin, v), clip), labels, origin)
+    return Batch(_within(moves.moved(origin, v), clip), labels, origin)
 
 
 @torch.enable_grad()
@@ -144,16 +146,16 @@ def _within(x: Inputs, clip: bool) -> Inputs:
 
 
 def wasserstein(
-    model: Supplied[StochasticClassifier],
-    x: Supplied[Inputs],
-    y: Supplied[Labels],
+    model: Model,
+    x: Images,
+    y: Targets,
     *,
-    seed: Supplied[int],
+    seed: Seed,
     weight: Positive = 1.3,
     steps: Count = 15,
     draws: Count = 1,
     loss: LossName | Loss = "mean_cross_entropy",
-) -> Seen:
+) -> Batch:
     """WRM: x̃ ascends w·ℓ(x̃) − ½‖x̃ − x‖², the dual of a worst case within a Wasserstein ball.
 
     x̃ ← x + ∇ w·ℓ(x), then for t = 0, 1, …: x̃ ← x̃ + (t + 2)^-½ ∇[w·ℓ(x̃) − ½‖x̃ − x‖²], without a box.
@@ -171,10 +173,10 @@ def wasserstein(
     if objective in LATENT:
         raise ValueError("a loss of latents has no gradient at the input itself, where WRM starts: use 'langevin'.")
     check_inputs(x, y)
-    now = model.current(draws, seed=derive(seed, "wasserstein")).keep()
+    networks = current_draws(model, draws, seed=derive(seed, "wasserstein")).keep()
     with mode(model.net, training=False):
-        moved = x + weight * input_gradient(model, x, y, now, objective)
+        moved = x + weight * input_gradient(model, x, y, networks, objective)
         for step in range(steps):
-            slope = weight * input_gradient(model, moved, y, now, objective) - (moved - x)
+            slope = weight * input_gradient(model, moved, y, networks, objective) - (moved - x)
             moved = moved + slope / (step + 2) ** 0.5
-    return Seen(moved, y, x)
+    return Batch(moved, y, x)

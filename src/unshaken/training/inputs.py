@@ -1,15 +1,16 @@
 """What the learner sees in one step: functions (model, x, y, *, seed, ...) -> (x, y), by name.
 
-A rule with `points` decides about points of a training set that it extends: it is told which they are, and has `copies`
-(and `clean`) among its arguments, which say how many there are for every input. It sees the images before they are
-augmented and passes on what it makes of them by `then`. All other rules see the augmented images.
+Inputs with an argument `points` extend the training set: they are passed the points that are asked for, and have
+`copies` (and `clean`) among their arguments, which say how many there are for every input. They get the images before
+these are augmented, and call `augment` on what they make of them. All others get augmented images.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,70 +21,73 @@ from unshaken.evaluation.predict import predict
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import mode
 from unshaken.models.draws import generator
+from unshaken.training.arguments import Images, Model, Seed, Targets
 from unshaken.training.noise import NoiseName, noise_of
 from unshaken.types import Count, Inputs, Labels, NotNegative, OneOf, Probability, Supplied
 from unshaken.validate import check_range
 
+InputFunction: TypeAlias = Callable[..., tuple[Any, ...]]
+"""(model, x, y, *, seed, ...) -> (x, y), or (x, y, x before an attack)."""
 
-class Points(NamedTuple):
-    """Points of the extended training set: copy `copy` of input `place`, (B,) int64 each, of training `seed`."""
 
-    place: Tensor
+@dataclass(frozen=True)
+class Points:
+    """Points of the extended training set: copy `copy` of input `index`, (B,) int64 each, of training `seed`."""
+
+    index: Tensor
     copy: Tensor
     epoch: int
     seed: int
 
 
-class Seen(NamedTuple):
-    """What a rule gives: inputs, labels, and where an attack made the inputs, what they were before."""
+class Batch(NamedTuple):
+    """What the learner sees: inputs, labels, and where an attack made the inputs, what they were before."""
 
     x: Inputs
     y: Labels
     before: Inputs | None = None
 
 
-def shown(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., Seen]:
-    """A rule as a function (model, x, y, points, augment, seed) -> Seen, which has the images augmented where due."""
-    if extends(rule):
-        return lambda model, x, y, points, augment, seed: Seen(
-            *rule(model, x, y, seed=seed, points=points, then=augment)
+def with_augmentation(inputs: InputFunction) -> Callable[..., Batch]:
+    """Inputs as a function (model, x, y, points, augment, seed) -> Batch that has the images augmented where due."""
+    if extends(inputs):
+        return lambda model, x, y, points, augment, seed: Batch(
+            *inputs(model, x, y, seed=seed, points=points, augment=augment)
         )
-    return lambda model, x, y, points, augment, seed: Seen(*rule(model, augment(x), y, seed=seed))
+    return lambda model, x, y, points, augment, seed: Batch(*inputs(model, augment(x), y, seed=seed))
 
 
-def points_per_input(rule: Callable[..., tuple[Any, ...]]) -> int:
+def points_per_input(inputs: InputFunction) -> int:
     """How many points of an epoch stand for one training input: its copies, and itself where it is a point too."""
-    if not extends(rule):
+    if not extends(inputs):
         return 1
-    copies = argument(rule, "copies")
-    if copies is not None:  # asked here, for a number below 1 would make an epoch of no points
+    copies = argument(inputs, "copies")
+    if copies is not None:  # checked here, for a number below 1 would make an epoch of no points
         check_range("copies", copies, Count)
-    return (copies or 1) + bool(argument(rule, "clean"))
+    return (copies or 1) + bool(argument(inputs, "clean"))
 
 
-def extends(rule: Callable[..., tuple[Any, ...]]) -> bool:
-    """Whether a rule is about points of an extended training set."""
-    return "points" in inspect.signature(rule).parameters
+def extends(inputs: InputFunction) -> bool:
+    """Whether these inputs extend the training set."""
+    return "points" in inspect.signature(inputs).parameters
 
 
-def clean(
-    model: Supplied[StochasticClassifier], x: Supplied[Inputs], y: Supplied[Labels], *, seed: Supplied[int]
-) -> Seen:
+def clean(model: Model, x: Images, y: Targets, *, seed: Seed) -> Batch:
     """The inputs as they are."""
-    return Seen(x, y)
+    return Batch(x, y)
 
 
 def adversarial(
-    model: Supplied[StochasticClassifier],
-    x: Supplied[Inputs],
-    y: Supplied[Labels],
+    model: Model,
+    x: Images,
+    y: Targets,
     *,
-    seed: Supplied[int],
+    seed: Seed,
     eps: NotNegative,
     attack: AttackPart = mean,
     probability: Probability = 0.3,
     labels: AnswerName = "given",
-) -> Seen:
+) -> Batch:
     """The whole batch attacked with this probability, as the model is at this step; otherwise the batch as it is.
 
     The attack sees the network in eval mode, and draws of its own: the learner's draws are others. Its loss is that of
@@ -95,11 +99,11 @@ def adversarial(
     """
     check_range("probability", probability, Probability)
     check_box(attack, eps, x)
-    answer = lookup("labels", labels, ANSWERS)
+    target = lookup("labels", labels, ANSWERS)
     if float(torch.rand((), generator=generator(derive(seed, "replace"), 0))) >= probability:
-        return Seen(x, y, x)
+        return Batch(x, y, x)
     with mode(model.net, training=False):
-        return Seen(attack(model, x, answer(model, x, y, seed), eps=eps, seed=derive(seed, "inputs")), y, x)
+        return Batch(attack(model, x, target(model, x, y, seed), eps=eps, seed=derive(seed, "inputs")), y, x)
 
 
 ANSWERS: dict[str, Callable[[StochasticClassifier, Inputs, Labels, int], Tensor]] = {
@@ -110,19 +114,19 @@ AnswerName = Annotated[str, OneOf(ANSWERS)]
 
 
 def constant_noise(
-    model: Supplied[StochasticClassifier],
-    x: Supplied[Inputs],
-    y: Supplied[Labels],
+    model: Model,
+    x: Images,
+    y: Targets,
     *,
-    seed: Supplied[int],
+    seed: Seed,
     points: Supplied[Points],
-    then: Supplied[Callable[[Inputs], Inputs]],
+    augment: Supplied[Callable[[Inputs], Inputs]],
     size: NotNegative,
     noise: NoiseName = "uniform",
     copies: Count = 10,
     clean: bool = False,
     clip: bool = False,
-) -> Seen:
+) -> Batch:
     """The training set extended by `copies` of every input, x + δ_ij with δ_ij drawn once: the same in every epoch.
 
     δ_ij is a function of (seed of the training, input i, copy j), computed where it is needed. An epoch passes over all
@@ -131,30 +135,31 @@ def constant_noise(
     Source: Chernyak et al., "Constant random perturbations provide adversarial robustness with minimal effect on
     accuracy" (2021), eq. 3 and 4; with `clean`, row G of its table 9.
     """
-    return Seen(then(_noisy(x, points, derive(points.seed, "noise"), size, noise, copies, clean, clip)), y)
+    noisy = _noisy(x, points, derive(points.seed, "noise"), size, noise, copies, clean, clip)
+    return Batch(augment(noisy), y)
 
 
 def variable_noise(
-    model: Supplied[StochasticClassifier],
-    x: Supplied[Inputs],
-    y: Supplied[Labels],
+    model: Model,
+    x: Images,
+    y: Targets,
     *,
-    seed: Supplied[int],
+    seed: Seed,
     points: Supplied[Points],
-    then: Supplied[Callable[[Inputs], Inputs]],
+    augment: Supplied[Callable[[Inputs], Inputs]],
     size: NotNegative,
     noise: NoiseName = "gaussian",
     copies: Count = 1,
     clean: bool = False,
     clip: bool = False,
-) -> Seen:
+) -> Batch:
     """`constant_noise` with other noise in every epoch.
 
     Source: Cohen et al., "Certified adversarial robustness via randomized smoothing" (2019); the smoothed models of
     Däubener & Fischer (2022), section 4.1, with two Gaussian copies; rows B to E of table 9 of Chernyak et al. (2021).
     """
-    own = derive(points.seed, "noise", points.epoch)
-    return Seen(then(_noisy(x, points, own, size, noise, copies, clean, clip)), y)
+    noisy = _noisy(x, points, derive(points.seed, "noise", points.epoch), size, noise, copies, clean, clip)
+    return Batch(augment(noisy), y)
 
 
 def _noisy(
@@ -163,7 +168,7 @@ def _noisy(
     """Points of the set extended by noisy copies; the last copy of all is the input itself, where `clean` is set."""
     check_range("size", size, NotNegative)
     check_range("copies", copies, Count)
-    moved = noise_of(noise, size, seed, points.place, points.copy, x.shape[1:]).to(x.dtype)
+    moved = noise_of(noise, size, seed, points.index, points.copy, x.shape[1:]).to(x.dtype)
     if clean:
         moved *= (points.copy < copies).view(-1, *[1] * (x.dim() - 1))
     noisy = moved.add_(x)
@@ -181,11 +186,11 @@ def check_box(attack: Callable[..., Inputs], eps: float, x: Inputs) -> None:
             )
 
 
-def argument(function: Any, word: str) -> Any:
+def argument(function: Any, name: str) -> Any:
     """What a function would get for an argument that its caller leaves out: bound, or its default, or None."""
     while hasattr(function, "func"):
-        if word in function.keywords:
-            return function.keywords[word]
+        if name in function.keywords:
+            return function.keywords[name]
         function = function.func
-    parameter = inspect.signature(function).parameters.get(word)
+    parameter = inspect.signature(function).parameters.get(name)
     return None if parameter is None else parameter.default

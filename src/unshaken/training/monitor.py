@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from torch import Tensor
 
 from unshaken.errors import unknown
 from unshaken.evaluation.predict import predict
-from unshaken.models import Cost, Draws, StochasticClassifier, derive
+from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.models.base import mode
+from unshaken.training.history import Epoch, Meter, Score, scores_of
 from unshaken.types import Count, Inputs, Labels
 from unshaken.validate import check_inputs, check_range
 
 CLEAN = "clean"
-COSTS = ("seconds", "forwards", "gradients")
-
-Score = dict[str, Any]
-"""One evaluation: `step`, `images`, `right` (how many are, by name of the attack, "clean" first), and its COSTS; and
-`selected`, true of the one whose weights the model has in the end."""
 
 
 @dataclass(frozen=True)
@@ -62,49 +56,45 @@ class Monitor:
         """Whether to evaluate after this minibatch, the first of which is 1."""
         return step % self.every == 0 or step == last
 
-    def look(self, model: StochasticClassifier, step: int) -> Score:
-        """How many images are right with what the model is now, in eval mode; for use inside `model.moving()`."""
-        started, before, right = time.perf_counter(), replace(model.cost), dict[str, int]()
+    def evaluate(self, model: StochasticClassifier, step: int) -> Score:
+        """How many images are classified correctly by what the model is now, in eval mode."""
+        meter, right = Meter(model), dict[str, int]()
         with mode(model.net, training=False):
-            own = derive(self.seed, "inference", step)
-            inference = (model.all() if isinstance(self.draws, str) else model.draw(self.draws, seed=own)).keep()
-            right[CLEAN] = self._right(model, self.x, inference)
+            seed = derive(self.seed, "inference", step)
+            inference = (model.all() if isinstance(self.draws, str) else model.draw(self.draws, seed=seed)).keep()
+            right[CLEAN] = self._correct(model, self.x, inference)
             for name, attack in self.attacks.items():
                 x_adv = attack(model, self.x, self.y, seed=derive(self.seed, "attack", step))
-                right[name] = self._right(model, x_adv, inference)
-        cost = (model.cost.forwards - before.forwards, model.cost.gradients - before.gradients)
-        costs = dict(zip(COSTS, (time.perf_counter() - started, *cost), strict=True))
-        return {"step": step, "images": len(self.y), "right": right, **costs}
+                right[name] = self._correct(model, x_adv, inference)
+        return Score(step, len(self.y), right, *meter.spent())
 
-    def _right(self, model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
+    def _correct(self, model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
         return int((predict(model, x, draws, rule=self.rule).argmax(-1) == self.y).sum())
 
     def best(self, scores: Sequence[Score]) -> Score:
-        """The first of the scores in which most are right under `select`."""
-        return max(scores, key=lambda score: int(score["right"][self.select]))
+        """The first of the scores with the most correct images under `select`."""
+        return max(scores, key=lambda score: score.right[str(self.select)])
 
-    def kept(self, best: dict[str, Tensor], model: StochasticClassifier, scores: Sequence[Score]) -> dict[str, Tensor]:
-        """The tensors of the best score so far: those of the model where that is the last one, else what they were."""
+    def best_tensors(
+        self, best: dict[str, Tensor], model: StochasticClassifier, scores: Sequence[Score]
+    ) -> dict[str, Tensor]:
+        """The tensors of the best score so far: those of the model where that is the last one, else still `best`."""
         if self.select is None or self.best(scores) is not scores[-1]:
             return best
         return {name: tensor.detach().clone() for name, tensor in model.tensors().items()}
 
-    def restore(self, best: dict[str, Tensor], model: StochasticClassifier, scores: Sequence[Score]) -> None:
-        """Fill the model with the tensors of the best score, which is then marked as selected."""
+    def restore(self, best: dict[str, Tensor], model: StochasticClassifier, history: Sequence[Epoch]) -> None:
+        """Fill the model with the tensors of the best score, which is then marked as selected in `history`."""
         if best:
             model.fill(best, model.stored_kind, "the selected step")
-            self.best(scores)["selected"] = True
+            selected = self.best(scores_of(history))
+            for epoch in history:
+                epoch.scores[:] = [replace(score, selected=score is selected) for score in epoch.scores]
 
 
-def spent(scores: Sequence[Score]) -> tuple[float, Cost]:
-    """(seconds, passes) of all these evaluations."""
-    seconds, forwards, gradients = (sum(score[word] for score in scores) for word in COSTS)
-    return seconds, Cost(forwards, gradients)
-
-
-def noted(scores: Sequence[Score]) -> str:
-    """The accuracy in the last of these evaluations, under the last of its attacks."""
+def last_accuracy(scores: Sequence[Score]) -> str:
+    """The accuracy in the last of these evaluations under the last of its attacks, for a note of progress."""
     if not scores:
         return ""
-    name, right = list(scores[-1]["right"].items())[-1]
-    return f"{name} {right / scores[-1]['images']:.3f}"
+    name, right = list(scores[-1].right.items())[-1]
+    return f"{name} {right / scores[-1].images:.3f}"

@@ -16,19 +16,12 @@ from unshaken.errors import lookup
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import check_coded
 from unshaken.models.draws import generator
-from unshaken.types import Count, Inputs, Labels, NotNegative, Supplied
+from unshaken.training.arguments import Images, Model, Seed, Targets, Total
+from unshaken.types import Count, Inputs, Labels, NotNegative
 from unshaken.validate import check_range
 
 
-def cross_entropy(
-    model: Supplied[StochasticClassifier],
-    x: Supplied[Inputs],
-    y: Supplied[Labels],
-    *,
-    examples: Supplied[int],
-    seed: Supplied[int],
-    draws: Count = 1,
-) -> Tensor:
+def cross_entropy(model: Model, x: Images, y: Targets, *, examples: Total, seed: Seed, draws: Count = 1) -> Tensor:
     """Empirical risk: the mean over batch and draws of −log p_s(y|x)."""
     check_range("draws", draws, Count)
     logits = model.training_logits(x, draws, seed)
@@ -36,14 +29,7 @@ def cross_entropy(
 
 
 def elbo(
-    model: Supplied[StochasticClassifier],
-    x: Supplied[Inputs],
-    y: Supplied[Labels],
-    *,
-    examples: Supplied[int],
-    seed: Supplied[int],
-    draws: Count = 1,
-    kl_scale: NotNegative = 1.0,
+    model: Model, x: Images, y: Targets, *, examples: Total, seed: Seed, draws: Count = 1, kl_scale: NotNegative = 1.0
 ) -> Tensor:
     """Negative evidence lower bound per example: mean −log p_s(y|x) + kl_scale · KL(q ‖ p) / N.
 
@@ -56,12 +42,12 @@ def elbo(
 
 
 def mixture(
-    model: Supplied[StochasticClassifier],
-    x: Supplied[Inputs],
-    y: Supplied[Labels],
+    model: Model,
+    x: Images,
+    y: Targets,
     *,
-    examples: Supplied[int],
-    seed: Supplied[int],
+    examples: Total,
+    seed: Seed,
     draws: Count = 5,
     kl_weight: NotNegative | None = None,
 ) -> Tensor:
@@ -80,13 +66,13 @@ def mixture(
 
 
 def trades(
-    model: Supplied[StochasticClassifier],
-    x: Supplied[Inputs],
-    y: Supplied[Labels],
+    model: Model,
+    x: Images,
+    y: Targets,
     *,
-    before: Supplied[Inputs],
-    examples: Supplied[int],
-    seed: Supplied[int],
+    before: Images,
+    examples: Total,
+    seed: Seed,
     draws: Count = 1,
     beta: NotNegative = 6.0,
 ) -> Tensor:
@@ -105,13 +91,13 @@ def trades(
 
 
 def with_clean(
-    model: Supplied[StochasticClassifier],
-    x: Supplied[Inputs],
-    y: Supplied[Labels],
+    model: Model,
+    x: Images,
+    y: Targets,
     *,
-    before: Supplied[Inputs],
-    examples: Supplied[int],
-    seed: Supplied[int],
+    before: Images,
+    examples: Total,
+    seed: Seed,
     draws: Count = 1,
     rho: NotNegative = 1.0,
     halved: bool = True,
@@ -137,12 +123,12 @@ def with_clean(
 
 
 def vae(
-    model: Supplied[StochasticClassifier],
-    x: Supplied[Inputs],
-    y: Supplied[Labels],
+    model: Model,
+    x: Images,
+    y: Targets,
     *,
-    examples: Supplied[int],
-    seed: Supplied[int],
+    examples: Total,
+    seed: Seed,
     draws: Count = 1,
     label_weight: NotNegative = 10.0,
 ) -> Tensor:
@@ -159,13 +145,13 @@ def vae(
 
 
 def denoising_vae(
-    model: Supplied[StochasticClassifier],
-    x: Supplied[Inputs],
-    y: Supplied[Labels],
+    model: Model,
+    x: Images,
+    y: Targets,
     *,
-    before: Supplied[Inputs],
-    examples: Supplied[int],
-    seed: Supplied[int],
+    before: Images,
+    examples: Total,
+    seed: Seed,
     draws: Count = 1,
     label_weight: NotNegative = 10.0,
 ) -> Tensor:

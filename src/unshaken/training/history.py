@@ -1,0 +1,101 @@
+"""The history of a training: a record of each epoch and of the evaluations in it, and what they cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, NamedTuple
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from unshaken.models import StochasticClassifier
+from unshaken.store import Damaged
+
+
+class Spent(NamedTuple):
+    """Seconds, forward passes, and gradients with respect to inputs (both counted in inputs x draws)."""
+
+    seconds: float
+    forwards: int
+    gradients: int
+
+
+class Meter:
+    """Measures what is spent on a model from now on."""
+
+    def __init__(self, model: StochasticClassifier) -> None:
+        self.cost, self.before, self.started = model.cost, replace(model.cost), time.perf_counter()
+
+    def spent(self) -> Spent:
+        forwards = self.cost.forwards - self.before.forwards
+        gradients = self.cost.gradients - self.before.gradients
+        return Spent(time.perf_counter() - self.started, forwards, gradients)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One evaluation during training.
+
+    step: the minibatch after which it was, counted over all epochs from 1.
+    images, right: how many were evaluated, and classified correctly by name of the attack, "clean" first.
+    selected: whether the model has the weights of this step in the end.
+    """
+
+    step: int
+    images: int
+    right: dict[str, int]
+    seconds: float
+    forwards: int
+    gradients: int
+    selected: bool = False
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+
+def total(scores: Sequence[Score]) -> Spent:
+    """What these evaluations cost."""
+    seconds, forwards, gradients = (sum(getattr(score, name) for score in scores) for name in Spent._fields)
+    return Spent(seconds, forwards, gradients)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of training.
+
+    loss: mean over the epoch, in nats per example.
+    accuracy: on the first 1,000 training inputs with 10 draws.
+    seconds, forwards, gradients: its cost as in `Spent`, without that of `scores`.
+    clamped: share of a sampler's noise variances so far that were negative and taken as zero.
+    diverged: chains that diverged in it. scores: the evaluations of a monitor.
+    """
+
+    loss: float
+    accuracy: float
+    seconds: float
+    forwards: int = 0
+    gradients: int = 0
+    clamped: float = 0.0
+    diverged: list[str] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+
+HISTORY = TypeAdapter(list[Epoch])
+
+
+def read_history(text: str, path: object) -> list[Epoch]:
+    """The epochs in the JSON `text` of the checkpoint `path`; `Damaged` where it is none, or of another version."""
+    try:
+        return HISTORY.validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc'])) or 'history'}: {first['msg']}"
+        raise Damaged(
+            f"{path} is damaged or of another version ({problem}): delete it to train from the start."
+        ) from error
+
+
+def scores_of(epochs: Iterable[Epoch]) -> list[Score]:
+    return [score for epoch in epochs for score in epoch.scores]
