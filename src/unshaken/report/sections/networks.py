@@ -66,7 +66,7 @@ def seed_difference(networks: Series, base: Series, *, level: float) -> tuple[In
     return mean(np.array([networks[seeds] - base[seeds]]), level=level), len(seeds)
 
 
-def draw_networks(axis: Axes, networks: Mapping[float, Series], colour: Any, index: int, count: int) -> None:
+def draw_networks(axis: Axes, networks: Mapping[Any, Series], colour: Any, index: int, count: int) -> None:
     """A thin mark for every network at each x: those of line number `index` of `count`, set side by side."""
     marks = [(x, value) for x, accuracy in networks.items() for value in accuracy]
     axis.plot(

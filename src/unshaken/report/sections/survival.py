@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unshaken.evaluation.checks.finding import aimed
 from unshaken.evaluation.statistics import Interval, crossed, mean
 from unshaken.report.accuracy import NORMS, Panel, Point, chance_accuracy
-from unshaken.report.drawing import CLEAN, INK, MUTED, facets, legend, legend_height, shade, styled
+from unshaken.report.drawing import CLEAN, INK, MUTED, shade, styled
 from unshaken.report.groups import (
     ATTACK_COLUMNS,
     attack_label,
@@ -24,6 +24,8 @@ from unshaken.report.groups import (
     network_point,
 )
 from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.sections.facets import facet_figure
+from unshaken.report.sections.text import UNKNOWN, one_eps
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, listed, percent
 
@@ -54,10 +56,10 @@ NAMED = {
 }
 """Kinds that a sentence names in other words."""
 
-TOLD = 4
-"""Of more models than this only two are told of."""
+MAX_SENTENCES = 4
+"""Of more models than this only two have a sentence."""
 
-SHOWN = 3
+MAX_NAMES = 3
 """The most attacks of a kind that a table names."""
 
 HUE = "#0072b2"
@@ -74,16 +76,23 @@ class Stage(NamedTuple):
 
     def named(self) -> str:
         """ "restarts: PGD-1 (10 restarts)"."""
-        more = len(self.attacks) - SHOWN
-        shown = [*self.attacks[:SHOWN], f"{more} others"] if more > 1 else self.attacks
-        return f"{self.kind}: {listed(shown)}" if self.kind else self.attacks[0]
+        if not self.kind:
+            return self.attacks[0]
+        more = len(self.attacks) - MAX_NAMES
+        names = [*self.attacks[:MAX_NAMES], f"{more} others"] if more > 1 else self.attacks
+        return f"{self.kind}: {listed(names)}"
+
+    def share_text(self) -> str:
+        """ "33 % [28 %, 39 %]"."""
+        value, low, high = map(percent, self.share)
+        return f"{value} [{low}, {high}]"
 
 
 class Survival(NamedTuple):
     """A model, or the networks of a group, at one eps: the first attack, then each kind.
 
-    `knows` says whether it is surely better than chance without an attack (or not known); `left_out` are kinds that
-    not all networks of the group were attacked with.
+    `above_chance` says whether it is surely better than chance without an attack (or not known); `left_out` are kinds
+    that not all networks of the group were attacked with.
     """
 
     title: str
@@ -92,7 +101,7 @@ class Survival(NamedTuple):
     eps: float
     n: int
     clean: float | None
-    knows: bool
+    above_chance: bool
     stages: list[Stage]
     left_out: list[str]
 
@@ -101,13 +110,12 @@ class Survival(NamedTuple):
         return 1 - self.stages[-1].survives.value / self.clean if self.clean else 0.0
 
 
-def survival_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
+def survival_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """What survives all attacks; None where no kind of STRONGER is beside the first."""
-    found = survivals(source, panels)
-    if not found:
+    survivals = measure_survival(run, panels)
+    if not survivals:
         return None
-    drawn = informative(found)
-    kinds = {stage.kind for part in found for stage in part.stages}
+    drawn = informative(survivals)
     drawing = Drawing(
         "survival",
         lambda narrow: survival_figure(drawn, narrow=narrow),
@@ -117,77 +125,84 @@ def survival_section(source: StoredRun, panels: Sequence[Panel]) -> Section | No
         "is the accuracy without an attack; thin lines are 95 % intervals.",
     )
     sentences = _sentences(drawn)
-    place = "first" if sentences and len(kinds & FALSIFIERS) > 2 else "figures"
+    kinds = {stage.kind for survival in survivals for stage in survival.stages}
+    position = "first" if sentences and len(kinds & FALSIFIERS) > 2 else "figures"
     title = "How much of the robustness survives"
-    return Section("survival", title, sentences, [drawing], [survival_table(found)], place)
+    return Section("survival", title, sentences, [drawing], [survival_table(survivals)], position)
 
 
-def survivals(source: StoredRun, panels: Sequence[Panel]) -> list[Survival]:
+def measure_survival(run: StoredRun, panels: Sequence[Panel]) -> list[Survival]:
     """Every model or group, norm and eps where the first attack has a stronger one on the label beside it."""
-    rows, known, found = aimed(source.rows), attack_labels(panels), []
+    rows, labels, survivals = aimed(run.rows), attack_labels(panels), []
     attacked = (rows.attack != "none") & (rows.eps > 0) & rows.role.isin(["sweep", "transfer"])
-    made = rows.loc[attacked, ["model", *ATTACK_COLUMNS, "eps", "role", "index", "repeat", "correct"]]
-    group = group_of(source.about, rows.model.unique())
-    keys = ["model", "norm", "inference_draws"]
-    for (model, norm, draws), part in made.groupby([made.model.map(group), *keys[1:]], sort=False):
-        base = _first(part)
+    attacked_rows = rows.loc[attacked, ["model", *ATTACK_COLUMNS, "eps", "role", "index", "repeat", "correct"]]
+    group = group_of(run.about, rows.model.unique())
+    several = [len(set(group.values())) > 1, *(attacked_rows[key].nunique() > 1 for key in ("norm", "inference_draws"))]
+    by_target = attacked_rows.groupby([attacked_rows.model.map(group), "norm", "inference_draws"], sort=False)
+    for (model, norm, draws), target in by_target:
+        base = _first_attack(target)
         if base is None:
             continue
-        own = rows[(rows.attack == "none") & rows.model.isin(part.model.unique()) & (rows.inference_draws == draws)]
-        clean = network_point(correct_by_network(own)) if len(own) else None
-        knows = clean is None or clean.low > chance_accuracy(own)
-        named = {"model": model, "norm": f"{NORMS.get(norm, norm)} norm", "inference_draws": f"{draws} inference draws"}
-        several = [len(set(group.values())) > 1, *(made[key].nunique() > 1 for key in keys[1:])]
-        title = ", ".join(name for name, more in zip(named.values(), several, strict=True) if more)
-        for eps, at_eps in part.groupby("eps"):
-            stages, n, left_out = stages_of(at_eps, base, known)
+        clean = rows[(rows.attack == "none") & rows.model.isin(target.model.unique()) & (rows.inference_draws == draws)]
+        point = network_point(correct_by_network(clean)) if len(clean) else None
+        accuracy, above_chance = (None, True) if point is None else (point.value, point.low > chance_accuracy(clean))
+        names = (str(model), f"{NORMS.get(norm, norm)} norm", f"{draws} inference draws")
+        title = ", ".join(name for name, distinguishes in zip(names, several, strict=True) if distinguishes)
+        for eps, at_eps in target.groupby("eps"):
+            stages, n, left_out = measure_stages(at_eps, base, labels)
             if any(stage.kind in STRONGER for stage in stages):
-                right = None if clean is None else clean.value
-                found.append(Survival(title, str(model), str(norm), float(eps), n, right, knows, stages, left_out))
-    return found
+                key = (title, str(model), str(norm), float(eps))
+                survivals.append(Survival(*key, n, accuracy, above_chance, stages, left_out))
+    return survivals
 
 
-def stages_of(
-    rows: DataFrame, base: Series, known: dict[tuple[Hashable, ...], str]
+def measure_stages(
+    rows: DataFrame, base: Series, labels: dict[tuple[Hashable, ...], str]
 ) -> tuple[list[Stage], int, list[str]]:
     """(stages of one model or group at one eps, number of inputs, kinds left out).
 
     Stages are of the repeats that all of them have. A kind that would leave out a network or an input is left out: what
     is left of inputs that were chosen, as those that mislead another model, is no accuracy of this one.
     """
-    import pandas as pd
-
-    told, parts = dict[str, list[str]](), []
-    for _, part in rows.groupby([*ATTACK_COLUMNS, "role"], sort=False):
-        kind, label = _kind(part.iloc[0], base), attack_label(part.iloc[0], known)
-        told.setdefault(kind, []).append(label)
-        parts.append(part[["model", "index", "repeat", "correct"]].assign(kind=kind))
-    right = pd.concat(parts).astype({"correct": float})
-    table = right.groupby(["kind", "model", "index", "repeat"]).correct.min().unstack("kind")
-    if FIRST not in table:
+    attacks, correct = _correct_by_kind(rows, base, labels)
+    if FIRST not in correct:
         return [], 0, []
-    kept, left_out = table[[FIRST]].dropna(), []
-    networks = kept.index.unique("model")
-    for kind in (kind for kind in KINDS if kind in table):
-        both = kept.join(table[kind]).dropna()
-        inputs = both.reset_index().groupby("model")["index"].nunique()
-        if len(inputs) == len(networks) and (inputs == kept.index.unique("index").size).all():
-            kept = both
+    complete, left_out = correct[[FIRST]].dropna(), []
+    networks, inputs = complete.index.unique("model"), complete.index.unique("index")
+    for kind in (kind for kind in KINDS if kind in correct):
+        joined = complete.join(correct[kind]).dropna()
+        counts = joined.reset_index().groupby("model")["index"].nunique()
+        if len(counts) == len(networks) and (counts == len(inputs)).all():
+            complete = joined
         else:
             left_out.append(kind)
-    columns = list(kept)
-    alone, so_far = ({kind: _pooled(part[kind]) for kind in columns} for part in (kept, kept.cummin(axis=1)))
+    alone, so_far = ({kind: _pooled(table[kind]) for kind in table} for table in (complete, complete.cummin(axis=1)))
     stages = [
         Stage(
             kind,
-            told[kind],
+            attacks[kind],
             network_point(alone[kind]),
             network_point(so_far[kind]),
             ratio(so_far[kind], so_far[FIRST]),
         )
-        for kind in columns
+        for kind in alone
     ]
-    return stages, int(kept.index.get_level_values("index").nunique()), left_out
+    return stages, len(complete.index.unique("index")), left_out
+
+
+def _correct_by_kind(
+    rows: DataFrame, base: Series, labels: dict[tuple[Hashable, ...], str]
+) -> tuple[dict[str, list[str]], DataFrame]:
+    """(labels of the attacks of each kind, correct under all of them: a column for each kind, a row for each input)."""
+    import pandas as pd
+
+    attacks, correct = dict[str, list[str]](), []
+    for _, attack in rows.groupby([*ATTACK_COLUMNS, "role"], sort=False):
+        kind = _kind(attack.iloc[0], base)
+        attacks.setdefault(kind, []).append(attack_label(attack.iloc[0], labels))
+        correct.append(attack[["model", "index", "repeat", "correct"]].assign(kind=kind))
+    table = pd.concat(correct).astype({"correct": float})
+    return attacks, table.groupby(["kind", "model", "index", "repeat"]).correct.min().unstack("kind")
 
 
 def ratio(part: DataFrame, whole: DataFrame) -> Interval:
@@ -198,7 +213,7 @@ def ratio(part: DataFrame, whole: DataFrame) -> Interval:
     """
     over, under = crossed(part), crossed(whole)
     if not under.any():
-        return Interval(*(float("nan"),) * 3)
+        return UNKNOWN
     value = float(over.mean() / under.mean())
     most = 1 - 0.025 ** (1 / (under.mean() * len(under)))
     if value in (0.0, 1.0):
@@ -207,107 +222,94 @@ def ratio(part: DataFrame, whole: DataFrame) -> Interval:
     return Interval(value, max(0.0, value + change.low), min(1.0, value + change.high))
 
 
-def informative(found: Sequence[Survival]) -> list[Survival]:
+def informative(survivals: Sequence[Survival]) -> list[Survival]:
     """Every model at the smallest eps at which all attacks take half of the accuracy, on average, or at the largest.
 
     Models are compared at the same eps of a norm; one that was not attacked there is left out.
     """
-    kept = []
-    for norm in dict.fromkeys(part.norm for part in found):
+    chosen = []
+    for norm in dict.fromkeys(survival.norm for survival in survivals):
         by_eps: dict[float, list[Survival]] = {}
-        for part in sorted((part for part in found if part.norm == norm), key=lambda part: part.eps):
-            by_eps.setdefault(part.eps, []).append(part)
-        halved = [parts for parts in by_eps.values() if sum(part.lost() for part in parts) >= len(parts) / 2]
-        kept += (halved or [*by_eps.values()][-1:])[0]
-    return [part for part in found if part in kept]
+        for survival in sorted((s for s in survivals if s.norm == norm), key=lambda survival: survival.eps):
+            by_eps.setdefault(survival.eps, []).append(survival)
+        halved = [models for models in by_eps.values() if sum(model.lost() for model in models) >= len(models) / 2]
+        chosen += (halved or [*by_eps.values()][-1:])[0]
+    return [survival for survival in survivals if survival in chosen]
 
 
-def survival_table(found: Sequence[Survival]) -> Table:
+def survival_table(survivals: Sequence[Survival]) -> Table:
     """Every stage of every model at every eps."""
     import pandas as pd
 
-    values, body, titled = [], [], len({part.title for part in found}) > 1
-    texts = eps_text([part.eps for part in found])
-    for part in found:
-        for stage in part.stages:
-            told = (
-                part.title,
-                part.model,
-                part.norm,
-                part.eps,
-                part.n,
-                stage.kind or "first",
-                "; ".join(stage.attacks),
-            )
-            values.append((*told, *stage.alone, *stage.survives, *stage.share))
-            share = percent(stage.share.value) if stage.share.value == stage.share.value else ""
-            share += f" [{percent(stage.share.low)}, {percent(stage.share.high)}]" if share and stage.kind else ""
-            line = [stage.named(), texts[part.eps], stage.alone.in_full(), stage.survives.in_full(), share]
-            body.append([part.title] * titled + line)
+    values, body, titled = [], [], len({survival.title for survival in survivals}) > 1
+    texts = eps_text([survival.eps for survival in survivals])
+    for survival in survivals:
+        for stage in survival.stages:
+            key = (*survival[:5], stage.kind or "first", "; ".join(stage.attacks))
+            values.append((*key, *stage.alone, *stage.survives, *stage.share))
+            share = stage.share_text() if stage.kind else percent(stage.share.value)
+            cells = [stage.named(), texts[survival.eps], stage.alone.in_full(), stage.survives.in_full()]
+            body.append([survival.title] * titled + cells + ["" if math.isnan(stage.share.value) else share])
     names = ["title", "model", "norm", "eps", "n", "kind", "attacks"]
-    for what in ("alone", "survives"):
-        names += [what, f"{what}_low", f"{what}_high", f"{what}_spread"]
+    names += [f"{name}{end}" for name in ("alone", "survives") for end in ("", "_low", "_high", "_spread")]
     data = pd.DataFrame(values, columns=[*names, "share", "share_low", "share_high"])
-    head = ["model"] * titled + [
-        "attacks",
-        "eps",
-        "right under these alone",
-        "right under all so far",
-        "share of the first",
-    ]
+    head = ["model"] * titled + ["attacks", "eps"]
+    head += ["right under these alone", "right under all so far", "share of the first"]
     note = "Mean ± standard deviation over the networks of a group, or over the repeats of one network, and the 95 % "
     note += "interval of the mean. An input is right under several attacks if it is right under every one in the same "
     note += "repeat. Transfer is every perturbation that was made against another model. What survives all is a lower "
-    note += (
-        "bound: an attacker who does not know the inference draws could not choose the attack of each input so well."
-    )
-    return Table("survival", data, head, body, note=note + _left_out(found))
+    note += "bound: an attacker who does not know the inference draws could not choose the attack of each input so "
+    note += f"well.{_left_out(survivals)}"
+    return Table("survival", data, head, body, note=note)
 
 
 @styled()
-def survival_figure(found: Sequence[Survival], *, narrow: bool = False) -> Figure:
+def survival_figure(survivals: Sequence[Survival], *, narrow: bool = False) -> Figure:
     """Bars for each kind of attack: accuracy under it alone, and of what is right under it and all above it."""
-    stages = max(len(part.stages) for part in found)
-    marks = ["under these attacks alone", "under all so far", CLEAN]
-    height = 0.42 * stages + 0.75
-    more = legend_height(3.7 if narrow else 7.6, marks)
-    single = len(found) == 1 and not narrow
-    figure, axes = facets(len(found), narrow=narrow, height=height, more=more, columns=1 if single else 2)
-    for axis, part in zip(axes, found, strict=True):
-        handles = _draw(axis, part)
-    legend(figure, dict(zip(marks, handles, strict=False)), below=True)
-    return figure
+    marks = ["under these attacks alone", "under all so far"]
+    marks += [CLEAN] * any(survival.clean is not None for survival in survivals)
+    return facet_figure(
+        survivals,
+        lambda axis, survival: dict(zip(marks, _draw(axis, survival), strict=False)),
+        narrow=narrow,
+        height=0.42 * max(len(survival.stages) for survival in survivals) + 0.75,
+        columns=1 if len(survivals) == 1 and not narrow else 2,
+        labels=marks,
+    )
 
 
-def _draw(axis: Axes, part: Survival) -> list[Any]:
+def _draw(axis: Axes, survival: Survival) -> list[Any]:
     """One model; returns the marks for the legend."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     light, dark = shade(HUE, [0, 1], 0), shade(HUE, [0, 1], 1)
-    for place, stage in enumerate(part.stages):
-        for shift, height, value, colour in ((-0.2, 0.26, stage.alone, light), (0.12, 0.34, stage.survives, dark)):
-            axis.barh(place + shift, value.value, height=height, color=colour)
-            axis.plot([value.low, value.high], [place + shift] * 2, color=INK, lw=0.8)
-            where: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points", "va": "center"}
-            axis.annotate(f"{value.value:.3f}", (max(value.value, value.high), place + shift), size=7, **where)
-    if part.clean is not None:
-        axis.axvline(part.clean, color=MUTED, ls=(0, (4, 3)), lw=1.2, zorder=0.9)
-    names = [fill(stage.kind or stage.attacks[0], 18) for stage in part.stages]
+    for index, stage in enumerate(survival.stages):
+        _bar(axis, index - 0.2, 0.26, stage.alone, light)
+        _bar(axis, index + 0.12, 0.34, stage.survives, dark)
+    dashed: dict[str, Any] = {"color": MUTED, "ls": (0, (4, 3)), "lw": 1.2}
+    if survival.clean is not None:
+        axis.axvline(survival.clean, zorder=0.9, **dashed)
+    names = [fill(stage.kind or stage.attacks[0], 18) for stage in survival.stages]
     axis.set_yticks(range(len(names)), names)
     axis.set(xlim=(0, 1.14), ylim=(len(names) - 0.5, -0.5), xlabel="accuracy")
-    axis.set_title(
-        fill(", ".join([*([part.title] if part.title else []), f"eps {eps_text([part.eps])[part.eps]}"]), 40)
-    )
+    axis.set_title(fill(", ".join([*[survival.title] * bool(survival.title), f"eps {one_eps(survival.eps)}"]), 40))
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     axis.grid(True, axis="x")
     axis.grid(False, axis="y")
     axis.tick_params(axis="y", length=0, labelsize=8)
-    dashed = Line2D([], [], color=MUTED, ls=(0, (4, 3)), lw=1.2)
-    return [Patch(color=light), Patch(color=dark), *([dashed] if part.clean is not None else [])]
+    return [Patch(color=light), Patch(color=dark), *[Line2D([], [], **dashed)] * (survival.clean is not None)]
 
 
-def _first(rows: DataFrame) -> Series | None:
+def _bar(axis: Axes, y: float, height: float, point: Point, colour: Any) -> None:
+    """A bar with its interval and its number."""
+    axis.barh(y, point.value, height=height, color=colour)
+    axis.plot([point.low, point.high], [y] * 2, color=INK, lw=0.8)
+    text: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points", "size": 7, "va": "center"}
+    axis.annotate(f"{point.value:.3f}", (max(point.value, point.high), y), **text)
+
+
+def _first_attack(rows: DataFrame) -> Series | None:
     """A row of the first PGD of the recipe that climbs a cross-entropy; None where there is none."""
     plain = rows.attack.str.partition(" (")[0] == "pgd"
     chosen = rows[(rows.role == "sweep") & plain & rows.loss.isin(CROSS_ENTROPY)]
@@ -331,34 +333,33 @@ def _kind(row: Series, base: Series) -> str:
     return "more steps" if row.steps > base.steps else "other attacks"
 
 
-def _pooled(right: Series) -> DataFrame:
-    """A column of `stages_of` as rows of `together`."""
-    return correct_by_network(right.rename("correct").reset_index())
+def _pooled(correct: Series) -> DataFrame:
+    """A column of `_correct_by_kind` as rows of `correct_by_network`."""
+    return correct_by_network(correct.rename("correct").reset_index())
 
 
-def _sentences(found: Sequence[Survival]) -> list[str]:
+def _sentences(survivals: Sequence[Survival]) -> list[str]:
     """What survives on each model that knows more than chance; of many, on those where least and most does."""
-    known = [part for part in found if part.knows and part.stages[-1].share.value == part.stages[-1].share.value]
-    if len(known) > TOLD:
-        ordered = sorted(known, key=lambda part: part.stages[-1].share.value)
-        known = [ordered[0], ordered[-1]]
-    return [_sentence(part) for part in known]
+    shares = {i: s.stages[-1].share.value for i, s in enumerate(survivals) if s.above_chance}
+    chosen = [i for i, share in shares.items() if not math.isnan(share)]
+    if len(chosen) > MAX_SENTENCES:
+        chosen.sort(key=shares.__getitem__)
+        chosen = [chosen[0], chosen[-1]]
+    return [_sentence(survivals[i]) for i in chosen]
 
 
-def _sentence(part: Survival) -> str:
+def _sentence(survival: Survival) -> str:
     """What survives on one model, and with which kind most of it falls."""
-    first, last = part.stages[0], part.stages[-1]
-    on = f"On {part.title}, " if part.title else ""
-    start = f"{on}{first.attacks[0]} at eps {eps_text([part.eps])[part.eps]} leaves an accuracy of "
-    start += f"{first.alone.value:.3f}; "
+    first, last = survival.stages[0], survival.stages[-1]
+    start = f"On {survival.title}, " if survival.title else ""
+    start += f"{first.attacks[0]} at eps {one_eps(survival.eps)} leaves an accuracy of {first.alone.value:.3f}; "
     if last.survives.value == first.alone.value:
         return f"{start}all of it survives the other attacks."
     left = f"{last.survives.value:.3f}" if last.survives.value else "none"
-    share = f"{percent(last.share.value)} [{percent(last.share.low)}, {percent(last.share.high)}]"
-    return f"{start}{left} of it survives all attacks together ({share}){_largest(part.stages)}."
+    return f"{start}{left} of it survives all attacks together ({last.share_text()}){_largest_drop(survival.stages)}."
 
 
-def _largest(stages: Sequence[Stage]) -> str:
+def _largest_drop(stages: Sequence[Stage]) -> str:
     """The kind with which what survives drops most; nothing where two drop alike."""
     drops = [(before.survives.value - stage.survives.value, stage.kind) for before, stage in pairwise(stages)]
     (drop, kind), *others = sorted(drops, reverse=True)
@@ -367,14 +368,13 @@ def _largest(stages: Sequence[Stage]) -> str:
     return f"; the largest drop, by {drop:.3f}, comes with {NAMED.get(kind, kind)}"
 
 
-def _left_out(found: Sequence[Survival]) -> str:
+def _left_out(survivals: Sequence[Survival]) -> str:
     """A sentence on every kind that not all networks of a group were attacked with on all inputs."""
-    groups: dict[str, list[str]] = {}
-    for part in found:
-        for kind in part.left_out:
-            if part.model not in groups.setdefault(kind, []):
-                groups[kind].append(part.model)
+    models: dict[str, dict[str, None]] = {}
+    for survival in survivals:
+        for kind in survival.left_out:
+            models.setdefault(kind, {})[survival.model] = None
     return "".join(
-        f" Left out, because not every network of {listed(names)} has it for every input: {NAMED.get(kind, kind)}."
-        for kind, names in groups.items()
+        f" Left out, because not every network of {listed([*names])} has it for every input: {NAMED.get(kind, kind)}."
+        for kind, names in models.items()
     )

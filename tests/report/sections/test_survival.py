@@ -9,7 +9,7 @@ from synthetic import REPEATS, N, attacked, clean, curves, source
 
 from unshaken.evaluation.statistics import accuracy, crossed
 from unshaken.report.groups import correct_by_network, network_point
-from unshaken.report.sections.survival import ratio, survival_section, survivals
+from unshaken.report.sections.survival import measure_survival, ratio, survival_section
 
 ALL = slice(0, N)
 
@@ -42,7 +42,7 @@ def parts(model: str = "m") -> list[pd.DataFrame]:
 
 def one(*rows: pd.DataFrame, **about):
     told = source(*(rows or parts()), **about)
-    (found,) = survivals(told, curves(told))
+    (found,) = measure_survival(told, curves(told))
     return found
 
 

@@ -12,7 +12,7 @@ from synthetic import attacked, clean, curves, source
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.drawing import MEAN_COLOUR
 from unshaken.report.groups import correct_by_network
-from unshaken.report.sections.survival import survivals
+from unshaken.report.sections.survival import measure_survival
 from unshaken.report.sections.transfer import matrices, shown, transfer_figure, transfer_section
 
 SEEDS = {"a": (0, 1, 2), "b": (0, 1)}
@@ -265,6 +265,6 @@ def test_a_page_is_made_of_several_networks_that_kept_different_perturbations():
     whole = run()
     own = (whole.rows.role == "transfer") & whole.rows.source.str.endswith("seed 1") & (whole.rows["index"] >= 70)
     kept = replace(whole, rows=whole.rows[~own])
-    for part in survivals(kept, curves(whole)):
+    for part in measure_survival(kept, curves(whole)):
         assert (part.n, [stage.kind for stage in part.stages if stage.kind == "transfer"]) == (100, [])
     assert transfer_section(kept, curves(whole)) is not None
