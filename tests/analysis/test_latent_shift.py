@@ -76,9 +76,9 @@ def test_an_attack_does_not_see_the_inference_draws_and_does_not_depend_on_batch
     assert (whole["shift"] > 0).all()
 
 
-def near(model, x, y, *, eps, seed, places):
+def near(model, x, y, *, eps, seed, indices):
     told = {"loss": "latent_shift", "start": "near", "draws": 3, "steps": 3}
-    return ATTACKS["pgd"](model, x, y, eps=eps, seed=seed, places=places, **told)
+    return ATTACKS["pgd"](model, x, y, eps=eps, seed=seed, indices=indices, **told)
 
 
 def test_where_nothing_is_random_one_pass_stands_for_all_draws():

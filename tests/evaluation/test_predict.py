@@ -50,7 +50,7 @@ def test_the_logits_of_all_draws_and_inputs_pass_by_once():
     model = small_model("mean_field", dtype=torch.float64)
     draws = model.draw(DRAWS, seed=0)
     seen: dict[int, list[torch.Tensor]] = {}
-    predict(model, X, draws, batch_size=7, each=lambda rows, z: seen.setdefault(rows.start, []).append(z))
+    predict(model, X, draws, batch_size=7, on_logits=lambda rows, z: seen.setdefault(rows.start, []).append(z))
     assert model.cost.forwards == DRAWS * len(X)
     passed = torch.cat([torch.cat(parts) for _, parts in sorted(seen.items())], dim=1)
     torch.testing.assert_close(passed, model.logits(X, draws))

@@ -26,7 +26,7 @@ def test_many_draws_of_one_network_cost_one():
     alone = MeanNetwork(small_model("dropout"))
     alone.model.cost.forwards = 0
     seen = []
-    score = predict(alone, X, alone.draw(50, seed=0), each=lambda rows, logits: seen.append(logits.shape))
+    score = predict(alone, X, alone.draw(50, seed=0), on_logits=lambda rows, logits: seen.append(logits.shape))
     assert alone.cost.forwards == len(X)
     assert seen == [(50, len(X), 3)]
     torch.testing.assert_close(score, alone.logits(X, alone.mean())[0].softmax(-1).detach())

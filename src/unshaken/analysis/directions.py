@@ -14,7 +14,7 @@ from unshaken.attacks.sampling import SchemeName, attack_draws
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.types import Count, Inputs, Labels, Loss, OneOf, Supplied
-from unshaken.validate import check_inputs, check_range
+from unshaken.validate import check_inputs, check_ranges
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -71,23 +71,22 @@ def gradient_agreement(
     import pandas as pd
 
     check_inputs(x, y)
-    check_range("reference", reference, Count)
-    check_range("repeats", repeats, Count)
+    check_ranges(Count, reference=reference, repeats=repeats)
     if not draws or len(set(draws)) < len(draws):
         raise ValueError(f"draws must be one number or scheme at least, none of them twice; got {list(draws)}.")
     count, objective = lookup("zeros", zeros, ZEROS), lookup("loss", loss, LOSSES)
 
-    def signs(chosen: int | str | Draws, at: int) -> Tensor:
-        gradient = input_gradient(model, x, y, attack_draws(model, chosen, at), objective, batch_size=batch_size)
-        return gradient.sign()
+    def signs(draws: int | str | Draws, seed: int) -> Tensor:
+        sample = attack_draws(model, draws, seed)
+        return input_gradient(model, x, y, sample, objective, batch_size=batch_size).sign()
 
-    parts = []
+    frames = []
     for repeat in range(repeats):
-        own = derive(seed, "repeat", repeat)
-        sought = signs(model.draw(reference, seed=derive(own, "reference")), own)
-        for chosen in draws:
-            agree, counted = (part.flatten(1).double() for part in count(signs(chosen, own), sought))
+        repeat_seed = derive(seed, "repeat", repeat)
+        expected = signs(model.draw(reference, seed=derive(repeat_seed, "reference")), repeat_seed)
+        for entry in draws:
+            agree, counted = (mask.flatten(1).double() for mask in count(signs(entry, repeat_seed), expected))
             share = ((agree * counted).sum(1) / counted.sum(1)).cpu().numpy()
-            told = {"index": range(len(x)), "repeat": repeat, "draws": str(chosen), "agreement": share}
-            parts.append(pd.DataFrame(told))
-    return pd.concat(parts, ignore_index=True)
+            columns = {"index": range(len(x)), "repeat": repeat, "draws": str(entry), "agreement": share}
+            frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from unshaken.attacks.losses import cross_entropy
-from unshaken.evaluation.predict import predict
+from unshaken.evaluation.predict import batches, predict
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.training.noise import NoiseName, noise_of
 from unshaken.types import Count, Inputs, Labels, Logits, NotNegative, Supplied
-from unshaken.validate import check_inputs, check_labels, check_range
+from unshaken.validate import check_inputs, check_labels, check_range, check_ranges
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,7 +36,7 @@ def flatness(
 ) -> DataFrame:
     """Loss at x + δ minus loss at x, for several noises δ: −log p̄_y of each, p̄ the mean over draws of the softmax.
 
-    The noise follows from the seed, the place of the input and the number of the copy alone. All versions of an input
+    The noise follows from the seed, the index of the input and the number of the copy alone. All versions of an input
     are predicted with the same draws; one pass stands for all where nothing is random.
 
     Args:
@@ -50,34 +50,38 @@ def flatness(
     Source: Chernyak et al. (2021), appendix A.4, who do not say whether noise is clipped, nor whether their "loss
     distance" has a sign: rows have it, so that both can be computed.
     """
+    import numpy as np
     import pandas as pd
 
     check_inputs(x, y)
     check_range("size", size, NotNegative)
-    check_range("copies", copies, Count)
-    check_range("batch_size", batch_size, Count)
-    chosen = model.draw(draws, seed=derive(seed, "inference", 0)).keep()
-    at_once = max(1, min(batch_size, BLOCK // ((copies + 1) * x[0].numel())))
-    parts = []
-    for first in range(0, len(x), at_once):
-        here, labels = x[first : first + at_once], y[first : first + at_once]
-        places = torch.arange(first, first + len(here), device=x.device).repeat(copies)
-        numbers = torch.arange(copies, device=x.device).repeat_interleave(len(here))
-        delta = noise_of(noise, size, derive(seed, "noise"), places, numbers, x.shape[1:])
-        noisy = here + delta.to(x.dtype).view(copies, *here.shape)
-        versions = torch.cat([here[None], noisy.clamp(0, 1) if clip else noisy])
-        parts.append(_judged(model, versions, labels, chosen))
-    loss, right = (torch.cat(each, dim=1).T.cpu() for each in zip(*parts, strict=True))  # (B, 1 + copies)
-    told = {"index": torch.arange(len(y)).repeat_interleave(copies), "copy": torch.arange(copies).repeat(len(y))}
-    told |= {"loss": loss[:, 0].repeat_interleave(copies), "difference": (loss[:, 1:] - loss[:, :1]).flatten()}
-    told |= {"correct": right[:, 0].repeat_interleave(copies), "survived": right[:, 1:].flatten()}
-    rows = pd.DataFrame({name: values.numpy() for name, values in told.items()})
-    for place, (name, value) in enumerate({"noise": noise, "size": float(size), "draws": draws}.items()):
-        rows.insert(2 + place, name, value)
-    return rows
+    check_ranges(Count, copies=copies, batch_size=batch_size)
+    inference = model.draw(draws, seed=derive(seed, "inference", 0)).keep()
+    scored = []
+    for at in batches(len(x), max(1, min(batch_size, BLOCK // ((copies + 1) * x[0].numel())))):
+        clean = x[at]
+        indices = torch.arange(at.start, at.start + len(clean), device=x.device).repeat(copies)
+        numbers = torch.arange(copies, device=x.device).repeat_interleave(len(clean))
+        delta = noise_of(noise, size, derive(seed, "noise"), indices, numbers, x.shape[1:])
+        noisy = clean + delta.to(x.dtype).view(copies, *clean.shape)
+        versions = torch.cat([clean[None], noisy.clamp(0, 1) if clip else noisy])
+        scored.append(_losses_and_hits(model, versions, y[at], inference))
+    # (B, 1 + copies) each
+    loss, correct = (torch.cat(slices, dim=1).T.cpu().numpy() for slices in zip(*scored, strict=True))
+    return pd.DataFrame(
+        {
+            "index": np.repeat(np.arange(len(y)), copies),
+            "copy": np.tile(np.arange(copies), len(y)),
+            **{"noise": noise, "size": float(size), "draws": draws},
+            "loss": np.repeat(loss[:, 0], copies),
+            "difference": (loss[:, 1:] - loss[:, :1]).flatten(),
+            "correct": np.repeat(correct[:, 0], copies),
+            "survived": correct[:, 1:].flatten(),
+        }
+    )
 
 
-def _judged(model: StochasticClassifier, versions: Tensor, y: Labels, draws: Draws) -> tuple[Tensor, Tensor]:
+def _losses_and_hits(model: StochasticClassifier, versions: Tensor, y: Labels, draws: Draws) -> tuple[Tensor, Tensor]:
     """−log p̄_y in float64, and whether the prediction is y, of versions (V, b, ...) of b inputs: (V, b) each.
 
     Each version is a batch of its own, so that every input keeps its place in a batch.
@@ -87,9 +91,9 @@ def _judged(model: StochasticClassifier, versions: Tensor, y: Labels, draws: Dra
 
     def add(rows: slice, logits: Logits) -> None:
         check_labels(labels[rows], logits.shape[-1])
-        here = math.log(len(logits)) - cross_entropy(logits.double(), labels[rows])
-        log_sum[rows] = torch.logaddexp(log_sum[rows], here)
+        log_sum_of_chunk = math.log(len(logits)) - cross_entropy(logits.double(), labels[rows])
+        log_sum[rows] = torch.logaddexp(log_sum[rows], log_sum_of_chunk)
 
-    scores = predict(model, flat, draws, batch_size=len(y), each=add)
-    loss, right = math.log(len(draws)) - log_sum, scores.argmax(-1) == labels
-    return loss.view(len(versions), -1), right.view(len(versions), -1)
+    scores = predict(model, flat, draws, batch_size=len(y), on_logits=add)
+    loss, correct = math.log(len(draws)) - log_sum, scores.argmax(-1) == labels
+    return loss.view(len(versions), -1), correct.view(len(versions), -1)

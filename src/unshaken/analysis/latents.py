@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unshaken.attacks.interface import supported_kwargs
+from unshaken.evaluation.predict import batches
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.types import Count, Inputs, Labels, NotNegative, Supplied
 from unshaken.validate import check_eps, check_inputs, check_labels, check_range
@@ -66,40 +67,41 @@ def latent_shift(
         raise ValueError("there are no attacks whose perturbations could be coded.")
     inference = model.draw(draws, seed=derive(seed, "inference", 0))
     inference = (inference[:1] if inference.alike else inference).keep()  # draws that are all the same
-    rows = [slice(first, first + batch_size) for first in range(0, len(x), batch_size)]
-    clean = [_coded(model, x[at], inference) for at in rows]
-    latents = torch.cat([part.latents for part in clean], 1)
+    slices, sizes = batches(len(x), batch_size), [*map(float, eps)]
+    clean = [_coded(model, x[at], inference) for at in slices]
+    latents = torch.cat([coded.latents for coded in clean], 1)
     apart = (latents - latents.roll(-1, 1)).norm(dim=-1).mean(0)
     check_labels(y, clean[0].probability.shape[-1])
-    found: dict[tuple[str, float], list[DataFrame]] = {(name, size): [] for name in attacks for size in map(float, eps)}
+    frames: dict[tuple[str, float], list[DataFrame]] = {(name, size): [] for name in attacks for size in sizes}
     for name, attack in attacks.items():
-        for at, before in zip(rows, clean, strict=True):
-            more = supported_kwargs(attack, indices=range(at.start, at.start + len(x[at])))
-            x_adv = attack(model, x[at], y[at], eps=list(eps), seed=derive(seed, "attack"), **more)
-            for size, moved in zip(map(float, eps), x_adv, strict=True):
-                told = {"index": range(at.start, at.start + len(moved)), "attack": name, "eps": size, "draws": draws}
-                told |= {"label": y[at].tolist(), "apart": apart[at].tolist()}
-                told |= _columns(x[at], moved, before, _coded(model, moved, inference), max(0, PICTURES - at.start))
-                found[name, size].append(pd.DataFrame(told))
-    return pd.concat([part for parts in found.values() for part in parts], ignore_index=True)
+        for at, before in zip(slices, clean, strict=True):
+            indices, pictures = range(at.start, at.start + len(x[at])), max(0, PICTURES - at.start)
+            keywords = supported_kwargs(attack, indices=indices)
+            x_adv = attack(model, x[at], y[at], eps=list(eps), seed=derive(seed, "attack"), **keywords)
+            for size, moved in zip(sizes, x_adv, strict=True):
+                columns = {"index": indices, "attack": name, "eps": size, "draws": draws}
+                columns |= {"label": y[at].tolist(), "apart": apart[at].tolist()}
+                columns |= _columns(x[at], moved, before, _coded(model, moved, inference), pictures)
+                frames[name, size].append(pd.DataFrame(columns))
+    return pd.concat([frame for slices in frames.values() for frame in slices], ignore_index=True)
 
 
 @torch.no_grad()
 def _coded(model: StochasticClassifier, x: Inputs, draws: Draws) -> Coded:
     """Latents, reconstruction and probabilities, one chunk of draws after the other."""
     latents, reconstruction, probability = [], torch.zeros_like(x), torch.zeros((), device=x.device)
-    for part in draws.chunks(model.graph_draws(x)):
-        latents.append(model.latents(x, part).cpu())
-        reconstruction += model.reconstructions(x, part).sum(0)
-        probability = probability + model.logits(x, part).softmax(-1).sum(0)
+    for chunk in draws.chunks(model.graph_draws(x)):
+        latents.append(model.latents(x, chunk).cpu())
+        reconstruction += model.reconstructions(x, chunk).sum(0)
+        probability = probability + model.logits(x, chunk).softmax(-1).sum(0)
     return Coded(torch.cat(latents), reconstruction / len(draws), probability / len(draws))
 
 
 def _columns(x: Inputs, x_adv: Inputs, before: Coded, after: Coded, pictures: int) -> dict[str, Any]:
     """What an attack did to some inputs; the first of them with their pictures."""
 
-    def error(found: Coded) -> list[float]:
-        return (found.reconstruction - x).square().flatten(1).mean(1).tolist()
+    def error(coded: Coded) -> list[float]:
+        return (coded.reconstruction - x).square().flatten(1).mean(1).tolist()
 
     images = torch.stack([x, before.reconstruction, x_adv, after.reconstruction], 1)[:pictures]
     return {

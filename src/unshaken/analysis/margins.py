@@ -8,13 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unshaken.evaluation.predict import RULES, predict
+from unshaken.evaluation.predict import RULES, batches, predict
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.types import Inputs, Labels, Logits
 from unshaken.validate import check_labels
 
 BLOCK = 2**24  # numbers in the margin gradients of all classes of one slice of the inputs: 64 MiB
-DIFFERENTIABLE = {word: RULES[word] for word in ("probability", "logit")}
+DIFFERENTIABLE = {name: RULES[name] for name in ("probability", "logit")}
 
 
 class Measured(NamedTuple):
@@ -48,15 +48,14 @@ def measure(
         draws, counts = draws[:1], [1] * len(counts)
     draws, ordered = draws.keep(), sorted(set(counts))
     size = max(1, min(batch_size, BLOCK // ((classes - 1 + len(x_adv)) * x[0].numel())))
-    parts = []
-    for first in range(0, len(x), size):
-        at = slice(first, first + size)
+    slices = []
+    for at in batches(len(x), size):
         others = (y[at, None] + torch.arange(1, classes, device=y.device)) % classes  # (b, K − 1), all classes but y
         sums = _running_sums(model, x[at].detach(), y[at], others, x_adv[:, at].detach(), draws, ordered, rule)
         delta = (x_adv[:, at] - x[at]).detach()
-        parts.append([_reduced(part, y[at], others, delta) for part in sums])
+        slices.append([_reduced(means, y[at], others, delta) for means in sums])
     axes = (0, 0, 0, 1, 1, 1)  # of the inputs
-    whole = [Measured(*map(torch.cat, zip(*each, strict=True), axes)) for each in zip(*parts, strict=True)]
+    whole = [Measured(*map(torch.cat, zip(*of_count, strict=True), axes)) for of_count in zip(*slices, strict=True)]
     return [whole[ordered.index(count)] for count in counts]
 
 
@@ -79,7 +78,7 @@ def _running_sums(
     rule: str,
 ) -> Iterator[Means]:
     """Means over the first k draws for each k of `counts`, which increase, in one pass over the draws."""
-    moved = x_adv.flatten(0, 1)  # predicted b at a time, so that each input has its place in the batch of x
+    moved = x_adv.flatten(0, 1)  # predicted b at a time, so that an input has the row in its batch that it has in x
     scores, gradients, perturbed = torch.zeros(()).to(x), x.new_zeros(others.shape[1], *x.shape), torch.zeros(()).to(x)
     used = 0
     for count in counts:

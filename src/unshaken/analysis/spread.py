@@ -37,23 +37,23 @@ def prediction_variance(
     import pandas as pd
 
     check_inputs(x, y)
-    seen, saturated = torch.zeros_like(y), torch.zeros_like(y)
+    merged, saturated = torch.zeros_like(y), torch.zeros_like(y)
     mean, squares = (torch.zeros(len(y), dtype=torch.float64, device=x.device) for _ in range(2))
 
     def merge(rows: slice, logits: Logits) -> None:
         """Add the mean and the squared deviations of s more draws. Source: Chan, Golub & LeVeque (1983)."""
         check_labels(y[rows], logits.shape[-1])
-        softmax, before = logits.softmax(-1), seen[rows].clone()
-        each = softmax[:, torch.arange(len(before), device=x.device), y[rows]].double()
-        here, now = each.mean(0), before + len(each)
-        gap = here - mean[rows]
-        squares[rows] += (each - here).square().sum(0) + gap.square() * before * len(each) / now
-        mean[rows] += gap * len(each) / now
+        softmax, before = logits.softmax(-1), merged[rows].clone()
+        values = softmax[:, torch.arange(len(before), device=x.device), y[rows]].double()
+        chunk_mean, after = values.mean(0), before + len(values)
+        gap = chunk_mean - mean[rows]
+        squares[rows] += (values - chunk_mean).square().sum(0) + gap.square() * before * len(values) / after
+        mean[rows] += gap * len(values) / after
         saturated[rows] += (softmax.amax(-1) == 1).sum(0)
-        seen[rows] = now
+        merged[rows] = after
 
-    chosen = model.draw(draws, seed=derive(seed, "inference", 0))
-    predict(model, x, chosen, rule="logit", batch_size=batch_size, each=merge)
-    columns = {"variance": squares / seen, "probability": mean, "saturated": saturated}
-    told = {name: values.cpu().numpy() for name, values in columns.items()}
-    return pd.DataFrame({"index": range(len(y)), "draws": draws, **told})
+    inference = model.draw(draws, seed=derive(seed, "inference", 0))
+    predict(model, x, inference, rule="logit", batch_size=batch_size, on_logits=merge)
+    tensors = {"variance": squares / merged, "probability": mean, "saturated": saturated}
+    columns = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+    return pd.DataFrame({"index": range(len(y)), "draws": draws, **columns})

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from unshaken.evaluation.predict import batches
 from unshaken.models import StochasticClassifier
 from unshaken.types import Count, Inputs, Labels, NotNegative, Positive, Supplied
-from unshaken.validate import check_eps, check_inputs, check_range
+from unshaken.validate import check_eps, check_inputs, check_ranges
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -43,15 +44,13 @@ def attack_time(
     import pandas as pd
 
     check_inputs(x, y)
-    check_range("rounds", rounds, Count)
-    check_range("batch", batch, Count)
+    check_ranges(Count, rounds=rounds, batch=batch)
     if not attacks:
         raise ValueError("there are no attacks to be timed.")
     if len(x) < batch:
         raise ValueError(f"a batch of {batch} needs as many inputs; got {len(x)}.")
     check_eps(eps, 1)
-    batches = zip(x.split(batch), y.split(batch), strict=True)
-    whole = [part for part in batches if len(part[0]) == batch]
+    whole = [(x[at], y[at]) for at in batches(len(x) // batch * batch, batch)]
     repeats = dict.fromkeys(attacks, 1)
     rows = []
     for number in range(-1, rounds):

@@ -38,29 +38,24 @@ def evaluate(
         rule: a key of `predict.RULES`.
         allow_shared_draws: score a perturbation with draws that made it, which is refused otherwise.
 
-    Returns one row per input and repeat: `index` (place in x), `repeat`, `label`, `predicted`, `correct`, `votes`
+    Returns one row per input and repeat: `index` (in x), `repeat`, `label`, `predicted`, `correct`, `votes`
     (how many of the `inference_draws` draws are right on their own), `saturated` (how many have a softmax that is
     exactly 1 for some class in their precision, so that their cross-entropy has no gradient), `probability` (the score
-    of the label),
-    `shared_draws` (how many inference draws also made x).
+    of the label), `shared_draws` (how many inference draws also made x).
     """
     import pandas as pd
 
     check_inputs(x, y)
     sets = inference_sets(model, draws, seed, repeats)
-    shared = [shared_draws(x, part) for part in sets]
+    shared = [shared_draws(x, sample) for sample in sets]
     if any(shared) and not allow_shared_draws:
         raise ValueError(
             f"{max(shared)} of the inference draws also made these perturbations; "
             "predict with draws of another seed, or pass allow_shared_draws=True."
         )
-    return pd.concat(
-        [
-            _score(model, x, y, part, rule, batch_size).assign(repeat=r, shared_draws=shared[r])
-            for r, part in enumerate(sets)
-        ],
-        ignore_index=True,
-    )
+    scored = [_score(model, x, y, sample, rule, batch_size) for sample in sets]
+    frames = [rows.assign(repeat=r, shared_draws=shared[r]) for r, rows in enumerate(scored)]
+    return pd.concat(frames, ignore_index=True)
 
 
 def inference_sets(
@@ -89,7 +84,7 @@ def _score(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, rule
         votes[rows] += (logits.argmax(-1) == y[rows]).sum(0)
         saturated[rows] += (logits.softmax(-1).amax(-1) == 1).sum(0)
 
-    scores = predict(model, x, draws, rule=rule, batch_size=batch_size, each=count)
+    scores = predict(model, x, draws, rule=rule, batch_size=batch_size, on_logits=count)
     predicted = scores.argmax(-1)
     columns = {
         "index": torch.arange(len(y)),

@@ -46,11 +46,11 @@ def predict(
     *,
     rule: str = "probability",
     batch_size: int = 256,
-    each: Callable[[slice, Logits], None] | None = None,
+    on_logits: Callable[[slice, Logits], None] | None = None,
 ) -> Tensor:
     """Mean over draws of `RULES[rule](logits)`, (B, K), in memory that does not grow with the number of draws.
 
-    `each(rows, logits)` is shown the logits (s, b, K) of every chunk of draws and inputs as they pass by.
+    `on_logits(rows, logits)` is called with the logits (s, b, K) of every chunk of draws and batch of inputs.
     """
     score = lookup("prediction rule", rule, RULES)
     check_range("batch_size", batch_size, Count)
@@ -61,13 +61,13 @@ def predict(
     alike = len(draws) if draws.alike else 1  # where nothing is random, one pass stands for all
     for chunk in draws[: len(draws) // alike].chunks(8 if model.vectorises else 1):
         kept = chunk.keep()
-        for i, part in enumerate(rows):
-            logits = model.logits(x[part], kept)
+        for i, at in enumerate(rows):
+            logits = model.logits(x[at], kept)
             logits = logits.expand(alike, -1, -1) if alike > 1 else logits
             total[i] = total[i] + score(logits).sum(0)
-            if each is not None:
-                each(part, logits)
-    mean = torch.cat([part / len(draws) for part in total if isinstance(part, Tensor)])
+            if on_logits is not None:
+                on_logits(at, logits)
+    mean = torch.cat([batch / len(draws) for batch in total if isinstance(batch, Tensor)])
     if bool(mean.isnan().any()):
         raise ValueError("the prediction is NaN: the network gives NaN or infinite logits for these inputs.")
     return mean

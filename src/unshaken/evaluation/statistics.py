@@ -7,6 +7,7 @@ narrow. Rows form a table of inputs x repeats, both random; the variance of its 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -57,6 +58,12 @@ def difference(rows: DataFrame, other: DataFrame, *, level: float = 0.95) -> Int
         raise ValueError("the two sets of rows have no input and repeat in common, so there is nothing to compare.")
     change = here.loc[both, "correct"].astype(float) - there.loc[both, "correct"].astype(float)
     return mean(change.unstack("repeat").to_numpy(), level=level)
+
+
+def differences(pairs: Iterable[tuple[DataFrame, DataFrame]]) -> list[Interval]:
+    """`difference` of every pair, at a level of 95 % for all of them together (Bonferroni)."""
+    pairs = [*pairs]
+    return [difference(rows, other, level=1 - 0.05 / len(pairs)) for rows, other in pairs]
 
 
 def mean(table: np.ndarray, *, level: float = 0.95) -> Interval:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from unshaken.evaluation.checks.finding import ATTACK, Finding, aimed, attacks, clean_rows, kinds, name_of, sized
-from unshaken.evaluation.statistics import accuracy, difference
+from unshaken.evaluation.statistics import accuracy, differences
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -15,23 +15,18 @@ if TYPE_CHECKING:
 def zero_size(rows: DataFrame) -> Finding:
     """A perturbation of size zero changes nothing: accuracy is the clean accuracy, on the same draws."""
     pairs = [
-        (name, attacked[attacked.eps == 0], clean_rows(part))
-        for name, attacked, part in attacks(rows[rows.role == "check"], rows)
+        (name, attacked[attacked.eps == 0], clean_rows(of_model))
+        for name, attacked, of_model in attacks(rows[rows.role == "check"], rows)
     ]
     pairs = [(name, null, clean) for name, null, clean in pairs if len(null) and len(clean)]
     if not pairs:
         return Finding("zero size", None, "No attack was run with a zero-size perturbation.")
-    level = 1 - 0.05 / len(pairs)
-    changes = [(name, difference(null, clean, level=level)) for name, null, clean in pairs]
-    name, change = max(changes, key=lambda found: abs(found[1].value))
-    passed = all(change.low <= 0 <= change.high for _, change in changes)
-    told = "equals" if passed else "differs from"
-    return Finding(
-        "zero size",
-        passed,
-        f"Accuracy under a zero-size attack {told} clean accuracy: the largest change is {change.value:+.3f} ({name}).",
-        change.value,
-    )
+    changes = differences((null, clean) for _, null, clean in pairs)
+    change, (name, *_) = max(zip(changes, pairs, strict=True), key=lambda entry: abs(entry[0].value))
+    passed = all(change.low <= 0 <= change.high for change in changes)
+    sentence = f"Accuracy under a zero-size attack {'equals' if passed else 'differs from'} clean accuracy: "
+    sentence += f"the largest change is {change.value:+.3f} ({name})."
+    return Finding("zero size", passed, sentence, change.value)
 
 
 def larger_eps(rows: DataFrame) -> Finding:
@@ -51,12 +46,12 @@ def more_draws(rows: DataFrame) -> Finding:
     A step that is as long as the gradient is shorter with more draws, which differ: such an attack is left out.
     """
     sampled = sized(rows[(rows.role == "sweep") & rows.attack_draws.str.isdigit()])
-    pairs, known = [], kinds(rows)
+    pairs, every_kind = [], kinds(rows)
     for _, family in sampled.groupby([c for c in ATTACK if c != "attack_draws"] + ["eps"], sort=False):
         counts = sorted(family.attack_draws.unique(), key=int)
         for a, b in pairwise(counts):
             few, many = family[family.attack_draws == a], family[family.attack_draws == b]
-            name, eps = name_of(family.iloc[0], known, draws=""), family.eps.iloc[0]
+            name, eps = name_of(family.iloc[0], every_kind, draws=""), family.eps.iloc[0]
             pairs.append((f"{name} from {a} to {b} draws at eps {eps:g}", many, few))
     nothing = "No attack on the label was run with two numbers of attack draws."
     holds, fails = "Accuracy does not rise with attack draws", "Accuracy rises with attack draws"
@@ -68,45 +63,43 @@ def huge_eps(rows: DataFrame) -> Finding:
 
     One that does not use the box, since its step is one of its own, or that aims at something else, is left out.
     """
-    found = []
+    accuracies = []
     for name, attacked, _ in attacks(sized(rows[rows.role == "check"])):
         huge = attacked[attacked.eps == attacked.eps.max()]
         if attacked.eps.max() > 0:
             chance = float(huge.drop_duplicates("index").label.value_counts(normalize=True).max())
-            found.append((accuracy(huge), chance, name))
-    if not found:
+            accuracies.append((accuracy(huge), chance, name))
+    if not accuracies:
         return Finding("huge eps", None, "No attack on the label was given the whole input box.")
-    doubtful = [told for told in found if told[0].low > told[1]]
-    worst, chance, name = max(doubtful or found)
-    told = (
-        f"No attack with the whole input box leaves accuracy surely above chance ({chance:.3f}); the highest is {worst}"
-    )
+    doubtful = [entry for entry in accuracies if entry[0].low > entry[1]]
+    worst, chance, name = max(doubtful or accuracies)
     if doubtful:
-        told = (
-            f"With the whole input box an attack leaves {worst}, above chance ({chance:.3f}): it is not strong enough"
-        )
-    return Finding("huge eps", not doubtful, f"{told} ({name}).", worst.value)
+        sentence = f"With the whole input box an attack leaves {worst}, above chance ({chance:.3f}): it is not strong "
+        sentence += "enough"
+    else:
+        sentence = f"No attack with the whole input box leaves accuracy surely above chance ({chance:.3f}); the "
+        sentence += f"highest is {worst}"
+    return Finding("huge eps", not doubtful, f"{sentence} ({name}).", worst.value)
 
 
 def zero_gradient(rows: DataFrame) -> Finding:
     """An input whose gradient is exactly zero was not attacked at all."""
     shares = []
-    for name, attacked, part in attacks(rows):
-        clean = clean_rows(part)
+    for name, attacked, of_model in attacks(rows):
+        clean = clean_rows(of_model)
         right = clean[clean.correct.astype(bool)] if len(clean) else attacked
         flags = attacked.drop_duplicates(["index", "repeat"]).merge(right[["index", "repeat"]].drop_duplicates())
         if flags.zero_gradient.notna().any():
             shares.append((float(flags.zero_gradient.mean()), name))
     if not shares:
-        known = rows[(rows.attack != "none") & (rows.role != "transfer")].zero_gradient.notna().any()
-        nothing = "No input that is classified rightly was attacked." if known else "No attack told its gradients."
+        recorded = rows[(rows.attack != "none") & (rows.role != "transfer")].zero_gradient.notna().any()
+        nothing = "No input that is classified rightly was attacked." if recorded else "No attack told its gradients."
         return Finding("zero gradient", None, nothing)
     share, name = max(shares)
     passed = share <= 0.01
-    told = f"{share:.1%} of the inputs that are classified rightly had an exactly zero gradient ({name}, the highest)"
-    return Finding(
-        "zero gradient", passed, told + ("." if passed else ": they were not attacked, so they count as robust."), share
-    )
+    sentence = f"{share:.1%} of the inputs that are classified rightly had an exactly zero gradient ({name}, the "
+    sentence += "highest)." if passed else "highest): they were not attacked, so they count as robust."
+    return Finding("zero gradient", passed, sentence, share)
 
 
 def disjoint_draws(rows: DataFrame) -> Finding:
@@ -116,22 +109,23 @@ def disjoint_draws(rows: DataFrame) -> Finding:
     shared = int(rows.shared_draws.max())
     few = rows.model[rows.shared_draws < 0].drop_duplicates()
     if len(few) and shared <= 0:
-        whose = f"{few.iloc[0]}{f' and {len(few) - 1} more' if len(few) > 1 else ''}"
-        told = f"The draws of {whose} are a few networks, all of which an attack may know: there are no others."
-        return Finding("disjoint draws", None, told)
-    told = "Attack and inference draws are disjoint" if shared == 0 else "Attack and inference share draws"
-    return Finding("disjoint draws", shared == 0, f"{told}: {shared} of {rows.inference_draws.max()} shared.", shared)
+        models = f"{few.iloc[0]}{f' and {len(few) - 1} more' if len(few) > 1 else ''}"
+        sentence = f"The draws of {models} are a few networks, all of which an attack may know: there are no others."
+        return Finding("disjoint draws", None, sentence)
+    answer = "Attack and inference draws are disjoint" if shared == 0 else "Attack and inference share draws"
+    sentence = f"{answer}: {shared} of {rows.inference_draws.max()} shared."
+    return Finding("disjoint draws", shared == 0, sentence, shared)
 
 
 def _no_rise(name: str, nothing: str, holds: str, fails: str, pairs: list[tuple[str, DataFrame, DataFrame]]) -> Finding:
     """No `after` is more accurate than its `before`, each judged at a level shared out over all comparisons."""
     if not pairs:
         return Finding(name, None, nothing)
-    level = 1 - 0.05 / len(pairs)
-    changes = [(difference(after, before, level=level), what) for what, after, before in pairs]
-    rise, where = max(changes, key=lambda change: change[0].low)
+    rises = differences((after, before) for _, after, before in pairs)
+    changes = [(rise, setting) for rise, (setting, *_) in zip(rises, pairs, strict=True)]
+    rise, setting = max(changes, key=lambda change: change[0].low)
     if rise.low > 0:
-        return Finding(name, False, f"{fails}, beyond the interval: by {rise.value:.3f} ({where}).", rise.value)
-    rise, where = max(changes, key=lambda change: change[0].value)
+        return Finding(name, False, f"{fails}, beyond the interval: by {rise.value:.3f} ({setting}).", rise.value)
+    rise, setting = max(changes, key=lambda change: change[0].value)
     least = f"the largest rise is {rise.value:.3f}" if rise.value > 0 else f"the smallest fall is {abs(rise.value):.3f}"
-    return Finding(name, True, f"{holds}: {least} ({where}).", rise.value)
+    return Finding(name, True, f"{holds}: {least} ({setting}).", rise.value)

@@ -24,7 +24,7 @@ UNAIMED = ("latent_shift",)
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found. `passed` is None where the rows cannot tell."""
+    """The outcome of a check. `passed` is None where the rows cannot tell."""
 
     check: str
     passed: bool | None
@@ -34,8 +34,8 @@ class Finding:
 
 def is_one_of(rows: DataFrame, attacks: tuple[str, ...]) -> Series:
     """Which rows are of these attacks, whatever else their name tells: "pgd (start uniform)" is of pgd."""
-    found: Series = rows.attack.str.split(" (", regex=False).str[0].isin(attacks)
-    return found
+    mask: Series = rows.attack.str.split(" (", regex=False).str[0].isin(attacks)
+    return mask
 
 
 def aimed(rows: DataFrame) -> DataFrame:
@@ -72,29 +72,29 @@ def kinds(rows: DataFrame) -> DataFrame:
 def attacks(rows: DataFrame, all_rows: DataFrame | None = None) -> Iterator[tuple[str, DataFrame, DataFrame]]:
     """(name, rows of one attack on one model, all rows of that model); an attack on another model is none on this."""
     of_model = dict(iter((rows if all_rows is None else all_rows).groupby("model", sort=False)))
-    made, known = rows[(rows.attack != "none") & (rows.role != "transfer")], kinds(rows)
-    for key, attacked in made.groupby(ATTACK, sort=False):
+    direct, every_kind = rows[(rows.attack != "none") & (rows.role != "transfer")], kinds(rows)
+    for key, attacked in direct.groupby(ATTACK, sort=False):
         first = attacked.iloc[0]
-        yield name_of(first, known, first.attack_draws), attacked, of_model[key[0]]
+        yield name_of(first, every_kind, first.attack_draws), attacked, of_model[key[0]]
 
 
-def name_of(row: Series, known: DataFrame, draws: str) -> str:
+def name_of(row: Series, every_kind: DataFrame, draws: str) -> str:
     """The attack of a row, with its model and its loss where there are several among `kinds`."""
     name = attack_name(row.attack, draws)
-    loss = f" ({row.loss})" if known[known.attack == row.attack].loss.nunique() > 1 else ""
-    return f"{row.model}, {name}{loss}" if known.model.nunique() > 1 else f"{name}{loss}"
+    loss = f" ({row.loss})" if every_kind[every_kind.attack == row.attack].loss.nunique() > 1 else ""
+    return f"{row.model}, {name}{loss}" if every_kind.model.nunique() > 1 else f"{name}{loss}"
 
 
 def named(name: str, *extra: str) -> str:
     """The name of an attack with what tells it from others: "PGD-1 (start uniform, 5 restarts)"."""
     kind, _, rest = name.partition(" (")
-    told = [*([rest.removesuffix(")")] if rest else []), *extra]
-    return f"{kind} ({', '.join(told)})" if told else name
+    details = [*([rest.removesuffix(")")] if rest else []), *extra]
+    return f"{kind} ({', '.join(details)})" if details else name
 
 
-def counted(word: str, count: int) -> str:
+def counted(noun: str, count: int) -> str:
     """ "20 steps", "1 restart"."""
-    return f"{count} {word.removesuffix('s') if count == 1 else word}"
+    return f"{count} {noun.removesuffix('s') if count == 1 else noun}"
 
 
 def clean_rows(rows: DataFrame) -> DataFrame:

@@ -5,6 +5,7 @@ Source: Athalye, Carlini & Wagner, "Obfuscated gradients give a false sense of s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from unshaken.evaluation.checks.finding import (
@@ -18,7 +19,7 @@ from unshaken.evaluation.checks.finding import (
     named,
     sized,
 )
-from unshaken.evaluation.statistics import difference
+from unshaken.evaluation.statistics import differences
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -35,18 +36,18 @@ SETTLED = 0.01
 class Pair(NamedTuple):
     """Rows of the same inputs and repeats under two attacks, of which `more` should leave no more accuracy than `less`.
 
-    `first` and `second` say which two, `where` on which model and at which eps.
+    `first` and `second` name the two, `setting` their model and eps.
     """
 
     first: str
     second: str
-    where: str
+    setting: str
     less: DataFrame
     more: DataFrame
 
     def __str__(self) -> str:
         less, more = self.less.correct.mean(), self.more.correct.mean()
-        return f"{self.first} leaves {less:.3f}, {self.second} {more:.3f} ({self.where})"
+        return f"{self.first} leaves {less:.3f}, {self.second} {more:.3f} ({self.setting})"
 
 
 def black_box(rows: DataFrame) -> Finding:
@@ -54,11 +55,11 @@ def black_box(rows: DataFrame) -> Finding:
 
     Of attacks that use eps as far as it goes: others move inputs further on a model that is harder to deceive.
     """
-    own, known, pairs = dict(iter(far(_attacked(rows)).groupby(POINT, sort=False))), kinds(rows), []
-    for (*key, source), given in rows[rows.role == "transfer"].groupby([*POINT, "source"], sort=False):
-        if tuple(key) in own:
-            name = f"{_name(given, known)} made against {source}"
-            pairs += _paired(name, "made against the model itself", given, own[tuple(key)])
+    direct, every_kind, pairs = dict(iter(far(_attacked(rows)).groupby(POINT, sort=False))), kinds(rows), []
+    for (*key, source), transferred in rows[rows.role == "transfer"].groupby([*POINT, "source"], sort=False):
+        if tuple(key) in direct:
+            name = f"{_name(transferred, every_kind)} made against {source}"
+            pairs += _paired(name, "made against the model itself", transferred, direct[tuple(key)])
     return _judged(
         "black box",
         pairs,
@@ -71,12 +72,13 @@ def black_box(rows: DataFrame) -> Finding:
 
 def gradient_free(rows: DataFrame) -> Finding:
     """A gradient tells more than values of the loss: SPSA must not be stronger than every attack with a gradient."""
-    known, pairs = kinds(rows), []
+    every_kind, pairs = kinds(rows), []
     for _, group in sized(_attacked(rows)).groupby(["model", "norm", "inference_draws", "eps"], sort=False):
-        blind = group.attack.str.startswith("spsa")
-        strongest = _strongest(group[~blind])
-        for _, guessed in group[blind].groupby(POINT, sort=False):
-            pairs += _paired(_name(guessed, known), _name(strongest, known), guessed, strongest)
+        gradient_free = group.attack.str.startswith("spsa")
+        strongest = _strongest(group[~gradient_free])
+        for _, estimated in group[gradient_free].groupby(POINT, sort=False):
+            names = _name(estimated, every_kind), _name(strongest, every_kind)
+            pairs += _paired(*names, estimated, strongest)
     return _judged(
         "gradient free",
         pairs,
@@ -91,12 +93,12 @@ def one_step(rows: DataFrame) -> Finding:
 
     Of attacks that use eps as far as it goes.
     """
-    alike = [column for column in POINT if column not in ("attack", "steps", "restarts")]
-    made, known, pairs = far(_attacked(rows)), kinds(rows), []
-    for _, group in made[~made.attack.str.startswith("spsa")].groupby(alike, sort=False):
+    common = [column for column in POINT if column not in ("attack", "steps", "restarts")]
+    attacked, every_kind, pairs = far(_attacked(rows)), kinds(rows), []
+    for _, group in attacked[~attacked.attack.str.startswith("spsa")].groupby(common, sort=False):
         many = _strongest(group[group.steps > 1])
         for _, single in group[group.steps == 1].groupby(POINT, sort=False):
-            pairs += _paired(_name(single, known), _name(many, known), single, many)
+            pairs += _paired(_name(single, every_kind), _name(many, every_kind), single, many)
     return _judged(
         "one step",
         pairs,
@@ -108,39 +110,44 @@ def one_step(rows: DataFrame) -> Finding:
 
 def more_steps(rows: DataFrame) -> Finding:
     """An attack has converged where accuracy falls no more with its steps, nor with its restarts."""
-    known, words = kinds(rows), dict[str, None]()
-    pairs: list[Pair] = []
-    for word in ("steps", "restarts"):
-        for _, family in aimed(_attacked(rows)).groupby([c for c in POINT if c != word], sort=False):
-            counts = sorted(family[word].unique())[-2:]
-            if len(counts) == 2:
-                few, many = (family[family[word] == count] for count in counts)
-                made = _paired(_name(family, known, word), f"from {counts[0]} to {counts[1]} {word}", few, many)
-                pairs, words = pairs + made, words | dict.fromkeys([word] * len(made))
+    pairs = [*_increases(rows, "steps"), *_increases(rows, "restarts")]
     if not pairs:
         return Finding("more steps", None, "No attack was run with two numbers of steps, or of restarts.")
-    level = 1 - 0.05 / len(pairs)
-    falls = [(difference(pair.less, pair.more, level=level), pair) for pair in pairs]
-    doubtful = [(fall, pair) for fall, pair in falls if fall.low > 0 and fall.value > SETTLED]
-    fall, pair = max(doubtful or falls, key=lambda found: found[0].value)
+    falls = differences((pair.less, pair.more) for _, pair in pairs)
+    compared = [(fall, pair) for fall, (_, pair) in zip(falls, pairs, strict=True)]
+    doubtful = [(fall, pair) for fall, pair in compared if fall.low > 0 and fall.value > SETTLED]
+    fall, pair = max(doubtful or compared, key=lambda entry: entry[0].value)
     if doubtful:
-        told = f"Accuracy under {pair.first} is still falling by {fall.value:.3f} {pair.second} ({pair.where})"
-        return Finding("more steps", False, f"{told}: the attack has not converged, so it is too high.", fall.value)
-    told = f"{pair.first} {pair.second} ({pair.where})"
-    told = f"the largest fall is {fall}, {told}" if fall.value > 0 else f"it falls nowhere, as in {told}"
-    by = f" by more than {SETTLED:g}" if any(fall.low > 0 for fall, _ in falls) else ""
-    said = f"Accuracy does not surely fall{by} with {' and '.join(words)}: {told}."
-    return Finding("more steps", True, said, fall.value)
+        sentence = f"Accuracy under {pair.first} is still falling by {fall.value:.3f} {pair.second} ({pair.setting}): "
+        sentence += "the attack has not converged, so it is too high."
+        return Finding("more steps", False, sentence, fall.value)
+    example = f"{pair.first} {pair.second} ({pair.setting})"
+    example = f"the largest fall is {fall}, {example}" if fall.value > 0 else f"it falls nowhere, as in {example}"
+    by = f" by more than {SETTLED:g}" if any(fall.low > 0 for fall in falls) else ""
+    varied = " and ".join(dict.fromkeys(column for column, _ in pairs))
+    return Finding("more steps", True, f"Accuracy does not surely fall{by} with {varied}: {example}.", fall.value)
+
+
+def _increases(rows: DataFrame, column: str) -> Iterator[tuple[str, Pair]]:
+    """Attacks that differ in a column of counts alone: the two largest of each, with the name of the column."""
+    every_kind = kinds(rows)
+    for _, family in aimed(_attacked(rows)).groupby([c for c in POINT if c != column], sort=False):
+        counts = sorted(family[column].unique())[-2:]
+        if len(counts) == 2:
+            few, many = (family[family[column] == count] for count in counts)
+            increase = f"from {counts[0]} to {counts[1]} {column}"
+            for pair in _paired(_name(family, every_kind, column), increase, few, many):
+                yield column, pair
 
 
 def _judged(name: str, pairs: list[Pair], nothing: str, holds: str, fails: str) -> Finding:
     """No `more` leaves surely more accuracy than its `less`, at a level shared out over all; the worst pair is told."""
     if not pairs:
         return Finding(name, None, nothing)
-    level = 1 - 0.05 / len(pairs)
-    changes = [(difference(pair.more, pair.less, level=level), pair) for pair in pairs]
-    doubtful = [(change, pair) for change, pair in changes if change.low > 0]
-    worst, pair = max(doubtful or changes, key=lambda found: found[0].value)
+    rises = differences((pair.more, pair.less) for pair in pairs)
+    compared = [*zip(rises, pairs, strict=True)]
+    doubtful = [(rise, pair) for rise, pair in compared if rise.low > 0]
+    worst, pair = max(doubtful or compared, key=lambda entry: entry[0].value)
     return Finding(name, not doubtful, f"{fails if doubtful else holds}: {pair}.", worst.value)
 
 
@@ -149,9 +156,9 @@ def _paired(first: str, second: str, less: DataFrame, more: DataFrame | None) ->
     keys = ["index", "repeat"]
     if more is None:
         return []
-    where = f"{less.model.iloc[0]}, eps {less.eps.iloc[0]:.4g}"
+    setting = f"{less.model.iloc[0]}, eps {less.eps.iloc[0]:.4g}"
     less, more = less[ANSWER].merge(more[keys]), more[ANSWER].merge(less[keys])
-    return [Pair(first, second, where, less, more)] if len(less) else []
+    return [Pair(first, second, setting, less, more)] if len(less) else []
 
 
 def _attacked(rows: DataFrame) -> DataFrame:
@@ -161,16 +168,16 @@ def _attacked(rows: DataFrame) -> DataFrame:
 
 def _strongest(rows: DataFrame) -> DataFrame | None:
     """The rows of the attack that leaves the least accuracy; None where there is none."""
-    parts = [part for _, part in rows.groupby(POINT, sort=False)]
-    return min(parts, key=lambda part: part.correct.mean(), default=None)
+    groups = [group for _, group in rows.groupby(POINT, sort=False)]
+    return min(groups, key=lambda group: group.correct.mean(), default=None)
 
 
-def _name(part: DataFrame | None, known: DataFrame, besides: str = "") -> str:
+def _name(rows: DataFrame | None, every_kind: DataFrame, varied: str = "") -> str:
     """The attack of some rows, with its loss, steps and restarts where there are several of its kind."""
-    if part is None:
+    if rows is None:
         return ""
-    row = part.iloc[0]
-    same = known[(known.attack == row.attack) & (known.attack_draws == row.attack_draws)]
-    several = [word for word in ("loss", "steps", "restarts") if word != besides and same[word].nunique() > 1]
-    extra = [row.loss if word == "loss" else counted(word, row[word]) for word in several]
+    row = rows.iloc[0]
+    same = every_kind[(every_kind.attack == row.attack) & (every_kind.attack_draws == row.attack_draws)]
+    several = [column for column in ("loss", "steps", "restarts") if column != varied and same[column].nunique() > 1]
+    extra = [row.loss if column == "loss" else counted(column, row[column]) for column in several]
     return named(attack_name(row.attack, row.attack_draws), *extra)
