@@ -4,12 +4,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _private_cache(tmp_path, monkeypatch):
-    """`datasets` keeps prepared sets in a cache: give every test its own, and no data root."""
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.delenv("UNSHAKEN_DATA", raising=False)
+def _private_cache(private_cache: None) -> None:
+    """For every test of this folder."""
 
 
 @pytest.fixture
