@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_recipes import RESOLVED
 
 from oracles import raises_sentence
-from small_recipes import RESOLVED
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS
 from unshaken.models import MADE_OF, MODELS

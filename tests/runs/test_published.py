@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from small_recipes import RESOLVED
 
 from oracles import raises_sentence
-from small_recipes import RESOLVED
 from unshaken.runs.published import Published, PublishedAccuracy, PublishedFlatness, PublishedLengths
 from unshaken.runs.recipe import read_recipe
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from small_recipes import RESOLVED
 
 from oracles import raises_sentence
-from small_recipes import RESOLVED
 from unshaken.runs.recipe import find_recipe, read_recipe, recipe_paths
 
 
