@@ -13,78 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = version("unshaken")
 
-_HOME = {
-    "Data": "data",
-    "load": "data",
-    "load_images": "data",
-    "mlp": "networks",
-    "small_cnn": "networks",
-    "lenet": "networks",
-    "dropout_cnn": "networks",
-    "wide_resnet": "networks",
-    "resnet18": "networks",
-    "vgg": "networks",
-    "stn": "networks",
-    "vae": "networks",
-    "Draws": "models",
-    "StochasticClassifier": "models",
-    "Deterministic": "models",
-    "MeanField": "models",
-    "MatrixGaussian": "models",
-    "Dropout": "models",
-    "Chain": "models",
-    "Ensemble": "models",
-    "Together": "models",
-    "joined": "models",
-    "Smoothing": "models",
-    "MatrixEstimation": "models",
-    "MeanNetwork": "models",
-    "SeededModule": "models",
-    "load_draws": "models",
-    "parameters": "models.size",
-    "flops": "models.size",
-    "predict": "evaluation.predict",
-    "input_gradient": "attacks",
-    "fgm": "attacks",
-    "fgsm": "attacks",
-    "ifgsm": "attacks",
-    "mean": "attacks",
-    "moments": "attacks",
-    "pgd": "attacks",
-    "one_step_cw": "attacks",
-    "spsa": "attacks",
-    "carlini_wagner": "attacks",
-    "doubling": "attacks",
-    "spatial": "attacks",
-    "transfer": "attacks",
-    "transfer_set": "attacks",
-    "TransferSet": "attacks",
-    "load_transfer_set": "attacks",
-    "train": "training",
-    "Monitor": "training",
-    "adversarial": "training",
-    "constant_noise": "training",
-    "variable_noise": "training",
-    "langevin": "training",
-    "wasserstein": "training",
-    "SGLD": "training",
-    "SGAdaLD": "training",
-    "gradient_agreement": "analysis",
-    "attack_time": "analysis",
-    "conditions": "analysis",
-    "robustness": "analysis",
-    "prediction_variance": "analysis",
-    "flatness": "analysis",
-    "latent_shift": "analysis",
-    "evaluate": "evaluation.evaluate",
-    "accuracy": "evaluation.statistics",
-    "difference": "evaluation.statistics",
-    "Interval": "evaluation.statistics",
-    "check": "evaluation.checks",
-    "run": "runs.run",
+_NAMES = {
+    "data": "Data load load_images",
+    "networks": "mlp small_cnn lenet dropout_cnn wide_resnet resnet18 vgg stn vae",
+    "models": "Draws StochasticClassifier Deterministic MeanField MatrixGaussian Dropout Chain Ensemble "
+    "Together joined Smoothing MatrixEstimation MeanNetwork SeededModule load_draws",
+    "models.size": "parameters flops",
+    "evaluation.predict": "predict",
+    "attacks": "input_gradient fgm fgsm ifgsm mean moments pgd one_step_cw spsa carlini_wagner doubling spatial "
+    "transfer transfer_set TransferSet load_transfer_set",
+    "training": "train Monitor adversarial constant_noise variable_noise langevin wasserstein SGLD SGAdaLD",
+    "analysis": "gradient_agreement attack_time conditions robustness prediction_variance flatness latent_shift",
+    "evaluation.evaluate": "evaluate",
+    "evaluation.statistics": "accuracy difference Interval",
+    "evaluation.checks": "check",
+    "runs.run": "run",
     "report": "report",
-    "explain": "report.explain",
+    "report.explain": "explain",
 }
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOME)
 
 
@@ -99,7 +46,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps the name of a function that its module bears too: importing `unshaken.evaluate` leaves `evaluate` alone."""
+    """Keeps the name of a function that its module has too: importing the folder `report` leaves the function alone."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _HOME and isinstance(value, ModuleType)):

@@ -32,9 +32,9 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="Override one 
 
 def _version(asked: bool) -> None:
     if asked:
-        import unshaken
+        from importlib.metadata import version
 
-        typer.echo(unshaken.__version__)
+        typer.echo(version("unshaken"))
         raise typer.Exit
 
 
@@ -108,10 +108,10 @@ def explain(
 ) -> None:
     """Why the labels of some inputs of a run fell under an attack, or did not: a page with the conditions per class."""
     with sentences():
-        import unshaken
+        from unshaken.report.explain import explain
         from unshaken.runs.merge import number
 
-        page = unshaken.explain(
+        page = explain(
             run,
             inputs=input_ or (),
             model=model,
