@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from small_recipes import all_rows, read, record_of
 
 from oracles import raises_sentence
 from unshaken.attacks import load_transfer_set
@@ -15,11 +17,11 @@ from unshaken.evaluation.predict import predict
 from unshaken.models import Deterministic, Ensemble, Together
 from unshaken.report import report
 from unshaken.report.stored_run import load_run
+from unshaken.runs.loading import new_model
 from unshaken.runs.plan import plan, source_of
-from unshaken.runs.recipe import Recipe, read_recipe
-from unshaken.runs.run import Work, failed_units, run
-from unshaken.runs.units import new_model
-from unshaken.store import read_json, read_rows
+from unshaken.runs.recipe import Recipe
+from unshaken.runs.run import Worker, failed_units, run
+from unshaken.runs.units import ModelSource, TrainUnit, TransferUnit
 
 RECIPE = """
 [data]
@@ -69,29 +71,25 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "small.toml"
 
 
-def read(path: Path, *settings: str) -> Recipe:
-    return read_recipe(str(path), settings=settings)
-
-
 @pytest.fixture(scope="module")
-def work(tmp_path_factory) -> Work:
+def worker(tmp_path_factory) -> Worker:
     """A run that has been made, with its models."""
     folder = tmp_path_factory.mktemp("ensembles")
     (folder / "small.toml").write_text(RECIPE)
     recipe = read(folder / "small.toml")
     run(recipe, out=folder / "runs")
-    found = Work(recipe, folder / "runs", None, torch.device("cpu"), print)
-    found.go()
-    return found
+    worker = Worker(recipe, folder / "runs", None, torch.device("cpu"), print)
+    worker.work()
+    return worker
 
 
-def rows_of(work: Work) -> pd.DataFrame:
-    return pd.concat([read_rows(file)[0] for file in sorted(work.folder.glob("rows/*.parquet"))])
+def sources_of(recipe: Recipe) -> list[ModelSource]:
+    return [source_of(recipe.config, model) for model in recipe.config.models]
 
 
-def test_models_are_what_the_recipe_says(work: Work) -> None:
-    assert not failed_units(work.folder)
-    kinds = {label: type(model) for label, model in work.models.items()}
+def test_models_are_what_the_recipe_says(worker: Worker) -> None:
+    assert not failed_units(worker.folder.path)
+    kinds = {label: type(model) for label, model in worker.models.items()}
     assert kinds == {
         "first": Deterministic,
         "second": Deterministic,
@@ -101,18 +99,18 @@ def test_models_are_what_the_recipe_says(work: Work) -> None:
         "member 2": Deterministic,
         "by logit": Together,
     }
-    assert [len(net) for net in (part.net for part in work.models["unlike"].model.parts)] == [4, 6]
+    assert [len(net) for net in (member.net for member in worker.models["unlike"].model.parts)] == [4, 6]
 
 
-def test_models_that_are_trained_apart_are_joined(work: Work) -> None:
-    models, x = work.models, load("digits", limit=40).x
+def test_models_that_are_trained_apart_are_joined(worker: Worker) -> None:
+    models, x = worker.models, load("digits", limit=40).x
     each = [predict(models[name], x, models[name].all()) for name in ("first", "second")]
     assert not torch.allclose(*each)
     torch.testing.assert_close(predict(models["both"], x, models["both"].all()), (each[0] + each[1]) / 2)
 
 
-def test_a_member_and_another_mean_are_of_the_trained_ensemble(work: Work) -> None:
-    models, x = work.models, load("digits", limit=40).x
+def test_a_member_and_another_mean_are_of_the_trained_ensemble(worker: Worker) -> None:
+    models, x = worker.models, load("digits", limit=40).x
     two = models["two"]
     one = models["member 2"]
     torch.testing.assert_close(predict(one, x, one.all()), two.logits(x, two.all())[1].softmax(-1).detach())
@@ -120,69 +118,66 @@ def test_a_member_and_another_mean_are_of_the_trained_ensemble(work: Work) -> No
     torch.testing.assert_close(predict(models["by logit"], x, models["by logit"].all()), logit)
 
 
-def test_every_model_is_predicted_and_attacked_with_all_its_members(work: Work) -> None:
-    rows = rows_of(work)
+def test_every_model_is_predicted_and_attacked_with_all_its_members(worker: Worker) -> None:
+    rows = all_rows(worker.folder.path)
     draws = rows[rows.attack == "none"].groupby("model").inference_draws.first()
     assert draws.to_dict() == {
         "first": 1, "second": 1, "both": 2, "two": 2, "unlike": 1, "member 2": 1, "by logit": 1
     }  # fmt: skip
     assert set(rows[rows.attack == "pgd"].attack_draws) == {"all"}
     assert (rows.shared_draws <= 0).all()
-    told = load_run(work.folder).rows
-    assert set(told.inference_draws) == {1}
-    assert told.votes.between(0, 1).all()
-    assert 0.5 in set(told.votes)
+    reported = load_run(worker.folder.path).rows
+    assert set(reported.inference_draws) == {1}
+    assert reported.votes.between(0, 1).all()
+    assert 0.5 in set(reported.votes)
 
 
-def test_only_what_fools_every_member_of_the_source_is_given_to_others(work: Work) -> None:
-    rows, (file,) = rows_of(work), work.folder.glob("perturbations/*.safetensors")
-    made, data = load_transfer_set(file), load("digits", limit=40)
-    source = work.models["unlike"].model
-    fooled = torch.stack([part.net(made.x_adv[1]).argmax(-1) for part in source.parts])
-    assert 0 < len(made.ids) < 40
-    given = rows[(rows.role == "transfer") & (rows.model == "first")]
-    places = sorted(set(given["index"]))
-    assert len(places) == len(made.ids)
-    assert (fooled != data.y[places]).all()
-    before = torch.stack([part.net(data.x[places]).argmax(-1) for part in source.parts])
-    assert (before == data.y[places]).any(0).all(), "nobody is fooled where all were wrong before"
-    assert given.label.tolist() == data.y[given["index"].tolist()].tolist()
-    assert "those that mislead every member at eps 0.15, and not all before" in made.metadata["kept"]
+def test_only_what_fools_every_member_of_the_source_is_given_to_others(worker: Worker) -> None:
+    rows, (file,) = all_rows(worker.folder.path), worker.folder.path.glob("perturbations/*.safetensors")
+    perturbations, data = load_transfer_set(file), load("digits", limit=40)
+    source = worker.models["unlike"].model
+    fooled = torch.stack([member.net(perturbations.x_adv[1]).argmax(-1) for member in source.parts])
+    assert 0 < len(perturbations.ids) < 40
+    transferred = rows[(rows.role == "transfer") & (rows.model == "first")]
+    indices = sorted(set(transferred["index"]))
+    assert len(indices) == len(perturbations.ids)
+    assert (fooled != data.y[indices]).all()
+    before = torch.stack([member.net(data.x[indices]).argmax(-1) for member in source.parts])
+    assert (before == data.y[indices]).any(0).all(), "nobody is fooled where all were wrong before"
+    assert transferred.label.tolist() == data.y[transferred["index"].tolist()].tolist()
+    assert "those that mislead every member at eps 0.15, and not all before" in perturbations.metadata["kept"]
     everywhere = rows[(rows.role == "sweep") & (rows.model == "unlike") & (rows.attack == "pgd") & (rows.eps == 0.15)]
-    assert set(everywhere[everywhere.correct]["index"]).isdisjoint(places)
+    assert set(everywhere[everywhere.correct]["index"]).isdisjoint(indices)
 
 
-def test_the_page_compares_them_and_the_same_command_repeats_nothing(work: Work) -> None:
-    stamps = {file: file.stat().st_mtime_ns for file in work.folder.glob("*/*.*") if "run.json" not in str(file)}
-    assert run(work.recipe, out=work.folder.parent) == work.folder
+def test_the_page_compares_them_and_the_same_command_repeats_nothing(worker: Worker) -> None:
+    stamps = {file: file.stat().st_mtime_ns for file in worker.folder.path.glob("*/*.*") if "run.json" not in str(file)}
+    assert run(worker.recipe, out=worker.folder.path.parent) == worker.folder.path
     assert stamps == {file: file.stat().st_mtime_ns for file in stamps}
-    page = report(work.folder).read_text(encoding="utf-8")
-    sizes = read_json(work.folder / "run.json")["sizes"]
-    assert sizes["both"]["parameters"] == 2 * sizes["first"]["parameters"]
-    assert sizes["two"]["flops"] == sizes["by logit"]["flops"] == 2 * sizes["first"]["flops"]
+    page = report(worker.folder.path).read_text(encoding="utf-8")
+    sizes = record_of(worker.folder.path).sizes
+    assert sizes["both"].parameters == 2 * sizes["first"].parameters
+    assert sizes["two"].flops == sizes["by logit"].flops == 2 * sizes["first"].flops
     assert "inference draws at eps" not in page
     assert "Each input was predicted with one set of draws only" not in page  # they are all the members
     assert "a few networks, all of which an attack may know" in page
-    table = pd.read_csv(work.folder / "tables" / "accuracy.csv")
+    table = pd.read_csv(worker.folder.path / "tables" / "accuracy.csv")
     assert (table.parameters > 0).all()
 
 
 def test_replicas_differ_by_their_seed_alone(path: Path) -> None:
-    config = read(path).config
-    first, second = (source_of(config, place) for place in (0, 1))
-    assert first.pop("seed") != second.pop("seed")
-    assert first == second
-    several = read(path, "seed=[0, 1]").config
-    seeds = [source_of(several, place)["seed"] for place in range(4)]
+    first, second, *_ = sources_of(read(path))
+    assert first.seed != second.seed
+    assert replace(first, seed=second.seed) == second
+    seeds = [source.seed for source in sources_of(read(path, "seed=[0, 1]"))[:4]]
     assert len(set(seeds)) == 4
-    assert source_of(several, 2)["seed"] == source_of(config, 1)["seed"]
+    assert seeds[2] == second.seed
 
 
 def test_models_of_a_seed_are_made_of_those_of_that_seed(path: Path) -> None:
     config = read(path, "seed=[0, 1]").config
-    joined = {model["label"]: model["model"]["of"] for model in config["models"] if "of" in model["model"]}
-    assert joined["both, seed 1"] == ["first, seed 1", "second, seed 1"]
-    units = [unit.label for unit in plan(read(path, "seed=[0, 1]")) if unit.kind == "train"]
+    assert config.model("both, seed 1").components == ["first, seed 1", "second, seed 1"]
+    units = [unit.label for unit in plan(read(path, "seed=[0, 1]")) if isinstance(unit, TrainUnit)]
     assert units.index("second, seed 0") < units.index("both, seed 0")
 
 
@@ -190,16 +185,15 @@ def test_networks_that_are_listed_may_be_set_together(path: Path) -> None:
     listed = '[[network]]\nkind = "mlp"\n[[network]]\nkind = "mlp"\nwidths = [3]\n[model]\nkind = "ensemble"\n'
     rest = RECIPE[RECIPE.index("[training]") : RECIPE.index("[sweep.method]")] + RECIPE[RECIPE.index("[evaluation]") :]
     path.write_text(RECIPE[: RECIPE.index("[network]")] + listed + rest)
-    config = read(path, "network.widths=[5]").config
-    assert [network["widths"] for network in config["models"][0]["network"]] == [[5], [5]]
-    model = new_model(source_of(config, 0), load("digits", limit=2))
-    assert len(model) == 2
+    (source,) = sources_of(read(path, "network.widths=[5]"))
+    assert [network.get("widths") for network in source.network] == [[5], [5]]
+    assert len(new_model(source, load("digits", limit=2))) == 2
 
 
 def test_what_fooled_all_networks_is_not_given_to_one_of_them(path: Path) -> None:
     def targets(*settings: str) -> set[str]:
-        told = read(path, "transfer.sources=['both']", *settings)
-        return {unit.model for unit in plan(told) if unit.kind == "transfer"}
+        units = plan(read(path, "transfer.sources=['both']", *settings))
+        return {unit.model for unit in units if isinstance(unit, TransferUnit)}
 
     assert targets() == {"two", "unlike", "member 2", "by logit"}
     assert targets("transfer.keep='all'") == {"first", "second", "two", "unlike", "member 2", "by logit"}
@@ -207,21 +201,21 @@ def test_what_fooled_all_networks_is_not_given_to_one_of_them(path: Path) -> Non
 
 def test_what_fooled_is_of_the_first_network_of_a_group(path: Path) -> None:
     several = ["seed=[3, 4]"]
-    assert read(path, *several).config["transfer"]["sources"] == ["unlike, seed 3"]
+    assert read(path, *several).config.transfer.sources == ["unlike, seed 3"]
     named = [*several, "transfer.sources=['unlike, seed 4']"]
-    assert read(path, *named).config["transfer"]["sources"] == ["unlike, seed 4"]
+    assert read(path, *named).config.transfer.sources == ["unlike, seed 4"]
     every = [*several, "transfer.keep='all'"]
-    assert read(path, *every).config["transfer"]["sources"] == ["unlike, seed 3", "unlike, seed 4"]
+    assert read(path, *every).config.transfer.sources == ["unlike, seed 3", "unlike, seed 4"]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["sweep.method.two.model.members=1"], "an ensemble needs two members or more; got 1"),
+        (["sweep.method.two.model.members=1"], "members must be a whole number, 2 or more: .*; got 1"),
         (["sweep.method.two.model.combine='vote'"], "unknown combine 'vote'"),
         (["sweep.method.both.model.of=['first', 'secnd']"], "both is made of: unknown model 'secnd': did you mean"),
         (["sweep.method.both.model.of=['first', 'both']"], "both is made of 'both', which is made of it"),
-        (["sweep.method.both.model.of=['first']"], "an ensemble needs two members or more; got 1"),
+        (["sweep.method.both.model.of=['first']"], "members must be a whole number, 2 or more: .*; got 1"),
         (["sweep.method.'member 2'.model.number=3"], "number must be that of one of the 2 members, from 1; got 3"),
         (
             ["sweep.method.'member 2'.model.of=['first']"],
@@ -235,16 +229,19 @@ def test_what_fooled_is_of_the_first_network_of_a_group(path: Path) -> None:
         ),
         (
             ["sweep.method.both.model.of=['first', 'first']"],
-            "both is made of 'first' twice: an ensemble needs networks",
+            "both is made of 'first' twice: an ensemble needs separate networks",
         ),
-        (["sweep.method.both.model.of=['two', 'member 2']"], "both is made of 'two' twice: an ensemble needs networks"),
+        (
+            ["sweep.method.both.model.of=['two', 'member 2']"],
+            "both is made of 'two' twice: an ensemble needs separate networks",
+        ),
         (
             ["sweep.method.unlike.model.gate={kind='mlp'}"],
             "keep 'fooled' needs sources that are networks or ensembles; unlike is an ensemble with a gate",
         ),
         (["sweep.method.second.replica=0"], "replica must be a whole number, 1 or more; got 0"),
         (["attacks.draws='mean'"], "a 'ensemble' model has no mean network: attack it with a number of draws"),
-        (["evaluation.draws='mean'"], "draws must be a number or 'all'; got 'mean'"),
+        (["evaluation.draws='mean'"], "draws must be a whole number, 1 or more, or 'all'; got 'mean'"),
         (
             ["sweep.method.both=[]", f"sweep.method.first={MEAN_FIELD}"],
             "has more draws than can be listed: give a number",
@@ -263,8 +260,8 @@ def test_what_cannot_be_is_one_sentence_before_any_work(
     assert not list(tmp_path.glob("runs/*/models/*"))
 
 
-def test_a_transfer_set_for_other_data_is_refused(work: Work, path: Path, tmp_path: Path) -> None:
-    (file,) = work.folder.glob("perturbations/*.safetensors")
+def test_a_transfer_set_for_other_data_is_refused(worker: Worker, path: Path, tmp_path: Path) -> None:
+    (file,) = worker.folder.path.glob("perturbations/*.safetensors")
     with raises_sentence("these perturbations were made for other data .* 40 of the 40 inputs are not among its"):
         run(read(path, f"transfer.sets=['{file}']", "data.size=9"), out=tmp_path / "runs")
     run(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
+from small_recipes import all_rows
 
 from oracles import raises_sentence, truncate
 from unshaken.attacks import load_transfer_set, transfer_set
@@ -14,8 +14,9 @@ from unshaken.networks import mlp
 from unshaken.report import report
 from unshaken.runs.plan import plan
 from unshaken.runs.recipe import read_recipe
+from unshaken.runs.record import ModelRecord, read_record
 from unshaken.runs.run import failed_units, run
-from unshaken.store import read_json, read_rows
+from unshaken.runs.units import TrainUnit
 
 RECIPE = """
 [data]
@@ -52,55 +53,57 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "small.toml"
 
 
-def rows_of(folder: Path) -> pd.DataFrame:
-    return pd.concat([read_rows(file)[0] for file in sorted(folder.glob("rows/*.parquet"))])
+def model_records(folder: Path, name: str = "*") -> list[ModelRecord]:
+    return [read_record(file, ModelRecord) for file in folder.glob(f"models/{name}.json")]
 
 
 def test_a_source_attacks_every_other_model(path: Path, tmp_path: Path) -> None:
     folder = run(read_recipe(str(path)), out=tmp_path / "runs")
     assert not failed_units(folder)
-    rows = rows_of(folder)
-    given = rows[rows.role == "transfer"]
-    assert set(given.model) == {"pupil", "noisy"}
-    assert set(given.source) == {"standard"}
+    rows = all_rows(folder)
+    transferred = rows[rows.role == "transfer"]
+    assert set(transferred.model) == {"pupil", "noisy"}
+    assert set(transferred.source) == {"standard"}
     assert set(rows[rows.role != "transfer"].source) == {""}
-    assert given.groupby(["model", "eps"]).size().tolist() == [30] * 4
-    own = rows[(rows.model == "standard") & (rows.role == "sweep") & (rows.attack == "fgsm")]
+    assert transferred.groupby(["model", "eps"]).size().tolist() == [30] * 4
+    white_box = rows[(rows.model == "standard") & (rows.role == "sweep") & (rows.attack == "fgsm")]
     for column in ("attack", "norm", "loss", "attack_draws", "steps", "restarts"):
-        assert set(given[column]) == set(own[column])
-    assert set(given.shared_draws) == {0.0}
-    assert given["size"].max() <= 0.2 + 1e-6
+        assert set(transferred[column]) == set(white_box[column])
+    assert set(transferred.shared_draws) == {0.0}
+    assert transferred["size"].max() <= 0.2 + 1e-6
     assert report(folder).is_file()
 
 
 def test_transferred_rows_are_those_of_the_stored_perturbations(path: Path, tmp_path: Path) -> None:
     folder = run(read_recipe(str(path)), out=tmp_path / "runs")
     (stored,) = folder.glob("perturbations/*.safetensors")
-    made, data = load_transfer_set(stored), load("digits", limit=30)
-    assert made.metadata["source"] == "standard"
-    assert made.metadata["data"] == "digits"
+    perturbations, data = load_transfer_set(stored), load("digits", limit=30)
+    assert perturbations.metadata["source"] == "standard"
+    assert perturbations.metadata["data"] == "digits"
     model = Deterministic(mlp((1, 8, 8), 10, widths=(8,)))
     (weights,) = folder.glob("models/noisy-*.safetensors")
     model.load(weights)
-    rows = rows_of(folder)
-    for size, x_adv in zip(made.eps, made.x_adv, strict=True):
+    rows = all_rows(folder)
+    for size, x_adv in zip(perturbations.eps, perturbations.x_adv, strict=True):
         predicted = model.logits(x_adv, model.mean())[0].argmax(-1)
-        told = rows[(rows.role == "transfer") & (rows.model == "noisy") & (rows.eps == size)].sort_values("index")
-        assert told.predicted.tolist() == predicted.tolist()
-        assert told.correct.tolist() == (predicted == data.y).tolist()
+        stored_rows = rows[(rows.role == "transfer") & (rows.model == "noisy") & (rows.eps == size)].sort_values(
+            "index"
+        )
+        assert stored_rows.predicted.tolist() == predicted.tolist()
+        assert stored_rows.correct.tolist() == (predicted == data.y).tolist()
 
 
 def test_perturbations_that_are_gone_are_made_again(path: Path, tmp_path: Path) -> None:
-    recipe, said = read_recipe(str(path)), list[str]()
+    recipe, messages = read_recipe(str(path)), list[str]()
     folder = run(recipe, out=tmp_path / "runs")
     (stored,) = folder.glob("perturbations/*.safetensors")
     before = load_transfer_set(stored).x_adv
     truncate(stored)
-    run(recipe, out=tmp_path / "runs", say=said.append)
-    assert [line for line in said if "truncated" in line]
+    run(recipe, out=tmp_path / "runs", say=messages.append)
+    assert [message for message in messages if "truncated" in message]
     assert torch.equal(load_transfer_set(stored).x_adv, before)
     stored.unlink()
-    run(recipe, out=tmp_path / "runs", say=said.append)
+    run(recipe, out=tmp_path / "runs", say=messages.append)
     assert torch.equal(load_transfer_set(stored).x_adv, before)
 
 
@@ -108,14 +111,16 @@ def test_a_stored_set_is_given_to_every_model(path: Path, tmp_path: Path) -> Non
     data = load("digits", limit=30)
     torch.manual_seed(5)
     surrogate = Deterministic(mlp((1, 8, 8), 10))
-    made = transfer_set(surrogate, data.x, data.y, eps=[0.3], metadata={"source": "surrogate", "attack": "pgd"})
-    made.save(tmp_path / "set.safetensors")
+    perturbations = transfer_set(
+        surrogate, data.x, data.y, eps=[0.3], metadata={"source": "surrogate", "attack": "pgd"}
+    )
+    perturbations.save(tmp_path / "set.safetensors")
     settings = [f'transfer.sets=["{tmp_path / "set.safetensors"}"]', "transfer.sources=[]"]
     folder = run(read_recipe(str(path), settings=settings), out=tmp_path / "runs")
-    given = rows_of(folder).query("role == 'transfer'")
-    assert set(given.model) == {"pupil", "standard", "noisy"}
-    assert set(given.source) == {"surrogate (set)"}
-    assert set(given.attack) == {"pgd"}
+    transferred = all_rows(folder).query("role == 'transfer'")
+    assert set(transferred.model) == {"pupil", "standard", "noisy"}
+    assert set(transferred.source) == {"surrogate (set)"}
+    assert set(transferred.attack) == {"pgd"}
     other = [*settings, "data.test_limit=31"]
     with raises_sentence(r"made for other data \(against surrogate\): 1 of the 31 inputs are not among its 30"):
         run(read_recipe(str(path), settings=other), out=tmp_path / "runs")
@@ -125,25 +130,25 @@ def test_what_was_made_against_the_very_same_network_is_no_transfer(path: Path, 
     first = run(read_recipe(str(path)), out=tmp_path / "runs")
     (stored,) = first.glob("perturbations/*.safetensors")
     settings = [f'transfer.sets=["{stored}"]', "transfer.sources=[]"]
-    rows = rows_of(run(read_recipe(str(path), settings=settings), out=tmp_path / "runs"))
+    rows = all_rows(run(read_recipe(str(path), settings=settings), out=tmp_path / "runs"))
     assert set(rows[rows.role == "own"].model) == {"standard"}
     assert set(rows[rows.role == "transfer"].model) == {"pupil", "noisy"}
 
 
 def test_sets_are_told_apart_by_the_names_of_their_files(path: Path, tmp_path: Path) -> None:
     data = load("digits", limit=30)
-    places = [tmp_path / folder / "set.safetensors" for folder in "ab"]
-    for seed, place in enumerate(places):
+    files = [tmp_path / folder / "set.safetensors" for folder in "ab"]
+    for seed, file in enumerate(files):
         torch.manual_seed(seed)
         model = Deterministic(mlp((1, 8, 8), 10))
-        transfer_set(model, data.x, data.y, eps=[0.3], metadata={"source": "surrogate"}).save(place)
-    settings = [f"transfer.sets={[str(place) for place in places]}", "transfer.sources=[]"]
+        transfer_set(model, data.x, data.y, eps=[0.3], metadata={"source": "surrogate"}).save(file)
+    settings = [f"transfer.sets={[str(file) for file in files]}", "transfer.sources=[]"]
     with raises_sentence("two of the sets are files called 'set': rename one"):
         run(read_recipe(str(path), settings=settings), out=tmp_path / "runs")
-    other = places[1].rename(places[1].with_name("other.safetensors"))
-    settings = [f"transfer.sets={[str(places[0]), str(other)]}", "transfer.sources=[]"]
+    other = files[1].rename(files[1].with_name("other.safetensors"))
+    settings = [f"transfer.sets={[str(files[0]), str(other)]}", "transfer.sources=[]"]
     folder = run(read_recipe(str(path), settings=settings), out=tmp_path / "runs")
-    assert set(rows_of(folder).source) == {"", "surrogate (set)", "surrogate (other)"}
+    assert set(all_rows(folder).source) == {"", "surrogate (set)", "surrogate (other)"}
     assert report(folder).is_file()
 
 
@@ -156,21 +161,21 @@ def test_an_objective_that_compares_needs_an_attack_before_any_work(path: Path, 
 
 def test_a_teacher_comes_first_and_labels_what_has_no_label(path: Path, tmp_path: Path) -> None:
     recipe = read_recipe(str(path))
-    trained = [unit.model for unit in plan(recipe) if unit.kind == "train"]
+    trained = [unit.model for unit in plan(recipe) if isinstance(unit, TrainUnit)]
     assert trained == ["standard", "pupil", "noisy"]
     folder = run(recipe, out=tmp_path / "runs")
-    (told,) = folder.glob("models/pupil-*.json")
+    (record,) = model_records(folder, "pupil-*")
     # members: 100 inputs twice (150 / 100 is nearer to two) and 150 others; then the accuracy on 250 with ten draws
-    assert read_json(told)["history"][0]["forwards"] == 350 + 250
+    assert record.history[0].forwards == 350 + 250
     other = read_recipe(str(path), settings=["data.unlabelled.skip=200"])
     again = run(other, out=tmp_path / "runs")
-    borrowed = {read_json(file)["model"]: "taken_from" in read_json(file) for file in again.glob("models/*.json")}
+    borrowed = {record.model: record.taken_from is not None for record in model_records(again)}
     assert borrowed == {"pupil": False, "standard": True, "noisy": True}
 
 
 def test_a_pupil_of_a_seed_has_the_teacher_of_that_seed(path: Path) -> None:
-    models = read_recipe(str(path), settings=["seed=[3, 4]"]).config["models"]
-    teachers = {model["label"]: model["training"]["teacher"] for model in models if model["training"]["teacher"]}
+    models = read_recipe(str(path), settings=["seed=[3, 4]"]).config.models
+    teachers = {model.label: model.training.teacher for model in models if model.training.teacher}
     assert teachers == {"pupil, seed 3": "standard, seed 3", "pupil, seed 4": "standard, seed 4"}
 
 
@@ -178,15 +183,15 @@ def test_without_its_teacher_a_pupil_fails_and_the_rest_goes_on(path: Path, tmp_
     path.write_text(
         RECIPE.replace("standard = {}", "standard = { training = { optimizer = { kind = 'sgd', lr = 1e30 } } }")
     )
-    said: list[str] = []
-    folder = run(read_recipe(str(path)), out=tmp_path / "runs", say=said.append)
-    assert [line for line in said if "the model 'standard', which it needs, failed" in line]
-    assert {unit["model"] for unit in failed_units(folder)} >= {"standard", "pupil"}
-    assert set(rows_of(folder).model) == {"noisy"}
+    messages: list[str] = []
+    folder = run(read_recipe(str(path)), out=tmp_path / "runs", say=messages.append)
+    assert [message for message in messages if "the model 'standard', which it needs, failed" in message]
+    assert {unit.model for unit in failed_units(folder)} >= {"standard", "pupil"}
+    assert set(all_rows(folder).model) == {"noisy"}
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (["transfer.sources=['standrd']"], r"\[transfer\]: unknown source 'standrd': did you mean 'standard'"),
         (["sweep.defence.pupil.training.teacher='standrd'"], "unknown teacher 'standrd': did you mean 'standard'"),
@@ -194,7 +199,7 @@ def test_without_its_teacher_a_pupil_fails_and_the_rest_goes_on(path: Path, tmp_
         (["transfer.source=['standard']"], r"\[transfer\]: unknown setting 'source': did you mean 'sources'"),
         (["transfer.sets=['gone.safetensors']"], r"\[transfer\]: sets: 'gone.safetensors' is not a file"),
         (["data.unlabelled.skipp=3"], r"\[data.unlabelled\]: unknown setting 'skipp': did you mean 'skip'"),
-        (["data.unlabelled={name='digits', skip=-1}"], "skip must be 0 or more, got -1"),
+        (["data.unlabelled={name='digits', skip=-1}"], "skip must be a whole number, 0 or more; got -1"),
         (
             ["data.unlabelled={name='digits', skip=1300}"],
             "skip is 1300, but the train split of digits has only 1200 images",
@@ -203,15 +208,15 @@ def test_without_its_teacher_a_pupil_fails_and_the_rest_goes_on(path: Path, tmp_
             ["data.unlabelled={name='digits', skip=1000, limit=300}"],
             "limit is 300, but .* only 200 images behind the first 1000",
         ),
-        (["sweep.defence.noisy.training.inputs.size='x/255'"], "size: input should be a valid number"),
+        (["sweep.defence.noisy.training.inputs.size='x/255'"], "size must be a .*number.*; got 'x/255'"),
         (["sweep.defence.noisy.training.inputs.size='16/0'"], "the fraction '16/0' divides by zero"),
         (["sweep.defence.noisy.training.inputs.copies=0"], "copies must be a whole number, 1 or more; got 0"),
         (["sweep.defence.noisy.training.inputs.copies=-3"], "copies must be a whole number, 1 or more; got -3"),
         (["sweep.defence.noisy.training.inputs.noise='gausian'"], "unknown noise 'gausian': did you mean 'gaussian'"),
     ],
 )
-def test_mistakes_are_answered_before_any_work(path: Path, tmp_path: Path, settings: list[str], told: str) -> None:
-    with raises_sentence(told):
+def test_mistakes_are_answered_before_any_work(path: Path, tmp_path: Path, settings: list[str], message: str) -> None:
+    with raises_sentence(message):
         run(read_recipe(str(path), settings=settings), out=tmp_path / "runs")
     assert not list((tmp_path / "runs").glob("*/models/*"))
 
@@ -235,11 +240,16 @@ def test_unlabelled_images_of_another_shape_are_refused(path: Path, tmp_path: Pa
         run(read_recipe(str(path), settings=settings), out=tmp_path / "runs")
 
 
-def test_a_value_of_a_sweep_is_taken_back_by_an_empty_list(path: Path) -> None:
-    models = read_recipe(str(path), settings=["sweep.defence.pupil=[]"]).config["models"]
-    assert [model["label"] for model in models] == ["standard", "noisy"]
-    gone = ["sweep.defence.pupil=[]", "sweep.defence.standard=[]", "sweep.defence.noisy=[]", "transfer.sources=['all']"]
-    assert [model["label"] for model in read_recipe(str(path), settings=gone).config["models"]] == ["deterministic"]
+def test_a_value_of_a_sweep_is_removed_by_an_empty_list(path: Path) -> None:
+    models = read_recipe(str(path), settings=["sweep.defence.pupil=[]"]).config.models
+    assert [model.label for model in models] == ["standard", "noisy"]
+    empty = [
+        "sweep.defence.pupil=[]",
+        "sweep.defence.standard=[]",
+        "sweep.defence.noisy=[]",
+        "transfer.sources=['all']",
+    ]
+    assert [model.label for model in read_recipe(str(path), settings=empty).config.models] == ["deterministic"]
 
 
 def test_images_without_labels_are_the_others_of_the_same_order() -> None:
@@ -255,9 +265,9 @@ def test_an_objective_that_needs_no_labels_has_unlabelled_images_without_a_teach
     start, end = text.index("[sweep.defence]"), text.index("[evaluation]")
     (tmp_path / "coder.toml").write_text(text[:start] + text[end:])
     folder = run(read_recipe(str(tmp_path / "coder.toml")), out=tmp_path / "runs")
-    (told,) = folder.glob("models/*.json")
+    (record,) = model_records(folder)
     # members: 100 inputs twice and 150 others; then the accuracy on the 100 that have a label, one draw for all ten
-    assert read_json(told)["history"][0]["forwards"] == 350 + 100
+    assert record.history[0].forwards == 350 + 100
     other = read_recipe(str(tmp_path / "coder.toml"), settings=["data.unlabelled.skip=200"])
-    (again,) = run(other, out=tmp_path / "runs").glob("models/*.json")
-    assert "taken_from" not in read_json(again)
+    (again,) = model_records(run(other, out=tmp_path / "runs"))
+    assert again.taken_from is None

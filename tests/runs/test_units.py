@@ -1,38 +1,33 @@
-"""Units: which rows an attack has for the checks."""
+"""Units: each has a name that its result follows from."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
-import pytest
+from small_recipes import read
 
-from unshaken.models import Deterministic
-from unshaken.networks import vae
-from unshaken.runs.parts import part
-from unshaken.runs.plan import Unit
-from unshaken.runs.units import ATTACKS, attack_unit, inference_draws, load_split
+from unshaken.runs.plan import plan
+from unshaken.runs.units import AttackUnit, TrainUnit
 
-DATA = {"name": "digits", "train_limit": None, "test_limit": 4}
+AROUND = 'model={kind="mean_network", base={kind="matrix_gaussian"}}'
+ITSELF = 'model={kind="matrix_gaussian"}'
+ADVERSARIAL = 'training.inputs={kind="adversarial", eps=0.1, attack={kind="fgsm", draws=1}}'
 
 
-@pytest.mark.parametrize(
-    ("attack", "sizes"),
-    [
-        ({"kind": "fgsm", "draws": 1}, [0.0, 1.0]),
-        ({"kind": "fgm", "draws": 1}, [0.0, 8.0]),
-        ({"kind": "carlini_wagner", "draws": 1, "steps": 1, "search_steps": 1}, [0.0, 8.0]),
-        ({"kind": "one_step_cw", "draws": 1}, [0.0]),
-        ({"kind": "pgd", "draws": 1, "steps": 1, "update": "gradient"}, [0.0]),
-        ({"kind": "pgd", "draws": 1, "steps": 1, "loss": "latent_shift", "start": "near"}, [0.0]),
-        ({"kind": "spatial", "draws": 1, "steps": 1}, []),
-    ],
-    ids=lambda value: str(value.get("loss", value["kind"])) if isinstance(value, dict) else "",
-)
-def test_the_whole_box_is_given_to_attacks_that_can_fill_it(attack: dict[str, Any], sizes: list[float]) -> None:
-    data = load_split(DATA, "test", None, "cpu")  # type: ignore[arg-type]
-    model = Deterministic(vae((1, 8, 8), 10, latent=2, widths=(4,)))
-    config = {"seed": 0, "repeat": 0, "evaluation": {"draws": 1, "rule": "probability", "batch_size": 4}}
-    config["attack"] = {**part("attack", ATTACKS, attack), "eps": [0.1]}
-    unit = Unit("attack", "an attack", "m", config)
-    rows = attack_unit(unit, model, data, inference_draws(unit, model)).rows
-    assert rows[rows.role == "check"].groupby("index").eps.apply(list).tolist() == [sizes] * 4 * bool(sizes)
+def train_unit(path: Path, *settings: str) -> TrainUnit:
+    return next(unit for unit in plan(read(path, *settings)) if isinstance(unit, TrainUnit))
+
+
+def test_a_name_is_a_label_and_the_digest_of_everything_else(path: Path) -> None:
+    unit = next(unit for unit in plan(read(path)) if isinstance(unit, AttackUnit))
+    assert unit.name == f"mean-field-clean-r0-{unit.digest}"
+    assert replace(unit, label="another", model="another").digest == unit.digest
+    assert replace(unit, repeat=1).digest != unit.digest
+
+
+def test_a_model_around_another_is_trained_as_that_one_unless_an_attack_looks_at_it(path: Path) -> None:
+    around, itself = train_unit(path, AROUND), train_unit(path, ITSELF)
+    assert around.digest == itself.digest
+    assert around.source.digest != itself.source.digest
+    assert train_unit(path, AROUND, ADVERSARIAL).digest != train_unit(path, ITSELF, ADVERSARIAL).digest
