@@ -317,7 +317,7 @@ def time_vmap(benchmark: Benchmark, net: str, batches: Sequence[int]) -> dict[st
         attacks = {}
         for name, wins in (("loop", False), ("vmap", True)):
             model = NETS[net].model(setup.at_mean, NETS[net].shape)
-            model.vmap_wins = lambda x, wins=wins: wins  # type: ignore[method-assign]
+            model.execution.vmap_wins = lambda x, wins=wins: wins  # type: ignore[method-assign]
             attacks[name] = ours(setup._replace(model=model), ROWS["FGSM-10"])
         times[f"{net}, {batch} inputs"] = benchmark.time(attacks)
     return times

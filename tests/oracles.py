@@ -51,7 +51,7 @@ class LinearClassifier(StochasticClassifier):
         return {"1.weight": weight, "1.bias": -weight.sum(1) / 2}
 
     def mean(self) -> Draws:
-        return Draws(lambda s: self.state(self.weight), (0,), None, self.kind)
+        return Draws.single(self.state(self.weight), self.kind)
 
     def variances(self) -> State:
         return {"1.weight": torch.full_like(self.weight, self.scale**2)}
@@ -107,7 +107,7 @@ class CoinClassifier(StochasticClassifier):
         return {"scores": scores}
 
     def mean(self) -> Draws:
-        return Draws(lambda s: self.state(self.p), (0,), None, self.kind)
+        return Draws.single(self.state(self.p), self.kind)
 
     def expected(self) -> Draws:
         return self.mean()

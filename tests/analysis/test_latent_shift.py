@@ -12,6 +12,7 @@ from oracles import raises_sentence, small_coder, small_inputs, small_model
 from unshaken.analysis import latent_shift
 from unshaken.attacks import ATTACKS
 from unshaken.models import Deterministic, MeanField, derive
+from unshaken.models.latents import latents, reconstructions
 
 X, Y = small_inputs(12, dtype=torch.float64)
 
@@ -40,9 +41,9 @@ def test_every_column_is_its_formula(batch_size):
     assert rows.attack.tolist() == ["lighter"] * 24 + ["darker"] * 24
     assert rows.eps.tolist() == ([0.2] * 12 + [0.1] * 12) * 2
     draws = net.draw(6, seed=derive(1, "inference", 0))
-    clean, own = net.latents(X, draws), net.reconstructions(X, draws).mean(0)
+    clean, own = latents(net, X, draws), reconstructions(net, X, draws).mean(0)
     moved = (X - 0.1).clamp(0, 1)
-    last, theirs = net.latents(moved, draws), net.reconstructions(moved, draws).mean(0)
+    last, theirs = latents(net, moved, draws), reconstructions(net, moved, draws).mean(0)
     told = rows[36:]
     assert told["shift"].tolist() == pytest.approx((last - clean).norm(dim=2).mean(0).tolist())
     next_one = clean[:, [*range(1, 12), 0]]
@@ -64,7 +65,7 @@ def test_the_first_inputs_have_pictures(batch_size):
     assert (stored.shape, stored.dtype) == ((4, 3, 4, 1), np.uint8)
     draws = net.draw(6, seed=derive(1, "inference", 0))
     lit = (X[7:8] + 0.2).clamp(0, 1)
-    expected = [X[7:8], net.reconstructions(X[7:8], draws).mean(0), lit, net.reconstructions(lit, draws).mean(0)]
+    expected = [X[7:8], reconstructions(net, X[7:8], draws).mean(0), lit, reconstructions(net, lit, draws).mean(0)]
     for image, wanted in zip(stored, expected, strict=True):
         np.testing.assert_allclose(image[..., 0] / 255, wanted[0, 0], atol=0.51 / 255)
 

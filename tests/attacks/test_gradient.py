@@ -14,7 +14,7 @@ from oracles import OF_LOGITS, PLAIN_LOSSES, CoinClassifier, raises_sentence, sm
 from unshaken.attacks import LOSSES, input_gradient
 from unshaken.attacks.losses import SOFT, STREAMING
 from unshaken.models import Deterministic, Draws, MeanField, StochasticClassifier
-from unshaken.models.base import LOOP_DRAWS
+from unshaken.models.execution import LOOP_DRAWS
 
 DRAWS = 23  # chunks of 5 are not all of one size
 X, Y = small_inputs(20, dtype=torch.float64)

@@ -7,6 +7,7 @@ import torch
 
 from oracles import raises_sentence, small_inputs, small_model, states_equal, truncate
 from unshaken.models import MODELS, load_draws
+from unshaken.models.execution import logits_by_loop, logits_by_vmap
 from unshaken.training import train
 
 pytestmark = pytest.mark.parametrize("kind", MODELS)
@@ -73,12 +74,12 @@ def test_keeping_draws_changes_nothing(kind, limit):
 
 def test_a_loop_over_draws_is_one_vectorised_pass(kind):
     model = small_model(kind)
-    if not model.vectorises:
+    if not model.execution.vectorises:
         pytest.skip("draws cannot be vectorised")
     draws = model.draw(5, seed=1)
-    loop = model.logits_by_loop(X, draws)
+    loop = logits_by_loop(model, X, draws)
     assert model.cost.forwards == 5 * len(X)
-    torch.testing.assert_close(model.logits_by_vmap(X, draws), loop)
+    torch.testing.assert_close(logits_by_vmap(model, X, draws), loop)
     assert model.cost.forwards == 10 * len(X)
 
 

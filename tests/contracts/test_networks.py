@@ -8,6 +8,7 @@ from torch import nn
 
 from oracles import SMALL_NETWORKS, count, moving, raises_sentence, small_network
 from unshaken.models import Deterministic, Dropout, MeanField
+from unshaken.models.execution import logits_by_loop, logits_by_vmap
 from unshaken.networks import NETWORKS, Residual, resnet18, vgg, wide_resnet
 
 WIDTHS = {  # the setting that is checked, and what stands before its last number
@@ -74,7 +75,7 @@ def test_draws_are_vectorised_without_a_loop_in_torch(name, kind):
         pytest.skip("nothing is dropped")
     model = MeanField(net) if kind == "mean_field" else Dropout(net, (1, 16, 16))
     x, draws = torch.rand(3, 1, 16, 16, requires_grad=True), model.draw(4, seed=1)
-    loop, at_once = (each(x, draws) for each in (model.logits_by_loop, model.logits_by_vmap))
+    loop, at_once = (each(model, x, draws) for each in (logits_by_loop, logits_by_vmap))
     torch.testing.assert_close(at_once, loop, rtol=1e-4, atol=1e-5)
     gradients = [torch.autograd.grad(logits.square().sum(), x)[0] for logits in (loop, at_once)]
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-5)

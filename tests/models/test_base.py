@@ -9,7 +9,7 @@ from torch import nn
 from oracles import small_inputs, small_model, small_net
 from unshaken.attacks import pgd
 from unshaken.models import Deterministic, MeanField, SeededModule
-from unshaken.models.base import SMALL_BATCH
+from unshaken.models.execution import SMALL_BATCH, logits_by_loop
 
 X, _ = small_inputs()
 
@@ -80,21 +80,21 @@ def test_buffers_and_tied_weights_are_saved_and_loaded(kind, make, tmp_path):
 def test_a_network_that_cannot_be_vectorised_is_looped_over_from_then_on():
     model = MeanField(Branching(), initial_scale=0.2)
     draws = model.draw(4, seed=0)
-    torch.testing.assert_close(model.logits(X[:2], draws), model.logits_by_loop(X[:2], draws))
-    assert not model.vectorises
+    torch.testing.assert_close(model.logits(X[:2], draws), logits_by_loop(model, X[:2], draws))
+    assert not model.execution.vectorises
 
 
 def test_an_input_of_the_wrong_size_is_no_reason_to_stop_vectorising():
     model = small_model("mean_field")
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         model.logits(torch.rand(2, 1, 5, 5), model.draw(4, seed=0))
-    assert model.vectorises
+    assert model.execution.vectorises
 
 
 def test_small_batches_are_vectorised_and_large_ones_looped_over():
     model = small_model("mean_field")
-    assert model.vmap_wins(torch.rand(SMALL_BATCH, 1, 3, 4))
-    assert not model.vmap_wins(torch.rand(17, 1, 3, 4))
+    assert model.execution.vmap_wins(torch.rand(SMALL_BATCH, 1, 3, 4))
+    assert not model.execution.vmap_wins(torch.rand(17, 1, 3, 4))
     draws = model.draw(3, seed=0)
     x = torch.rand(20, 1, 3, 4)
     torch.testing.assert_close(model.logits(x, draws)[:, :5], model.logits(x[:5], draws))
@@ -129,7 +129,7 @@ def test_the_memory_order_of_inputs_changes_speed_not_results(channels):
     x = torch.rand(5, channels, 6, 6)
     net = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)).eval()
     model = Deterministic(net)
-    assert model.laid_out(x).is_contiguous(memory_format=torch.channels_last)
+    assert model.execution.memory_order(x).is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(model.logits(x, model.mean())[0], net(x))
     x_adv = pgd(model, x, torch.zeros(5, dtype=torch.int64), eps=0.1)
     assert x_adv.is_contiguous()

@@ -11,6 +11,7 @@ from torch import nn
 from oracles import LinearClassifier, raises_sentence, small_model, truncate
 from unshaken.models import Deterministic, MeanField, derive, load_draws, shared_draws
 from unshaken.models.draws import remember
+from unshaken.store import write_tensors
 
 
 def test_every_path_has_a_seed_of_its_own():
@@ -80,6 +81,20 @@ def test_a_file_of_a_model_is_not_taken_for_draws(tmp_path):
     small_model("mean_field").save(tmp_path / "model")
     with raises_sentence("model holds no draws"):
         load_draws(tmp_path / "model")
+
+
+def test_draws_of_an_earlier_version_are_refused(tmp_path):
+    metadata = {"source": "linear", "seed": "0", "ids": "[0]", "expected": "false", "whole": "false"}
+    write_tensors(tmp_path / "draws", {"weight": torch.zeros(1, 2)}, metadata)
+    with raises_sentence("draws holds draws of an earlier version of Unshaken: draw and save them again"):
+        load_draws(tmp_path / "draws")
+
+
+def test_draws_keep_their_kind_in_a_file(tmp_path):
+    bayesian, members = small_model("mean_field"), small_model("ensemble")
+    for draws in (bayesian.draw(2, seed=0), bayesian.mean(), bayesian.expected(), members.all()):
+        draws.save(tmp_path / "draws")
+        assert load_draws(tmp_path / "draws").kind is draws.kind
 
 
 def test_a_missing_file_is_named():

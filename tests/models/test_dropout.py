@@ -9,6 +9,7 @@ from torch import nn
 from oracles import SHAPE, raises_sentence, small_inputs, small_net
 from unshaken.attacks import moments
 from unshaken.models import Deterministic, Dropout
+from unshaken.models.execution import logits_by_loop, logits_by_vmap
 from unshaken.training.objectives import cross_entropy
 
 X, Y = small_inputs()
@@ -81,7 +82,7 @@ def test_a_layer_that_is_called_twice_has_two_masks():
     by_hand = net.second(state["drop.mask1"] * net.first(state["drop.mask0"] * X.flatten(1)).relu())
     torch.testing.assert_close(model.logits(X, model.draw(1, seed=0))[0], by_hand)
     draws = model.draw(4, seed=2)
-    torch.testing.assert_close(model.logits_by_vmap(X, draws), model.logits_by_loop(X, draws))
+    torch.testing.assert_close(logits_by_vmap(model, X, draws), logits_by_loop(model, X, draws))
 
 
 @pytest.mark.parametrize(("layer", "shape"), [(nn.Dropout(0.5), (6, 2, 3)), (nn.Dropout2d(0.5), (6, 1, 1))])
@@ -90,7 +91,7 @@ def test_dropout2d_drops_whole_channels(layer, shape):
     (mask,) = next(iter(model.draw(1, seed=0))).values()
     assert mask.shape == shape
     draws = model.draw(3, seed=1)
-    torch.testing.assert_close(model.logits_by_vmap(X, draws), model.logits_by_loop(X, draws))
+    torch.testing.assert_close(logits_by_vmap(model, X, draws), logits_by_loop(model, X, draws))
 
 
 def test_training_has_a_mask_for_every_input_and_follows_the_seed():

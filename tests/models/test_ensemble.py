@@ -57,7 +57,7 @@ def test_every_member_is_drawn_once_before_any_is_drawn_again() -> None:
 def test_draws_of_all_members_differ_but_nothing_is_random() -> None:
     model = Ensemble(nets())
     draws = model.all()
-    assert (len(draws), draws.seed, draws.alike) == (3, None, False)
+    assert (len(draws), draws.seed, len(draws.distinct)) == (3, None, 3)
     x_adv = pgd(model, X, Y, eps=0.1, draws="all", seed=1)
     assert torch.equal(x_adv, pgd(model, X, Y, eps=0.1, draws="all", seed=2))
     rows = evaluate(model, x_adv, Y, draws=draws)
@@ -159,7 +159,7 @@ def test_together_it_is_one_network(combine: str) -> None:
     logits = torch.stack([net.eval()(X) for net in members]).detach()
     expected = logits.mean(0).softmax(-1) if combine == "logit" else logits.softmax(-1).mean(0)
     for draws in (model.all(), model.draw(5, seed=1)):
-        assert draws.alike
+        assert len(draws.distinct) == 1
         torch.testing.assert_close(predict(model, X, draws), expected)
     moved = fgsm(model, X, Y, eps=0.1, draws="all", loss="cross_entropy")
     same = fgsm(model, X, Y, eps=0.1, draws=4, loss="cross_entropy", seed=7)

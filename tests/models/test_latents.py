@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,9 @@ from torch.func import functional_call
 
 from oracles import raises_sentence, small_coder, small_inputs, small_model, wrap
 from unshaken.models import MODELS, Deterministic, MeanField
+from unshaken.models.draws import DrawsKind
+from unshaken.models.execution import logits_by_loop, logits_by_vmap
+from unshaken.models.latents import latents, reconstructions, with_forward
 
 X, _ = small_inputs(5, dtype=torch.float64)
 KINDS = [kind for kind in MODELS if kind not in ("matrix_estimation", "smoothing", "dropout", "ensemble")]
@@ -22,8 +27,8 @@ def coder(kind: str):
 def test_they_have_an_axis_of_draws_and_the_shapes_of_latent_and_image(kind):
     net = coder(kind)
     draws = net.draw(3, seed=0)
-    assert net.latents(X, draws).shape == (3, 5, 2)
-    images = net.reconstructions(X, draws)
+    assert latents(net, X, draws).shape == (3, 5, 2)
+    images = reconstructions(net, X, draws)
     assert images.shape == (3, *X.shape)
     assert 0 < images.min() < images.max() < 1
     assert net.cost.forwards == 2 * 3 * 5
@@ -34,26 +39,26 @@ def test_they_have_an_axis_of_draws_and_the_shapes_of_latent_and_image(kind):
 def test_they_are_those_of_the_network_with_the_tensors_of_a_draw(kind):
     net, module = coder(kind), small_coder(seed=1, dtype=torch.float64)
     draws = net.draw(3, seed=0)
-    for place, state in enumerate(draws):
+    for number, state in enumerate(draws):
         module.load_state_dict(dict(net.net.state_dict()) | {name: t for name, t in state.items() if name != "seed"})
         code, _ = module.encode(X)
-        torch.testing.assert_close(net.latents(X, draws)[place], code)
-        torch.testing.assert_close(net.reconstructions(X, draws)[place], module.decode(code).sigmoid())
-        torch.testing.assert_close(net.logits(X, draws)[place], module.head(code))
+        torch.testing.assert_close(latents(net, X, draws)[number], code)
+        torch.testing.assert_close(reconstructions(net, X, draws)[number], module.decode(code).sigmoid())
+        torch.testing.assert_close(net.logits(X, draws)[number], module.head(code))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MODELS if kind not in ("module", "ensemble")])
 def test_a_loop_and_vmap_agree(kind):
     net = coder(kind)
     draws = net.draw(4, seed=0)
-    for part in (lambda module, x: module.encode(x)[0], lambda module, x: module.decode(module.encode(x)[0])):
-        code = net.instead(part)
-        torch.testing.assert_close(code.logits_by_loop(X, draws), code.logits_by_vmap(X, draws))
+    for function in (lambda module, x: module.encode(x)[0], lambda module, x: module.decode(module.encode(x)[0])):
+        code = with_forward(net, function)
+        torch.testing.assert_close(logits_by_loop(code, X, draws), logits_by_vmap(code, X, draws))
 
 
 def test_input_noise_reaches_the_encoder():
     net = coder("smoothing")
-    assert net.latents(X, net.draw(2, seed=0)).diff(dim=0).abs().min() > 0
+    assert latents(net, X, net.draw(2, seed=0)).diff(dim=0).abs().min() > 0
 
 
 class Shifted(nn.Module):
@@ -74,28 +79,28 @@ def test_a_draw_reaches_tensors_of_the_network_itself_and_leaves_it_as_it_was():
     net = MeanField(Shifted(), initial_scale=0.5)
     before = {name: (id(tensor), tensor.clone()) for name, tensor in net.net.named_parameters()}
     draws = net.draw(2, seed=0)
-    torch.testing.assert_close(net.latents(X, draws).exp(), net.logits(X, draws))
-    assert net.instead(lambda module, x: module(x)).logits(X, draws).equal(net.logits(X, draws))
+    torch.testing.assert_close(latents(net, X, draws).exp(), net.logits(X, draws))
+    assert with_forward(net, lambda module, x: module(x)).logits(X, draws).equal(net.logits(X, draws))
     state = next(iter(draws))
-    torch.testing.assert_close(net.latents(X, draws)[0], functional_call(net.net, state, (X,)).log())
+    torch.testing.assert_close(latents(net, X, draws)[0], functional_call(net.net, state, (X,)).log())
     assert all(id(t) == before[name][0] and t.equal(before[name][1]) for name, t in net.net.named_parameters())
 
 
 def test_the_gradient_reaches_the_input():
     net, x = coder("mean_field"), X.clone().requires_grad_()
-    for found in (net.latents(x, net.draw(2, seed=0)), net.reconstructions(x, net.draw(2, seed=0))):
-        (gradient,) = torch.autograd.grad(found.square().sum(), x)
+    for output in (latents(net, x, net.draw(2, seed=0)), reconstructions(net, x, net.draw(2, seed=0))):
+        (gradient,) = torch.autograd.grad(output.square().sum(), x)
         assert gradient.ne(0).float().mean() > 0.9
 
 
 def test_what_has_no_latent_says_so():
     plain = small_model("mean_field", dtype=X.dtype)
-    for method, missing in ((plain.latents, "encode"), (plain.reconstructions, "encode")):
-        with raises_sentence(rf"latents are those of a network with {missing}\(\), such as 'vae'; Sequential has none"):
-            method(X, plain.draw(2, seed=0))
+    for function in (latents, reconstructions):
+        with raises_sentence(r"latents are those of a network with encode\(\), such as 'vae'; Sequential has none"):
+            function(plain, X, plain.draw(2, seed=0))
     half = Deterministic(Shifted())
     with raises_sentence(r"a network with decode\(\), such as 'vae'; Shifted has none"):
-        half.reconstructions(X, half.draw(1))
+        reconstructions(half, X, half.draw(1))
     net = MeanField(Shifted())
     with raises_sentence("moments are those of the logits: latents need a number of draws, or the mean network"):
-        net.latents(X, net.mean().__class__(**{**vars(net.mean()), "expected": True}))
+        latents(net, X, replace(net.mean(), kind=DrawsKind.MOMENTS))

@@ -10,6 +10,7 @@ from oracles import SHAPE, Resampled, raises_sentence, small_inputs, small_net
 from unshaken.attacks import pgd
 from unshaken.models import MODELS, Deterministic, Dropout, MatrixEstimation, MeanField, SeededModule, Smoothing
 from unshaken.models.draws import derive, generator
+from unshaken.models.execution import logits_by_loop, logits_by_vmap
 from unshaken.models.matrix_estimation import ESTIMATES, MASK, complete, matrix_estimation
 from unshaken.runs.catalogue import catalogue
 from unshaken.runs.parts import part
@@ -149,7 +150,7 @@ def test_each_mask_keeps_a_share_of_its_own_between_low_and_high(low, high):
 def test_estimates_can_be_vectorised(estimate, base):
     model = estimating(base, estimate=estimate, low=0.3, high=0.9)
     draws = model.draw(5, seed=1)
-    torch.testing.assert_close(model.logits_by_vmap(X, draws), model.logits_by_loop(X, draws))
+    torch.testing.assert_close(logits_by_vmap(model, X, draws), logits_by_loop(model, X, draws))
 
 
 @pytest.mark.parametrize("estimate", ESTIMATES)

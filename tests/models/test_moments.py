@@ -10,6 +10,7 @@ from torch import nn
 
 from oracles import raises_sentence
 from unshaken.models import Deterministic, MeanField, load_draws
+from unshaken.models.draws import DrawsKind
 from unshaken.models.dropout import Masked
 from unshaken.models.moments import RULES, Moments, dropped, propagate, rectified
 from unshaken.networks import Normalise, Residual, mlp, resnet18, small_cnn, wide_resnet
@@ -251,7 +252,7 @@ def test_many_draws_of_a_cnn_are_nearer_to_the_moments_than_to_the_mean_network(
 def test_expected_logits_take_the_place_of_draws():
     net = model(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 3))
     expected = net.expected()
-    assert (len(expected), expected.seed, expected.expected) == (1, None, True)
+    assert (len(expected), expected.seed, expected.kind) == (1, None, DrawsKind.MOMENTS)
     assert torch.equal(net.logits(X, expected)[0], net.moments(X)[0])
     with torch.no_grad():
         net.mean_vector.add_(1)

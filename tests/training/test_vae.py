@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from oracles import raises_sentence, small_coder, small_inputs, small_model
 from unshaken.evaluation.predict import predict
 from unshaken.models import Deterministic, MeanField
+from unshaken.models.latents import reconstructions
 from unshaken.training import adversarial, train
 from unshaken.training.objectives import OBJECTIVES, UNLABELLED, cross_entropy, denoising_vae, vae
 from unshaken.training.self_training import takes_unlabelled, with_unlabelled
@@ -130,7 +131,7 @@ def test_training_on_attacked_inputs_lowers_the_error_of_reconstructions():
     seen = partial(adversarial, eps=0.1, probability=1.0, attack=attack)
 
     def error() -> float:
-        return float((net.reconstructions(x, net.draw(1))[0] - x).square().mean())
+        return float((reconstructions(net, x, net.draw(1))[0] - x).square().mean())
 
     before = error()
     optimizer = partial(torch.optim.Adam, lr=0.02)

@@ -12,6 +12,8 @@ from torch import Tensor
 from unshaken.attacks.interface import supported_kwargs
 from unshaken.evaluation.predict import batches
 from unshaken.models import Draws, StochasticClassifier, derive
+from unshaken.models.latents import latents as latents_of
+from unshaken.models.latents import reconstructions
 from unshaken.types import Count, Inputs, Labels, NotNegative, Supplied
 from unshaken.validate import check_eps, check_inputs, check_labels, check_range
 
@@ -66,7 +68,7 @@ def latent_shift(
     if not attacks:
         raise ValueError("there are no attacks whose perturbations could be coded.")
     inference = model.draw(draws, seed=derive(seed, "inference", 0))
-    inference = (inference[:1] if inference.alike else inference).keep()  # draws that are all the same
+    inference = inference.distinct.keep()
     slices, sizes = batches(len(x), batch_size), [*map(float, eps)]
     clean = [_coded(model, x[at], inference) for at in slices]
     latents = torch.cat([coded.latents for coded in clean], 1)
@@ -90,9 +92,9 @@ def latent_shift(
 def _coded(model: StochasticClassifier, x: Inputs, draws: Draws) -> Coded:
     """Latents, reconstruction and probabilities, one chunk of draws after the other."""
     latents, reconstruction, probability = [], torch.zeros_like(x), torch.zeros((), device=x.device)
-    for chunk in draws.chunks(model.graph_draws(x)):
-        latents.append(model.latents(x, chunk).cpu())
-        reconstruction += model.reconstructions(x, chunk).sum(0)
+    for chunk in draws.chunks(model.execution.draws_per_graph(x)):
+        latents.append(latents_of(model, x, chunk).cpu())
+        reconstruction += reconstructions(model, x, chunk).sum(0)
         probability = probability + model.logits(x, chunk).softmax(-1).sum(0)
     return Coded(torch.cat(latents), reconstruction / len(draws), probability / len(draws))
 

@@ -44,8 +44,8 @@ def measure(
     with torch.no_grad():
         classes = model.logits(x[:1], draws[:1]).shape[-1]
     check_labels(y, classes)
-    if draws.alike:  # nothing is random: one draw is as many
-        draws, counts = draws[:1], [1] * len(counts)
+    draws = draws.distinct  # where nothing is random, one draw is as many
+    counts = [min(count, len(draws)) for count in counts]
     draws, ordered = draws.keep(), sorted(set(counts))
     size = max(1, min(batch_size, BLOCK // ((classes - 1 + len(x_adv)) * x[0].numel())))
     slices = []
@@ -82,7 +82,7 @@ def _running_sums(
     scores, gradients, perturbed = torch.zeros(()).to(x), x.new_zeros(others.shape[1], *x.shape), torch.zeros(()).to(x)
     used = 0
     for count in counts:
-        for chunk in draws[used:count].chunks(model.graph_draws(x)):
+        for chunk in draws[used:count].chunks(model.execution.draws_per_graph(x)):
             kept = chunk.keep()
             scores = scores + _add_gradients(model, x, y, others, kept, DIFFERENTIABLE[rule], gradients)
             perturbed = perturbed + len(chunk) * predict(model, moved, kept, rule=rule, batch_size=len(x))

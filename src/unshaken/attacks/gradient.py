@@ -34,7 +34,7 @@ def input_gradient(
     y are labels (B,), or probabilities (B, K) for a loss of `SOFT`, or the clean inputs for a loss of `LATENT`: the
     `loss_target`.
 
-    `chunk` draws are in one graph: by default as many as `model.graph_draws` says. Losses in `STREAMING` take one pass
+    `chunk` draws are in one graph: by default as many as `model.execution` says. Losses in `STREAMING` take one pass
     over the draws: their gradient is the mean of the gradients of the chunks with weights that depend on the
     chunks' losses, kept relative to the largest so far. Others take a forward pass over all draws, the gradient at
     the logits, and a second pass. Memory does not grow with the number of draws either way (but for the logits).
@@ -42,9 +42,8 @@ def input_gradient(
     if torch.is_inference_mode_enabled():
         raise ValueError("an attack needs gradients, which torch.inference_mode() forbids: call it outside.")
     rows = batches(len(x), batch_size)
-    size = chunk or model.graph_draws(x[rows[0]])
-    if draws.alike:  # nothing is random: all draws are the same
-        draws = draws[:1]
+    size = chunk or model.execution.draws_per_graph(x[rows[0]])
+    draws = draws.distinct
     model.cost.gradients += len(draws) * len(x)
     return _over_draws(model, x, y, draws, loss, rows, size).contiguous()  # in the order of x, not of the layers
 
@@ -53,7 +52,7 @@ def _over_draws(
     model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss, rows: list[slice], size: int
 ) -> Tensor:
     """One graph for few draws, else one pass over them where the loss allows it, else two."""
-    if len(draws) <= (2 * size if model.small else size) or (loss not in STREAMING and len(draws) <= GRAPHS):
+    if len(draws) <= (2 * size if model.execution.small else size) or (loss not in STREAMING and len(draws) <= GRAPHS):
         gradients = [_gradient(model, x[at], y[at], draws, loss)[1] for at in rows]
         return torch.cat(gradients) if len(gradients) > 1 else gradients[0]  # cat would copy a single one
     if loss in STREAMING:

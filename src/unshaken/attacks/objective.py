@@ -10,6 +10,7 @@ from torch import Tensor
 from unshaken.attacks.losses import LATENT, SOFT
 from unshaken.evaluation.predict import batches
 from unshaken.models import Draws, StochasticClassifier
+from unshaken.models.latents import latents
 from unshaken.types import Inputs, Labels, Loss
 from unshaken.validate import check_labels
 
@@ -34,8 +35,8 @@ def loss_arguments(
         )
     draws = draws.keep()
     with torch.no_grad():
-        clean = model.latents(target, draws)
-    return model.latents(x, draws), clean
+        clean = latents(model, target, draws)
+    return latents(model, x, draws), clean
 
 
 def check_loss_values(values: Tensor) -> Tensor:

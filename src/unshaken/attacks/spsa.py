@@ -101,7 +101,7 @@ def finite_differences(
     The directions of an input follow from the seed and its index. At most `batch_size` inputs x directions are in one
     pass; memory does not grow with the number of draws (but for the logits).
     """
-    kept = (draws[:1] if draws.alike else draws).keep()  # where nothing is random, all draws are the same
+    kept = draws.distinct.keep()
     estimate = torch.zeros_like(x)
     for at in batches(len(x), max(1, batch_size // directions)):
         rngs = [generator(seed, index, x.device) for index in indices[at]]
@@ -123,6 +123,6 @@ def _signs(count: int, shape: Sequence[int], rng: torch.Generator) -> Tensor:
 
 def _losses(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss) -> Tensor:
     """The loss (B,), whose forward passes are made chunk by chunk of the draws."""
-    chunks = [loss_arguments(model, x, y, chunk, loss) for chunk in draws.chunks(model.graph_draws(x))]
+    chunks = [loss_arguments(model, x, y, chunk, loss) for chunk in draws.chunks(model.execution.draws_per_graph(x))]
     of_x, clean = (torch.cat(each) for each in zip(*chunks, strict=True))
     return check_loss_values(loss(of_x, clean if loss in LATENT else y))

@@ -58,12 +58,12 @@ def predict(
         raise ValueError("x is empty: at least one input is needed.")
     rows = batches(len(x), batch_size)
     total: list[Tensor | float] = [0.0] * len(rows)
-    alike = len(draws) if draws.alike else 1  # where nothing is random, one pass stands for all
-    for chunk in draws[: len(draws) // alike].chunks(8 if model.vectorises else 1):
+    copies = len(draws) // len(draws.distinct)  # where nothing is random, one pass stands for all
+    for chunk in draws.distinct.chunks(8 if model.execution.vectorises else 1):
         kept = chunk.keep()
         for i, at in enumerate(rows):
             logits = model.logits(x[at], kept)
-            logits = logits.expand(alike, -1, -1) if alike > 1 else logits
+            logits = logits.expand(copies, -1, -1) if copies > 1 else logits
             total[i] = total[i] + score(logits).sum(0)
             if on_logits is not None:
                 on_logits(at, logits)

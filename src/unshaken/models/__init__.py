@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from unshaken.models.base import Cost, StochasticClassifier
+from unshaken.models.base import StochasticClassifier
 from unshaken.models.chain import Chain
 from unshaken.models.deterministic import Deterministic
 from unshaken.models.draws import Draws, derive, load_draws, shared_draws
 from unshaken.models.dropout import Dropout
 from unshaken.models.ensemble import Ensemble, Together, ensemble, joined, member
+from unshaken.models.execution import Cost
 from unshaken.models.matrix_estimation import MatrixEstimation, matrix_estimation
 from unshaken.models.matrix_gaussian import MatrixGaussian
 from unshaken.models.mean_field import MeanField

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from unshaken.models.base import StochasticClassifier, dropout_from, own_copy
-from unshaken.models.draws import Draws, derive, in_turns
+from unshaken.models.draws import Draws, derive, state_index
 from unshaken.models.wrapper import Wrapper
 from unshaken.types import Count, Inputs, Logits, State, Supplied
 from unshaken.validate import check_range
@@ -72,11 +72,11 @@ class Chain(StochasticClassifier):
 
     def sampler(self) -> Callable[[int, int], State]:
         states = self.states()
-        return lambda seed, index: states[in_turns(seed, index, len(states))]
+        return lambda seed, index: states[state_index(seed, index, len(states))]
 
     def all(self) -> Draws:
-        states = tuple(self.states())
-        return Draws(states.__getitem__, tuple(range(len(states))), None, self.kind, states, whole=True)
+        states = self.states()
+        return Draws.all_members(states, self.kind)
 
     @contextmanager
     def in_training(self) -> Iterator[None]:
@@ -93,7 +93,7 @@ class Chain(StochasticClassifier):
             name: torch.stack([s[name] for s in states]).mean(0) if first.is_floating_point() else first
             for name, first in states[0].items()
         }
-        return Draws(lambda s: state, (0,), None, self.kind, (state,))
+        return Draws.single(state, self.kind)
 
     def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
         """Logits (S, B, K) of every chain where it is now, whatever `draws` is; each has dropout masks of its own."""

@@ -27,7 +27,7 @@ class Deterministic(StochasticClassifier):
         return lambda seed, index: {}
 
     def draw(self, n: int, *, seed: int = 0) -> Draws:
-        return Draws(lambda s: {}, super().draw(n, seed=seed).ids, None, self.kind)
+        return super().draw(n, seed=seed).of_one_network()
 
     def mean(self) -> Draws:
         return self.draw(1)
@@ -39,8 +39,8 @@ class Deterministic(StochasticClassifier):
         """Logits (S, B, K): one pass for all draws, unless the network has dropout, whose masks tell them apart."""
         if self.drops:
             return super().training_logits(x, draws, seed)
-        found = super().training_logits(x, 1, seed)
-        return found.expand(draws, *found.shape[1:])
+        logits = super().training_logits(x, 1, seed)
+        return logits.expand(draws, *logits.shape[1:])
 
     def variances(self) -> State:
         return {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 import torch
@@ -29,10 +30,19 @@ def generator(seed: int, index: int, device: torch.device | str = "cpu") -> torc
     return torch.Generator(device).manual_seed(derive(seed, index))
 
 
-def in_turns(seed: int, index: int, count: int) -> int:
+def state_index(seed: int, index: int, count: int) -> int:
     """Which of `count` states draw `index` is: each of them once, in an order of the seed's, and so on in turns."""
-    turn, place = divmod(index, count)
-    return int(torch.randperm(count, generator=generator(seed, turn))[place])
+    turn, position = divmod(index, count)
+    return int(torch.randperm(count, generator=generator(seed, turn))[position])
+
+
+class DrawsKind(StrEnum):
+    """What draws stand for; the values are written to files."""
+
+    RANDOM = "random"  # draws of a distribution, from a seed
+    ONE_NETWORK = "one network"  # the mean network or a plain one: nothing is random, all draws are the same
+    ALL_MEMBERS = "all members"  # each network that the model has, once: they differ, but nothing is random
+    MOMENTS = "moments"  # one state for the whole distribution, see `StochasticClassifier.expected`
 
 
 @dataclass(frozen=True)
@@ -40,10 +50,9 @@ class Draws:
     """A set of draws of one distribution, realised when they are used.
 
     Draw s depends on (seed, s) alone, so 5 draws are the first 5 of 9, in any chunks. `realise(s)` gives the
-    random tensors of draw s by name. `seed` is None where nothing is random (a mean network). A Draws object is
-    a snapshot of what is random: training the model further does not change it (what is not random, such as the weights
-    of a deterministic network or BatchNorm statistics, stays the model's own). Where `whole` is set they are every draw
-    that the model has, each once: nothing is left to chance, though they differ.
+    random tensors of draw s by name. `seed` is None where nothing is random. A Draws object is a snapshot of what is
+    random: training the model further does not change it (what is not random, such as the weights of a deterministic
+    network or BatchNorm statistics, stays the model's own).
     """
 
     realise: Callable[[int], State]
@@ -51,25 +60,38 @@ class Draws:
     seed: int | None
     source: str
     states: tuple[State, ...] | None = None
-    expected: bool = False  # one state that stands for the whole distribution, see `StochasticClassifier.expected`
-    whole: bool = False
+    kind: DrawsKind = DrawsKind.RANDOM
+
+    @classmethod
+    def single(cls, state: State, source: str, kind: DrawsKind = DrawsKind.ONE_NETWORK) -> Draws:
+        """One state of a model of kind `source`, in which nothing is random."""
+        return cls(lambda s: state, (0,), None, source, (state,), kind)
+
+    @classmethod
+    def all_members(cls, states: Sequence[State], source: str) -> Draws:
+        """Every state that a model of kind `source` has, each once."""
+        return cls(states.__getitem__, tuple(range(len(states))), None, source, tuple(states), DrawsKind.ALL_MEMBERS)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def alike(self) -> bool:
-        """Whether nothing is random, so that all draws are the same network."""
-        return self.seed is None and not self.whole
+    def distinct(self) -> Draws:
+        """One of the draws where all are the same, else all of them."""
+        return self[:1] if self.kind in (DrawsKind.ONE_NETWORK, DrawsKind.MOMENTS) else self
+
+    def of_one_network(self) -> Draws:
+        """The same draws, of a model of which nothing is random."""
+        return replace(self, seed=None, kind=DrawsKind.ONE_NETWORK)
 
     def __iter__(self) -> Iterator[State]:
         return iter(self.states) if self.states is not None else (self.realise(s) for s in self.ids)
 
-    def __getitem__(self, part: slice) -> Draws:
-        if not isinstance(part, slice) or not self.ids[part]:
-            raise ValueError(f"draws are taken by a slice that holds one at least, such as draws[2:3]; got {part}.")
-        states = None if self.states is None else self.states[part]
-        return replace(self, ids=self.ids[part], states=states)
+    def __getitem__(self, rows: slice) -> Draws:
+        if not isinstance(rows, slice) or not self.ids[rows]:
+            raise ValueError(f"draws are taken by a slice that holds one at least, such as draws[2:3]; got {rows}.")
+        states = None if self.states is None else self.states[rows]
+        return replace(self, ids=self.ids[rows], states=states)
 
     def chunks(self, size: int) -> Iterator[Draws]:
         """The same draws, `size` at a time."""
@@ -96,21 +118,21 @@ class Draws:
 
     def save(self, path: str | Path) -> None:
         """Write the realised tensors and their provenance as safetensors."""
-        told = {"source": self.source, "seed": json.dumps(self.seed), "ids": json.dumps(self.ids)}
-        told |= {"expected": json.dumps(self.expected), "whole": json.dumps(self.whole)}
-        write_tensors(Path(path), self.stack(), told)
+        metadata = {"source": self.source, "seed": json.dumps(self.seed), "ids": json.dumps(self.ids)}
+        write_tensors(Path(path), self.stack(), metadata | {"draws": self.kind})
 
 
 def load_draws(path: str | Path) -> Draws:
     """Draws written by `Draws.save`, with the provenance they had."""
-    told, stacked = read_tensors(path)
-    if "ids" not in told:
+    metadata, stacked = read_tensors(path)
+    if "ids" not in metadata:
         raise ValueError(f"{path} holds no draws: it was not written by Draws.save.")
-    ids = tuple(json.loads(told["ids"]))
+    if "draws" not in metadata:
+        raise ValueError(f"{path} holds draws of an earlier version of Unshaken: draw and save them again.")
+    ids, seed = tuple(json.loads(metadata["ids"])), json.loads(metadata["seed"])
     states = tuple({name: tensor[i] for name, tensor in stacked.items()} for i in range(len(ids)))
     by_id = dict(zip(ids, states, strict=True))
-    words = {word: json.loads(told[word]) for word in ("seed", "expected", "whole")}
-    return Draws(by_id.__getitem__, ids, source=told["source"], states=states, **words)
+    return Draws(by_id.__getitem__, ids, seed, metadata["source"], states, DrawsKind(metadata["draws"]))
 
 
 def remember(x_adv: Tensor, used: list[Provenance]) -> Tensor:
@@ -133,6 +155,5 @@ def shared_draws(x_adv: Tensor, draws: Draws) -> int:
     Slices of a perturbed batch are views and keep its note; copies (`clone`, `cat`, a selection by a mask) lose it.
     """
     source, seed, ids = draws.provenance
-    made_with = provenance_of(x_adv)
-    used = {i for other, s, numbers in made_with if (other, s) == (source, seed) for i in numbers}
+    used = {i for other, s, numbers in provenance_of(x_adv) if (other, s) == (source, seed) for i in numbers}
     return len(used.intersection(ids)) if seed is not None else 0

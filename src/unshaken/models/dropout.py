@@ -30,11 +30,11 @@ class Masked(nn.Module):
         super().__init__()
         self.p, self.channels = p, channels
         self.masks: list[tuple[int, ...]] = []
-        self.calls, self.looking = 0, False
+        self.calls, self.recording = 0, False
 
     def forward(self, x: Tensor) -> Tensor:
         shape = (x.shape[1], *[1] * (x.dim() - 2)) if self.channels else tuple(x.shape[1:])
-        if self.looking:
+        if self.recording:
             self.register_buffer(f"mask{len(self.masks)}", torch.ones((), dtype=x.dtype, device=x.device), False)
             self.masks.append(shape)
             return x
@@ -75,22 +75,22 @@ class Dropout(StochasticClassifier):
         super().__init__(_with_masks(net))
         self.shape = tuple(shape)
         self.layers = {name: layer for name, layer in self.net.named_modules() if isinstance(layer, Masked)}
-        self._look(self.shape)
+        self._record_masks(self.shape)
         self.fixed = {**dict(self.net.named_parameters()), **dict(self.net.named_buffers())}
 
-    def _look(self, shape: tuple[int, ...]) -> None:
+    def _record_masks(self, shape: tuple[int, ...]) -> None:
         """One forward pass that notes what every dropout layer is applied to."""
         like = next(iter(self.fixed.values()), torch.zeros(()))
         for layer in self.layers.values():
-            layer.looking = True
+            layer.recording = True
         try:
             with torch.enable_grad():  # without gradients some of torch's layers take a path around their dropout
                 self.net(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
         except RuntimeError as error:
-            told = str(error).splitlines()[0]
-            raise ValueError(f"shape {shape} is not that of one input of this network ({told}).") from error
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"shape {shape} is not that of one input of this network ({reason}).") from error
         for name, layer in self.layers.items():
-            layer.looking = False
+            layer.recording = False
             if layer.p > 0 and not layer.masks:
                 raise ValueError(
                     f"dropout layer {name!r} is not used by the forward pass: take it out, or set its p to 0."
@@ -102,7 +102,7 @@ class Dropout(StochasticClassifier):
         def sample(seed: int, index: int) -> State:
             rng = generator(seed, index, self.device)
             return {
-                f"{name}.mask{call}": self.laid_out(layer.mask(shape, rng, like).unsqueeze(0)).squeeze(0)
+                f"{name}.mask{call}": self.execution.memory_order(layer.mask(shape, rng, like).unsqueeze(0)).squeeze(0)
                 for name, layer in self.layers.items()
                 for call, shape in enumerate(layer.masks)
             }
@@ -128,7 +128,7 @@ class Dropout(StochasticClassifier):
         return torch.stack(logits)
 
     def mean(self) -> Draws:
-        return Draws(lambda s: {}, (0,), None, self.kind, ({},))
+        return Draws.single({}, self.kind)
 
     def variances(self) -> State:
         return {
@@ -145,22 +145,25 @@ class Dropout(StochasticClassifier):
 
 
 def _with_masks(net: nn.Module) -> nn.Module:
-    """A copy that shares every tensor, with a `Masked` in the place of every dropout layer."""
-    made: dict[int, Any] = {}
+    """A copy that shares every tensor, with a `Masked` instead of every dropout layer."""
+    masked: dict[int, Any] = {}
     for name, layer in net.named_modules():
         if isinstance(layer, nn.MultiheadAttention | nn.RNNBase) and layer.dropout > 0:
-            told = f"the dropout inside layer {name!r} ({type(layer).__name__}) cannot be kept on"
-            raise ValueError(f"{told}: set it to 0, or wrap the network as 'module'.")
+            raise ValueError(
+                f"the dropout inside layer {name!r} ({type(layer).__name__}) cannot be kept on: "
+                "set it to 0, or wrap the network as 'module'."
+            )
         if isinstance(layer, _DropoutNd):
             if type(layer) not in (nn.Dropout, *WHOLE_CHANNELS):
-                told = f"layer {name!r} is a {type(layer).__name__}"
-                raise ValueError(f"dropout keeps Dropout and Dropout1d, 2d and 3d on; {told}.")
+                raise ValueError(
+                    f"dropout keeps Dropout and Dropout1d, 2d and 3d on; layer {name!r} is a {type(layer).__name__}."
+                )
             if layer.p == 1:
                 raise ValueError(f"dropout layer {name!r} drops everything: its p is 1.")
-            made[id(layer)] = Masked(layer.p, channels=isinstance(layer, WHOLE_CHANNELS))
-    if not any(layer.p > 0 for layer in made.values()):
+            masked[id(layer)] = Masked(layer.p, channels=isinstance(layer, WHOLE_CHANNELS))
+    if not any(layer.p > 0 for layer in masked.values()):
         raise ValueError(
             "dropout needs a network with nn.Dropout layers whose p is above 0; this one has none "
             "(if its forward pass calls a dropout function, wrap it as 'module')."
         )
-    return own_copy(net, made)
+    return own_copy(net, masked)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from unshaken.errors import lookup
-from unshaken.models.base import StochasticClassifier, check_coded, dropout_from, mode
+from unshaken.models.base import StochasticClassifier, dropout_from, mode
 from unshaken.models.deterministic import Deterministic
-from unshaken.models.draws import Draws, derive, in_turns
+from unshaken.models.draws import Draws, derive, state_index
 from unshaken.models.wrapper import Wrapper
 from unshaken.networks import NETWORKS
 from unshaken.types import Count, Inputs, Logits, Members, OneOf, PartOf, State, Supplied
@@ -37,19 +36,19 @@ class Ensemble(StochasticClassifier):
 
     kind = "ensemble"
     few = True
-    vectorises = False
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
         check_range("members", len(nets), Members)
-        if made := [net.kind for net in nets if isinstance(net, StochasticClassifier)]:
-            raise ValueError(f"an ensemble is made of networks; got a model of kind {made[0]!r}: use joined.")
+        if kinds := [net.kind for net in nets if isinstance(net, StochasticClassifier)]:
+            raise ValueError(f"an ensemble is made of networks; got a model of kind {kinds[0]!r}: use joined.")
         if len({tuple(map(id, net.parameters())) or id(net) for net in nets}) < len(nets):
             raise ValueError("the same network is a member twice: an ensemble needs networks of their own.")
         self.parts = [Deterministic(net) for net in nets]
-        super().__init__(nn.ModuleDict({f"member{number}": part.net for number, part in enumerate(self.parts, 1)}))
-        for part in self.parts:
-            part.cost = self.cost
-        self.looked_at: set[tuple[int, ...]] = set()
+        super().__init__(nn.ModuleDict({f"member{number}": member.net for number, member in enumerate(self.parts, 1)}))
+        self.execution.vectorises = False
+        for member in self.parts:
+            member.cost = self.cost
+        self.checked_shapes: set[tuple[int, ...]] = set()
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -62,10 +61,10 @@ class Ensemble(StochasticClassifier):
         return Deterministic(self.parts[number - 1].net)
 
     def sampler(self) -> Callable[[int, int], State]:
-        return lambda seed, index: _number(in_turns(seed, index, len(self)))
+        return lambda seed, index: _number(state_index(seed, index, len(self)))
 
     def all(self) -> Draws:
-        return Draws(_number, tuple(range(len(self))), None, self.kind, whole=True)
+        return Draws.all_members([_number(member) for member in range(len(self))], self.kind)
 
     def logits(self, x: Inputs, draws: Draws) -> Logits:
         self.check_alike(x)
@@ -78,31 +77,22 @@ class Ensemble(StochasticClassifier):
         """Logits (k, B, K) of every member, whatever `draws` is; each has dropout masks of its own."""
         self.check_alike(x)
         each = list[Tensor]()
-        for number, part in enumerate(self.parts):
-            with dropout_from(derive(seed, "dropout", number), x, enabled=part.drops):
-                each.append(part.forward(x, {}, training=True))
+        for number, member in enumerate(self.parts):
+            with dropout_from(derive(seed, "dropout", number), x, enabled=member.drops):
+                each.append(member.forward(x, {}, training=True))
         return torch.stack(each)
 
     def check_alike(self, x: Inputs) -> None:
-        """Every member takes inputs like x and knows as many classes; looked at once for inputs of a shape."""
+        """Every member takes inputs like x and knows as many classes; checked at the first inputs of a shape."""
         shape = tuple(x.shape[1:])
-        if shape not in self.looked_at:
-            classes = [_classes(f"member {number}", part.net, x[:1]) for number, part in enumerate(self.parts, 1)]
+        if shape not in self.checked_shapes:
+            classes = [_classes(f"member {number}", member.net, x[:1]) for number, member in enumerate(self.parts, 1)]
             if len(set(classes)) > 1:
                 raise ValueError(f"members must know the same classes; theirs are {classes} in number.")
-            self.looked_at.add(shape)
+            self.checked_shapes.add(shape)
 
     def tensors(self) -> dict[str, Tensor]:
         return self.fixed
-
-    def _check_coded(self, draws: Draws, *methods: str) -> None:
-        for part in self.parts:
-            check_coded(part.net, *methods)
-
-    def instead(self, function: Callable[[Any, Inputs], Tensor]) -> Self:
-        found = copy.copy(self)
-        found.parts = [part.instead(function) for part in self.parts]
-        return found
 
 
 class Together(Wrapper):
@@ -125,7 +115,7 @@ class Together(Wrapper):
 
     def __init__(self, model: Ensemble, *, combine: str = "probability", gate: nn.Module | None = None) -> None:
         super().__init__(model)
-        self.put_together = lookup("combine", combine, COMBINE)
+        self.combine_logits = lookup("combine", combine, COMBINE)
         self.gate = None if gate is None else Deterministic(gate)
         if self.gate is not None:
             self.net = nn.ModuleDict({**dict(model.net.named_children()), "gate": self.gate.net})
@@ -135,8 +125,7 @@ class Together(Wrapper):
         return lambda seed, index: {}
 
     def draw(self, n: int, *, seed: int = 0) -> Draws:
-        draws = super().draw(n, seed=seed)
-        return Draws(draws.realise, draws.ids, None, self.kind)
+        return super().draw(n, seed=seed).of_one_network()
 
     def all(self) -> Draws:
         return self.draw(1)
@@ -165,7 +154,7 @@ class Together(Wrapper):
                     f"{(len(x), len(self.model))} for these inputs; got {tuple(scores.shape)}."
                 )
             log_weights = scores.log_softmax(-1).T
-        return self.put_together(logits, log_weights.unsqueeze(-1))
+        return self.combine_logits(logits, log_weights.unsqueeze(-1))
 
     def tensors(self) -> dict[str, Tensor]:
         gate = {} if self.gate is None else {f"gate.{name}": tensor for name, tensor in self.gate.tensors().items()}
@@ -173,9 +162,6 @@ class Together(Wrapper):
 
     def parameters(self) -> list[Tensor]:
         return [tensor for tensor in self.tensors().values() if tensor.requires_grad]
-
-    def instead(self, function: Callable[[Any, Inputs], Tensor]) -> Self:
-        raise ValueError("an ensemble that is one network has no latents: combine the probabilities of its members.")
 
 
 def _mean_probability(logits: Logits, log_weights: Tensor) -> Tensor:
@@ -206,9 +192,8 @@ def ensemble(
     """
     if members is not None and members != len(net):
         raise ValueError(f"members is {members}, but {len(net)} networks are listed: leave it out.")
-    made = None if gate is None else gate(tuple(shape), len(net))
-    whole = Ensemble(list(net))
-    return whole if combine == "probability" and made is None else Together(whole, combine=combine, gate=made)
+    gate_network = None if gate is None else gate(tuple(shape), len(net))
+    return _combined(Ensemble(list(net)), combine, gate_network)
 
 
 def joined(
@@ -220,9 +205,12 @@ def joined(
 
     Source: "SeparateEnsemble2Adv" of Grefenstette et al. (2018), section 4.1.
     """
-    nets = [net for model in models for net in networks_of(model)]
-    whole = Ensemble(nets)
-    return whole if combine == "probability" else Together(whole, combine=combine)
+    return _combined(Ensemble([net for model in models for net in networks_of(model)]), combine, None)
+
+
+def _combined(members: Ensemble, combine: str, gate: nn.Module | None) -> Ensemble | Together:
+    """The mean of probabilities is what an ensemble predicts without being one network."""
+    return members if combine == "probability" and gate is None else Together(members, combine=combine, gate=gate)
 
 
 def member(
@@ -243,7 +231,7 @@ def networks_of(model: StochasticClassifier) -> list[nn.Module]:
     if isinstance(model, Together) and model.gate is None:
         model = model.model
     if isinstance(model, Ensemble):
-        return [part.net for part in model.parts]
+        return [member.net for member in model.parts]
     if isinstance(model, Deterministic):
         return [model.net]
     raise ValueError(f"only networks and ensembles of them can be joined; got a {model.kind!r} model.")
@@ -260,7 +248,7 @@ def _classes(name: str, net: nn.Module, x: Inputs) -> int:
         with mode(net, training=False):
             return int(net(x).shape[-1])
     except RuntimeError as error:
-        told = str(error).splitlines()[0].rstrip(".")
+        reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(
-            f"{name} takes no inputs of shape {tuple(x.shape[1:])}, as all members must: {told}."
+            f"{name} takes no inputs of shape {tuple(x.shape[1:])}, as all members must: {reason}."
         ) from error

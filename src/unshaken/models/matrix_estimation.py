@@ -51,14 +51,14 @@ def soft_impute(seen: Tensor, mask: Tensor) -> Tensor:
     at each of 20 falling λ, from σ/2 to σ/50 with σ the largest singular value of what is seen. Z itself is the
     estimate, so that observed entries are smoothed too.
     """
-    found, largest = torch.zeros_like(seen), _decomposed(seen)[1].amax(-1, keepdim=True)
+    completed, largest = torch.zeros_like(seen), _decomposed(seen)[1].amax(-1, keepdim=True)
     for step in range(STEPS):
-        filled = torch.where(mask, seen, found)
+        filled = torch.where(mask, seen, completed)
         left, values = _decomposed(filled)
         threshold = largest * FIRST * (LAST / FIRST) ** (step / (STEPS - 1))
         shrunk = (values - threshold).clamp_min(0) / values.clamp_min(torch.finfo(values.dtype).tiny)
-        found = _weighted(filled, left, shrunk)
-    return found
+        completed = _weighted(filled, left, shrunk)
+    return completed
 
 
 ESTIMATES: dict[str, Estimate] = {"usvt": usvt, "leading": leading, "soft_impute": soft_impute}
@@ -92,10 +92,10 @@ def complete(x: Inputs, mask: Tensor, estimate: Estimate) -> Inputs:
     matrix, seen_at = (t.transpose(1, 2).flatten(2) for t in (2 * x.detach() - 1, mask))
     if height > channels * width:
         matrix, seen_at = matrix.mT, seen_at.mT
-    found = estimate(torch.where(seen_at, matrix, 0.0), seen_at)
+    estimated = estimate(torch.where(seen_at, matrix, 0.0), seen_at)
     if height > channels * width:
-        found = found.mT
-    image = (found.clamp(-1, 1) + 1).div(2).unflatten(2, (channels, width)).transpose(1, 2)
+        estimated = estimated.mT
+    image = (estimated.clamp(-1, 1) + 1).div(2).unflatten(2, (channels, width)).transpose(1, 2)
     return image + (x - x.detach())
 
 

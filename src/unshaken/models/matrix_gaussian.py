@@ -29,18 +29,18 @@ class Matrix(NamedTuple):
 
     def means(self) -> State:
         """Weight (c, ...) and bias (c,), by their names in the network."""
-        return {f"{self.name}.{part}": tensor for part, tensor in self.layer.named_parameters(recurse=False)}
+        return {f"{self.name}.{name}": tensor for name, tensor in self.layer.named_parameters(recurse=False)}
 
     def cut(self, matrix: Tensor) -> State:
         """A matrix (c, r) as tensors of the shapes of the means."""
         inputs = self.layer.weight[0].numel()
         parts = {"weight": matrix[:, :inputs], "bias": matrix[:, inputs:]}
-        own = dict(self.layer.named_parameters(recurse=False))
-        return {f"{self.name}.{part}": parts[part].reshape(mean.shape) for part, mean in own.items()}
+        means = self.layer.named_parameters(recurse=False)
+        return {f"{self.name}.{name}": parts[name].reshape(mean.shape) for name, mean in means}
 
-    def outer(self, share: float) -> Tensor:
-        """(u_i v_j)^share as a matrix (c, r): variances with share 1, deviations with ½."""
-        return torch.outer((share * self.columns).exp(), (share * self.rows).exp())
+    def outer(self, power: float) -> Tensor:
+        """(u_i v_j)^power as a matrix (c, r): variances with power 1, deviations with ½."""
+        return torch.outer((power * self.columns).exp(), (power * self.rows).exp())
 
 
 class MatrixGaussian(StochasticClassifier):
@@ -50,7 +50,7 @@ class MatrixGaussian(StochasticClassifier):
     entry. Means start at the network's own initial weights, log u and log v at `initial_log_variance`: at −3, standard
     deviations are .05. The network is copied; what is in no matrix (BatchNorm) is learnt but not random.
 
-    Training a sequence of dense layers draws their outputs in the place of their weights, one for each input and
+    Training a sequence of dense layers draws their outputs instead of their weights, one for each input and
     draw, which makes for less noise (local reparametrisation: Kingma et al., 2015). Draws for attack and inference are
     always of the weights. With the objective `elbo` this is the variational matrix Gaussian of Louizos & Welling,
     "Structured and efficient variational deep learning with matrix Gaussian posteriors" (2016), without their pseudo
@@ -91,8 +91,8 @@ class MatrixGaussian(StochasticClassifier):
             rng, state = generator(seed, index, self.device), State()
             for matrix, scale in zip(self.matrices, scales, strict=True):
                 noise = torch.randn(scale.shape, generator=rng, dtype=scale.dtype, device=scale.device)
-                moved = matrix.cut(scale * noise if training else noise.mul_(scale))
-                state |= {name: means[name] + part for name, part in moved.items()}
+                offsets = matrix.cut(scale * noise if training else noise.mul_(scale))
+                state |= {name: means[name] + offset for name, offset in offsets.items()}
             return state
 
         return sample
@@ -110,11 +110,11 @@ class MatrixGaussian(StochasticClassifier):
 
     def mean(self) -> Draws:
         state = {name: tensor.detach().clone() for m in self.matrices for name, tensor in m.means().items()}
-        return Draws(lambda s: state, (0,), None, self.kind, (state,))
+        return Draws.single(state, self.kind)
 
     def variances(self) -> State:
         with torch.no_grad():
-            return {name: part for m in self.matrices for name, part in m.cut(m.outer(1)).items()}
+            return {name: variance for m in self.matrices for name, variance in m.cut(m.outer(1)).items()}
 
     def divergence(self) -> Tensor:
         """Σ over layers of ½[(Σu·Σv + ‖M‖²)/σ² − rc + rc·log σ² − c·Σ log u − r·Σ log v], σ being `prior_scale`.
@@ -175,5 +175,5 @@ def _local_network(net: nn.Module, matrices: list[Matrix]) -> nn.Sequential | No
     dense = all(type(matrix.layer) is nn.Linear for matrix in matrices)
     if not (dense and type(net) is nn.Sequential and isinstance(net[0], nn.Flatten) and len(set(net)) == len(net)):
         return None
-    made = {matrix.layer: LocalDense(matrix) for matrix in matrices}
-    return nn.Sequential(*(made.get(layer, layer) for layer in net)) if made.keys() <= set(net) else None
+    local = {matrix.layer: LocalDense(matrix) for matrix in matrices}
+    return nn.Sequential(*(local.get(layer, layer) for layer in net)) if local.keys() <= set(net) else None

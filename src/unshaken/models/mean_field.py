@@ -77,12 +77,11 @@ class MeanField(StochasticClassifier):
 
     def views(self, vector: Tensor) -> State:
         """One vector over all weights, cut into the network's tensors."""
-        parts = vector.split([shape.numel() for shape in self.shapes.values()])
-        return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+        pieces = vector.split([shape.numel() for shape in self.shapes.values()])
+        return {name: piece.view(shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)}
 
     def mean(self) -> Draws:
-        state = self.views(self.mean_vector.detach().clone())
-        return Draws(lambda s: state, (0,), None, self.kind, (state,))
+        return Draws.single(self.views(self.mean_vector.detach().clone()), self.kind)
 
     def variances(self) -> State:
         with torch.no_grad():
@@ -103,5 +102,5 @@ class MeanField(StochasticClassifier):
 
     def tensors(self) -> dict[str, Tensor]:
         learnt = {"mean": self.views(self.mean_vector), "rho": self.views(self.rho_vector)}
-        named = {f"{kind}.{name}": tensor for kind, part in learnt.items() for name, tensor in part.items()}
+        named = {f"{kind}.{name}": tensor for kind, state in learnt.items() for name, tensor in state.items()}
         return named | {f"buffer.{name}": tensor for name, tensor in self.net.named_buffers()}

@@ -32,8 +32,7 @@ class MeanNetwork(Wrapper):
         return lambda seed, index: state
 
     def draw(self, n: int, *, seed: int = 0) -> Draws:
-        draws = super().draw(n, seed=seed)
-        return Draws(draws.realise, draws.ids, None, self.kind)
+        return super().draw(n, seed=seed).of_one_network()
 
     def variances(self) -> State:
         return {}

@@ -31,11 +31,11 @@ def parameters(model: StochasticClassifier) -> int:
         model = model.model
     if isinstance(model, Chain):
         return weights * (len(model.stored) or model.members)
-    own, buffers = (dict(named) for named in (model.net.named_parameters(), model.net.named_buffers()))
+    learnt, buffers = (dict(named) for named in (model.net.named_parameters(), model.net.named_buffers()))
     return sum(
         tensor.numel()
         for name, tensor in model.tensors().items()
-        if name in own or not {name, name.partition(".")[2]} & buffers.keys()
+        if name in learnt or not {name, name.partition(".")[2]} & buffers.keys()
     )
 
 
@@ -51,14 +51,14 @@ def flops(model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
     BatchNorm, pooling, dropout masks, softmax, interpolation or eigenvalues (of `matrix_estimation`), which grow with
     the size of the layers and not with its square, nor the drawing of the weights.
     """
-    passes, inner = 1 if draws.alike else len(draws), model
+    passes, inner = len(draws.distinct), model
     while isinstance(inner, Wrapper) and not isinstance(inner, Together):
         inner = inner.model
     if isinstance(inner, Ensemble | Together):
         members = inner.model if isinstance(inner, Together) else inner
         members.check_alike(x)  # a look at the members is no part of it
     if isinstance(inner, Ensemble):
-        return sum(_of_one(model, x, draws[place : place + 1]) for place in range(passes))
+        return sum(_of_one(model, x, draw) for draw in draws.distinct.chunks(1))
     return passes * _of_one(model, x, draws[:1])
 
 

@@ -53,13 +53,13 @@ class Smoothing(Wrapper):
         last: dict[tuple[int, int], State] = {}
 
         def noisy(seed: int, index: int) -> State:
-            own = (derive(seed, "model"), index // self.noises)
-            if own not in last:
+            key = (derive(seed, "model"), index // self.noises)
+            if key not in last:
                 last.clear()
-                last[own] = sample(*own)
+                last[key] = sample(*key)
             rng = generator(derive(seed, "noise"), index, like.device)
             noise = torch.randn(self.shape or (), generator=rng, dtype=like.dtype, device=like.device)
-            return last[own] | {NOISE: noise.mul_(self.sigma)}
+            return last[key] | {NOISE: noise.mul_(self.sigma)}
 
         return noisy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated
 
 from torch import Tensor, nn
 
@@ -21,7 +21,8 @@ class Wrapper(StochasticClassifier):
 
     def __init__(self, model: StochasticClassifier) -> None:
         super().__init__(model.net)
-        self.model, self.cost, self.vectorises, self.shape = model, model.cost, model.vectorises, model.shape
+        self.model, self.cost, self.shape = model, model.cost, model.shape
+        self.execution.vectorises = model.execution.vectorises
 
     def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
         return self.model.forward(x, state, training=training)
@@ -31,11 +32,6 @@ class Wrapper(StochasticClassifier):
 
     def start_at(self, state: State) -> None:
         self.model.start_at(state)
-
-    def instead(self, function: Callable[[Any, Inputs], Tensor]) -> Self:
-        found = super().instead(function)
-        found.model = self.model.instead(function)
-        return found
 
     def divergence(self) -> Tensor:
         return self.model.divergence()
@@ -47,8 +43,7 @@ class Wrapper(StochasticClassifier):
         return self.model.tensors()
 
     def mean(self) -> Draws:
-        state = next(iter(self.model.mean()))
-        return Draws(lambda s: state, (0,), None, self.kind, (state,))
+        return Draws.single(next(iter(self.model.mean())), self.kind)
 
     @property
     def stored_kind(self) -> str:

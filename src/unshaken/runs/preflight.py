@@ -16,7 +16,7 @@ from unshaken.attacks.sampling import SCHEMES
 from unshaken.attacks.transfer import load_transfer_set, match_inputs
 from unshaken.data import Data
 from unshaken.models import StochasticClassifier
-from unshaken.models.base import check_coded
+from unshaken.models.latents import check_coded, reconstructions
 from unshaken.runs.loading import new_model
 from unshaken.runs.parts import all_arguments, bound
 from unshaken.runs.plan import source_of
@@ -71,7 +71,7 @@ def check_analyses(model: StochasticClassifier, analyses: Sequence[AnalysisConfi
     """What analyses ask of a model beside logits."""
     for analysis in analyses:
         if analysis.part.kind == "latent_shift":
-            model.reconstructions(x, model.draw(1, seed=0))
+            reconstructions(model, x, model.draw(1, seed=0))
         if analysis.part.kind == "conditions":
             smoothness_under(model, analysis.part.get("smoothness"), analysis.part.get("rule"))
 

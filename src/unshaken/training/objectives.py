@@ -14,8 +14,8 @@ from unshaken.attacks import LOSSES
 from unshaken.attacks.losses import LossName
 from unshaken.errors import lookup
 from unshaken.models import StochasticClassifier, derive
-from unshaken.models.base import check_coded
 from unshaken.models.draws import generator
+from unshaken.models.latents import check_coded, with_forward
 from unshaken.training.arguments import Images, Model, Seed, Targets, Total
 from unshaken.types import Count, Inputs, Labels, NotNegative
 from unshaken.validate import check_range
@@ -181,7 +181,7 @@ def _coded(
         code = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
         return fit + code + weight * F.cross_entropy(net(x), y, ignore_index=-1, reduction="none")
 
-    return model.instead(terms).training_logits(x, draws, seed).mean() + model.divergence() / examples
+    return with_forward(model, terms).training_logits(x, draws, seed).mean() + model.divergence() / examples
 
 
 OBJECTIVES: dict[str, Callable[..., Tensor]] = {
