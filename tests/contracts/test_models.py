@@ -164,8 +164,7 @@ def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(kind, tmp_path)
         model.load(path)
     other = next(name for name in MODELS if name != kind)
     small_model(other).save(path)
-    own = model.stored_kind  # a model around another one has its files
-    with raises_sentence(f"holds a '{other}' model; this one is '{own}'"):
+    with raises_sentence(f"holds a '{other}' model; this one is '{model.stored_kind}'"):
         model.load(path)
     model.save(path)
     truncate(path)

@@ -23,13 +23,13 @@ def test_every_path_has_a_seed_of_its_own():
 
 
 def test_draws_are_made_when_they_are_used_and_once_when_they_are_kept():
-    draws, made = LinearClassifier(scale=1.0).draw(3, seed=0), []
-    counted = replace(draws, realise=lambda s: made.append(s) or draws.realise(s))
-    assert made == []
+    draws, realised = LinearClassifier(scale=1.0).draw(3, seed=0), []
+    counted = replace(draws, realise=lambda s: realised.append(s) or draws.realise(s))
+    assert realised == []
     kept = counted.keep()
     for _ in range(3):
         list(kept)
-    assert made == [0, 1, 2]
+    assert realised == [0, 1, 2]
 
 
 def test_draws_above_the_limit_are_made_anew_at_each_use():
@@ -54,10 +54,10 @@ def test_where_nothing_is_random_no_draw_is_shared():
     assert shared_draws(remember(torch.zeros(1), [model.mean().provenance]), model.mean()) == 0
 
 
-@pytest.mark.parametrize("part", [slice(3, None), slice(0), 1])
-def test_a_part_without_draws_is_refused(part):
+@pytest.mark.parametrize("rows", [slice(3, None), slice(0), 1])
+def test_a_part_without_draws_is_refused(rows):
     with raises_sentence("draws are taken by a slice that holds one at least"):
-        LinearClassifier().draw(3, seed=0)[part]
+        LinearClassifier().draw(3, seed=0)[rows]
 
 
 def test_draws_of_another_network_are_refused():

@@ -146,7 +146,7 @@ def test_a_shape_that_the_network_cannot_take_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("net", "told"),
+    ("net", "message"),
     [
         (
             nn.Sequential(nn.Flatten(), nn.Linear(12, 3)),
@@ -162,8 +162,8 @@ def test_a_shape_that_the_network_cannot_take_is_refused():
         ),
     ],
 )
-def test_a_network_without_usable_dropout_is_refused(net, told):
-    with raises_sentence(told):
+def test_a_network_without_usable_dropout_is_refused(net, message):
+    with raises_sentence(message):
         Dropout(net, SHAPE)
 
 

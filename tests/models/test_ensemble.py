@@ -29,8 +29,8 @@ def nets(count: int = 3, **net) -> list[nn.Module]:
 
 def normed(seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    parts = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3)]
-    return nn.Sequential(*parts)
+    layers = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3)]
+    return nn.Sequential(*layers)
 
 
 def probabilities(members: list[nn.Module], x: Tensor = X) -> Tensor:
@@ -71,16 +71,16 @@ def test_the_gradient_of_an_attack_is_that_of_minus_log_of_the_mean_probability(
     x = X.clone().requires_grad_()
     mean = torch.stack([net.eval()(x).softmax(-1) for net in members]).mean(0)
     (expected,) = torch.autograd.grad(-mean.gather(1, Y[:, None]).log().sum(), x)
-    found = input_gradient(model, X, Y, model.all(), cross_entropy)
-    torch.testing.assert_close(found, expected)
+    gradient = input_gradient(model, X, Y, model.all(), cross_entropy)
+    torch.testing.assert_close(gradient, expected)
 
 
 def test_joint_training_is_one_step_on_minus_log_of_the_mean_probability_halved() -> None:
     members, x_adv = [net[:3] + net[4:] for net in nets(2)], (X + 0.05).clamp(0, 1)
     model = Ensemble(members)
     terms = []
-    for part in (X, x_adv):
-        mean = torch.stack([net(part).softmax(-1) for net in members]).mean(0)
+    for inputs in (X, x_adv):
+        mean = torch.stack([net(inputs).softmax(-1) for net in members]).mean(0)
         terms.append(-mean.gather(1, Y[:, None]).log().mean())
     loss = JOINT(model, x_adv, Y, before=X, examples=20, seed=0)
     torch.testing.assert_close(loss, (terms[0] + terms[1]) / 2)
@@ -99,7 +99,7 @@ def test_joint_training_is_one_step_on_minus_log_of_the_mean_probability_halved(
 
 def test_the_mean_of_the_members_losses_is_another_loss() -> None:
     model = Ensemble([net[:3] + net[4:] for net in nets(2)])
-    each = [nn.functional.cross_entropy(part.net(X), Y) for part in model.parts]
+    each = [nn.functional.cross_entropy(member.net(X), Y) for member in model.parts]
     loss = OBJECTIVES["with_clean"](model, X, Y, before=X, examples=20, seed=0)
     torch.testing.assert_close(loss, sum(each) / 2)
     assert JOINT(model, X, Y, before=X, examples=20, seed=0) < loss
@@ -247,9 +247,9 @@ def test_dropout_of_a_gate_follows_from_the_seed() -> None:
     x = torch.rand(5, 1, 3, 3)
     state = torch.get_rng_state()
     with mode(gated.net, training=True):
-        once, again, other = (gated.training_logits(x, 1, seed) for seed in (1, 1, 2))
-    assert torch.equal(once, again)
-    assert not torch.equal(once, other)
+        first, repeated, other = (gated.training_logits(x, 1, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, repeated)
+    assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), state)
 
 

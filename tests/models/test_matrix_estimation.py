@@ -13,7 +13,7 @@ from unshaken.models.draws import derive, generator
 from unshaken.models.execution import logits_by_loop, logits_by_vmap
 from unshaken.models.matrix_estimation import ESTIMATES, MASK, complete, matrix_estimation
 from unshaken.runs.catalogue import catalogue
-from unshaken.runs.parts import part
+from unshaken.runs.parts import Part, resolve_part
 from unshaken.training.objectives import elbo
 
 X, Y = small_inputs()
@@ -57,11 +57,11 @@ def plain(estimate: str, seen: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
     if estimate == "leading":
         values[int(0.8 * len(values)) :] = 0
         return left @ values.diag() @ right / share
-    found, largest = torch.zeros_like(seen), values[0]
+    completed, largest = torch.zeros_like(seen), values[0]
     for step in range(20):
-        left, values, right = torch.linalg.svd(seen + found * ~mask, full_matrices=False)
-        found = left @ (values - largest / 2 / 25 ** (step / 19)).clamp_min(0).diag() @ right
-    return found
+        left, values, right = torch.linalg.svd(seen + completed * ~mask, full_matrices=False)
+        completed = left @ (values - largest / 2 / 25 ** (step / 19)).clamp_min(0).diag() @ right
+    return completed
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (1, 20, 8)])  # the last is higher than wide
@@ -69,12 +69,12 @@ def plain(estimate: str, seen: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
 def test_an_estimate_is_that_of_the_matrix_of_channels_side_by_side(estimate, shape):
     x = (images(5, *shape, rank=2) + 0.05 * torch.randn(5, *shape, generator=generator(2, 0))).double().clamp(0, 1)
     mask = some_masks(5, *shape)
-    found = complete(x, mask, ESTIMATES[estimate])
-    assert found.shape == x.shape
-    for one, its, kept in zip(found, x, mask, strict=True):
-        matrix, seen_at = (torch.cat(list(image), dim=1) for image in (2 * its - 1, kept))
+    estimates = complete(x, mask, ESTIMATES[estimate])
+    assert estimates.shape == x.shape
+    for estimated, image, kept in zip(estimates, x, mask, strict=True):
+        matrix, seen_at = (torch.cat(list(channels), dim=1) for channels in (2 * image - 1, kept))
         expected = (plain(estimate, matrix * seen_at, seen_at).clamp(-1, 1) + 1) / 2
-        torch.testing.assert_close(torch.cat(list(one), dim=1), expected)
+        torch.testing.assert_close(torch.cat(list(estimated), dim=1), expected)
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28)])
@@ -98,18 +98,18 @@ def test_usvt_and_leading_change_no_whole_image_of_low_rank():
 
 @pytest.mark.parametrize("estimate", ESTIMATES)
 def test_where_nothing_is_seen_the_estimate_is_grey(estimate):
-    found = complete(X, torch.zeros(1, *SHAPE, dtype=torch.bool), ESTIMATES[estimate])
-    assert torch.equal(found, torch.full_like(X, 0.5))
+    estimates = complete(X, torch.zeros(1, *SHAPE, dtype=torch.bool), ESTIMATES[estimate])
+    assert torch.equal(estimates, torch.full_like(X, 0.5))
 
 
 @pytest.mark.parametrize("estimate", ESTIMATES)
 def test_hidden_entries_are_not_looked_at_and_estimates_stay_in_the_box(estimate):
     x, mask = images(4, 3, 16, 16, rank=4), some_masks(4, 3, 16, 16, p=0.3)
     other = torch.where(mask, x, 1 - x)
-    found = complete(x, mask, ESTIMATES[estimate])
-    torch.testing.assert_close(complete(other, mask, ESTIMATES[estimate]), found)
-    assert found.min() >= 0
-    assert found.max() <= 1
+    estimates = complete(x, mask, ESTIMATES[estimate])
+    torch.testing.assert_close(complete(other, mask, ESTIMATES[estimate]), estimates)
+    assert estimates.min() >= 0
+    assert estimates.max() <= 1
 
 
 # Draws
@@ -128,9 +128,9 @@ def test_a_draw_is_one_of_the_model_with_one_mask_for_all_inputs(base):
 
 def test_the_model_keeps_its_own_draws():
     model = estimating("mean_field")
-    drawn, own = model.draw(2, seed=1).stack(), model.model.draw(2, seed=derive(1, "model")).stack()
-    assert drawn.keys() == own.keys() | {MASK}
-    assert all(torch.equal(drawn[name], tensor) for name, tensor in own.items())
+    drawn, inner = model.draw(2, seed=1).stack(), model.model.draw(2, seed=derive(1, "model")).stack()
+    assert drawn.keys() == inner.keys() | {MASK}
+    assert all(torch.equal(drawn[name], tensor) for name, tensor in inner.items())
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.2, 0.8), (0.4, 0.6), (0.5, 0.5), (1, 1)])
@@ -226,7 +226,7 @@ def test_by_name_it_wraps_a_model_of_any_kind_with_any_estimate():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"low": 0.0}, "low must be a number above 0 and at most 1; got 0.0"),
         ({"low": True}, "low must be a number above 0 and at most 1; got True"),
@@ -236,8 +236,8 @@ def test_by_name_it_wraps_a_model_of_any_kind_with_any_estimate():
         ({"estimate": "usv"}, "unknown estimate 'usv': did you mean 'usvt'"),
     ],
 )
-def test_settings_out_of_range_are_refused(settings, told):
-    with raises_sentence(told):
+def test_settings_out_of_range_are_refused(settings, message):
+    with raises_sentence(message):
         estimating(**settings)
 
 
@@ -253,9 +253,13 @@ def test_other_shapes_and_a_second_estimate_are_refused():
 
 
 def test_a_recipe_is_told_at_once():
-    given = {"kind": "matrix_estimation", "low": 0.4, "high": 0.6}
-    assert part("model", MODELS, given) == given | {"estimate": "leading", "base": {"kind": "deterministic"}}
-    for wrong, told in (({"high": 2.0}, "high must be a number from 0 to 1; got 2.0"), ({"estimate": "usv"}, "'usvt'")):
-        with raises_sentence(told):
-            part("model", MODELS, given | wrong)
+    settings = {"kind": "matrix_estimation", "low": 0.4, "high": 0.6}
+    resolved = resolve_part("model", MODELS, settings)
+    assert resolved == Part.model_validate(settings | {"estimate": "leading", "base": {"kind": "deterministic"}})
+    for wrong, message in (
+        ({"high": 2.0}, "high must be a number from 0 to 1; got 2.0"),
+        ({"estimate": "usv"}, "'usvt'"),
+    ):
+        with raises_sentence(message):
+            resolve_part("model", MODELS, settings | wrong)
     assert catalogue()["estimates"].keys() == ESTIMATES.keys()

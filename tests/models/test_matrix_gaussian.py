@@ -1,4 +1,4 @@
-"""Matrix Gaussian posteriors: variances of rank one, the KL in closed form, outputs drawn in the place of weights."""
+"""Matrix Gaussian posteriors: variances of rank one, the KL in closed form, outputs drawn instead of weights."""
 
 from __future__ import annotations
 
@@ -178,15 +178,15 @@ def test_a_convolutional_network_has_a_matrix_for_every_layer():
 
 
 @pytest.mark.parametrize(
-    ("net", "settings", "told"),
+    ("net", "settings", "message"),
     [
         (small_net(), {"prior_scale": 0.0}, "prior_scale must be a number above 0; got 0.0"),
         (small_net(), {"initial_log_variance": float("nan")}, "initial_log_variance must be a finite number; got nan"),
         (nn.Flatten(), {}, "matrix_gaussian needs a network with dense or convolutional layers"),
     ],
 )
-def test_what_cannot_be_made_is_refused(net, settings, told):
-    with raises_sentence(told):
+def test_what_cannot_be_made_is_refused(net, settings, message):
+    with raises_sentence(message):
         MatrixGaussian(net, **settings)
 
 
@@ -207,6 +207,6 @@ def test_weights_that_are_shared_or_made_of_others_are_refused():
     shared[2].weight = shared[1].weight
     with raises_sentence("needs a weight of its own for every layer; two layers share one here"):
         MatrixGaussian(shared)
-    made = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(12, 3)))
+    normed = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(12, 3)))
     with raises_sentence("layer '1' has no weight of its own to be random"):
-        MatrixGaussian(made)
+        MatrixGaussian(normed)

@@ -61,24 +61,24 @@ def test_batch_norm_uses_its_running_statistics(layer):
 
 
 def test_average_pooling_of_independent_entries():
-    logits, found = pooled(nn.AvgPool2d(2))
-    torch.testing.assert_close(found.mean, logits.mean(0), rtol=0, atol=0.02)
-    torch.testing.assert_close(found.variance, logits.var(0), rtol=0.1, atol=0)
+    logits, moments = pooled(nn.AvgPool2d(2))
+    torch.testing.assert_close(moments.mean, logits.mean(0), rtol=0, atol=0.02)
+    torch.testing.assert_close(moments.variance, logits.var(0), rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(2, stride=1), nn.MaxPool2d((1, 3), stride=(2, 1))])
 def test_max_pooling_of_independent_entries(pool):
-    logits, found = pooled(pool)
-    assert found.mean.shape == logits.shape[1:]
-    torch.testing.assert_close(found.mean, logits.mean(0), rtol=0, atol=0.03)
-    torch.testing.assert_close(found.variance, logits.var(0), rtol=0.15, atol=0)
+    logits, moments = pooled(pool)
+    assert moments.mean.shape == logits.shape[1:]
+    torch.testing.assert_close(moments.mean, logits.mean(0), rtol=0, atol=0.03)
+    torch.testing.assert_close(moments.variance, logits.var(0), rtol=0.15, atol=0)
 
 
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, stride=2), nn.MaxPool2d((2, 1), stride=1)])
-@pytest.mark.parametrize("places", [{}, {"stride": 2, "padding": 2}])
-def test_max_pooling_after_a_convolution_knows_that_its_entries_share_weights(pool, places):
+@pytest.mark.parametrize("geometry", [{}, {"stride": 2, "padding": 2}])
+def test_max_pooling_after_a_convolution_knows_that_its_entries_share_weights(pool, geometry):
     x = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(1)) * torch.tensor([1.0, 0.0]).view(2, 1, 1, 1)
-    net = model(nn.Conv2d(1, 2, 3, **places), pool, nn.Flatten(), scale=0.4)
+    net = model(nn.Conv2d(1, 2, 3, **geometry), pool, nn.Flatten(), scale=0.4)
     logits = net.logits(x, net.draw(4000, seed=1))
     mean, variance = net.moments(x)
     assert ((mean - logits.mean(0)).abs() < 0.15 * logits.std(0)).all()
@@ -87,7 +87,7 @@ def test_max_pooling_after_a_convolution_knows_that_its_entries_share_weights(po
 
 def nearness(net: MeanField, x: torch.Tensor) -> float:
     """Distance of the expected logits from the mean over many draws, relative to it."""
-    average = torch.stack([net.logits(x, part)[0] for part in net.draw(6000, seed=1).chunks(1)]).mean(0)
+    average = torch.stack([net.logits(x, draw)[0] for draw in net.draw(6000, seed=1).chunks(1)]).mean(0)
     return float((net.moments(x)[0] - average).norm() / average.norm())
 
 
@@ -119,7 +119,7 @@ def pooled(pool: nn.Module) -> tuple[torch.Tensor, Moments]:
     """(draws of a pooled image of independent Gaussians, their moments by the rule)."""
     start = model(nn.Flatten(), nn.Linear(36, 36), scale=0.2)
     before = start.logits(X, start.draw(4000, seed=1)).view(-1, 4, 1, 6, 6)
-    mean, variance = (part.view(4, 1, 6, 6) for part in start.moments(X))
+    mean, variance = (moment.view(4, 1, 6, 6) for moment in start.moments(X))
     return pool(before.flatten(0, 1)).unflatten(0, (4000, 4)), RULES[type(pool)](pool, Moments(mean, variance), {})
 
 
@@ -133,16 +133,16 @@ def test_pooling_before_a_rising_activation_is_the_same_network():
 
 def test_normalisation_divides_the_variance():
     close_to_draws(model(nn.Conv2d(1, 2, 3), Normalise(2, mean=(0.1, 0.4), std=(0.5, 3.0)), nn.Flatten()), X)
-    found = RULES[Normalise](Normalise(1, 0.5, 0.25), Moments(X), {})
-    torch.testing.assert_close(found.mean, 4 * X - 2)
-    assert found.variance is None
+    moments = RULES[Normalise](Normalise(1, 0.5, 0.25), Moments(X), {})
+    torch.testing.assert_close(moments.mean, 4 * X - 2)
+    assert moments.variance is None
 
 
 @pytest.mark.parametrize("size", [1, (1, 1)])
 def test_the_mean_over_an_image_of_independent_entries(size):
-    logits, found = pooled(nn.AdaptiveAvgPool2d(size))
-    torch.testing.assert_close(found.mean, logits.mean(0), rtol=0, atol=0.02)
-    torch.testing.assert_close(found.variance, logits.var(0), rtol=0.1, atol=0)
+    logits, moments = pooled(nn.AdaptiveAvgPool2d(size))
+    torch.testing.assert_close(moments.mean, logits.mean(0), rtol=0, atol=0.02)
+    torch.testing.assert_close(moments.variance, logits.var(0), rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("shortcut", [[nn.Identity()], [nn.Linear(36, 36)], [nn.ReLU(), nn.Linear(36, 36)]])
@@ -156,25 +156,25 @@ def test_branches_of_a_sum_count_as_independent_and_either_may_be_known():
     """x + x would have four times the variance of x; two branches that count as independent have twice."""
     x = Moments(torch.randn(2, 3), torch.rand(2, 3))
     relu = Residual(nn.ReLU(), nn.Identity())
-    for known in (x, Moments(x.mean)):
-        found, rectified_part = RULES[Residual](relu, known, {}), RULES[nn.ReLU](nn.ReLU(), known, {})
-        torch.testing.assert_close(found.mean, known.mean + rectified_part.mean)
-        if known.variance is None:
-            assert found.variance is None
+    for inputs in (x, Moments(x.mean)):
+        outputs, rectified_branch = RULES[Residual](relu, inputs, {}), RULES[nn.ReLU](nn.ReLU(), inputs, {})
+        torch.testing.assert_close(outputs.mean, inputs.mean + rectified_branch.mean)
+        if inputs.variance is None:
+            assert outputs.variance is None
         else:
-            torch.testing.assert_close(found.variance, known.variance + rectified_part.variance)
+            torch.testing.assert_close(outputs.variance, inputs.variance + rectified_branch.variance)
     twice = RULES[Residual](Residual(nn.Identity(), nn.Identity()), x, {})
     torch.testing.assert_close(twice.variance, 2 * x.variance)
 
 
 @pytest.mark.parametrize("random", ["main", "shortcut"])
 def test_one_random_branch_gives_its_variance(random):
-    parts = {"main": nn.Linear(36, 3), "shortcut": nn.Linear(36, 3)}
-    net = nn.Sequential(nn.Flatten(), Residual(**parts))
+    branches = {"main": nn.Linear(36, 3), "shortcut": nn.Linear(36, 3)}
+    net = nn.Sequential(nn.Flatten(), Residual(**branches))
     name = f"1.{random}.bias"
-    found = propagate(net, dict(net.named_parameters()), {name: torch.full((3,), 0.5)}, Moments(X))
-    torch.testing.assert_close(found.variance, torch.full((4, 3), 0.5))
-    torch.testing.assert_close(found.mean, net(X))
+    moments = propagate(net, dict(net.named_parameters()), {name: torch.full((3,), 0.5)}, Moments(X))
+    torch.testing.assert_close(moments.variance, torch.full((4, 3), 0.5))
+    torch.testing.assert_close(moments.mean, net(X))
 
 
 def test_residual_networks_are_near_the_average_over_many_draws():
@@ -196,11 +196,11 @@ def test_dropout_that_stays_on_has_the_moments_of_its_masks(p, spread):
     entries *= torch.empty_like(entries).bernoulli_(1 - p, generator=rng) / (1 - p)
     mask = {"mask0": Moments(torch.ones(()), torch.tensor(p / (1 - p)))}
     layer = Masked(p, channels=False)
-    found = dropped(layer, Moments(mean, torch.full((4,), spread**2)), mask)
-    torch.testing.assert_close(found.mean, entries.mean(0), rtol=0, atol=0.02)
-    torch.testing.assert_close(found.variance, entries.var(0), rtol=0.02, atol=1e-6)
+    moments = dropped(layer, Moments(mean, torch.full((4,), spread**2)), mask)
+    torch.testing.assert_close(moments.mean, entries.mean(0), rtol=0, atol=0.02)
+    torch.testing.assert_close(moments.variance, entries.var(0), rtol=0.02, atol=1e-6)
     if spread == 0:
-        torch.testing.assert_close(dropped(layer, Moments(mean), mask).variance, found.variance)
+        torch.testing.assert_close(dropped(layer, Moments(mean), mask).variance, moments.variance)
 
 
 def test_masks_of_different_entries_leave_their_covariance():
@@ -244,7 +244,7 @@ def test_without_variance_the_moments_are_the_network(net):
 def test_many_draws_of_a_cnn_are_nearer_to_the_moments_than_to_the_mean_network():
     net = model(*small_cnn((1, 28, 28), 10, widths=(4, 6)), scale=0.05)
     x = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    average = torch.stack([net.logits(x, part)[0] for part in net.draw(500, seed=1).chunks(1)]).mean(0)
+    average = torch.stack([net.logits(x, draw)[0] for draw in net.draw(500, seed=1).chunks(1)]).mean(0)
     moments, mean = net.moments(x)[0], net.logits(x, net.mean())[0]
     assert (moments - average).norm() < 0.8 * (mean - average).norm()
 
@@ -280,10 +280,10 @@ def test_a_rectified_gaussian(variance):
     weight = torch.exp(-grid.square() / 2)
     values = (MEANS[:, None] + math.sqrt(variance) * grid).clamp_min(0)
     first = (values * weight).sum(1) / weight.sum()
-    spread = ((values - first[:, None]).square() * weight).sum(1) / weight.sum()
-    mean, found, above = rectified(MEANS, torch.full_like(MEANS, variance))
+    expected_variance = ((values - first[:, None]).square() * weight).sum(1) / weight.sum()
+    mean, variance_above_0, above = rectified(MEANS, torch.full_like(MEANS, variance))
     torch.testing.assert_close(mean, first, rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(found, spread, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(variance_above_0, expected_variance, rtol=1e-5, atol=1e-9)
     torch.testing.assert_close(above, torch.special.ndtr(MEANS / math.sqrt(variance)), rtol=0, atol=1e-9)
 
 
@@ -295,10 +295,10 @@ def test_the_derivatives_of_a_rectified_gaussian():
 
 def test_a_rectified_gaussian_of_no_variance_is_finite():
     mean, variance = torch.tensor([-2.0, 0.0, 2.0]).requires_grad_(), torch.zeros(3)
-    found = rectified(mean, variance)
-    torch.testing.assert_close(found[0], torch.tensor([0.0, 0.0, 2.0]))
-    assert torch.equal(found[1], torch.zeros(3))
-    (gradient,) = torch.autograd.grad(found[0].sum() + found[1].sum(), mean)
+    moments = rectified(mean, variance)
+    torch.testing.assert_close(moments[0], torch.tensor([0.0, 0.0, 2.0]))
+    assert torch.equal(moments[1], torch.zeros(3))
+    (gradient,) = torch.autograd.grad(moments[0].sum() + moments[1].sum(), mean)
     assert gradient.isfinite().all()
 
 
@@ -317,7 +317,7 @@ class Custom(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("net", "told"),
+    ("net", "message"),
     [
         (nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.Tanh()), r"there is no moment rule for layer '2' \(Tanh\)"),
         (nn.Sequential(nn.Flatten(), nn.Sequential(Doubled(36, 3))), r"no moment rule for layer '1.0' \(Doubled\)"),
@@ -342,8 +342,8 @@ class Custom(nn.Module):
         (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False)), "needs running statistics"),
     ],
 )
-def test_a_layer_without_a_rule_is_named(net, told):
-    with raises_sentence(told):
+def test_a_layer_without_a_rule_is_named(net, message):
+    with raises_sentence(message):
         MeanField(net).moments(X)
 
 

@@ -44,9 +44,9 @@ def test_the_noise_is_gaussian_and_the_model_keeps_its_own_draws():
     drawn = model.draw(3000, seed=1).stack()
     assert drawn[NOISE].std() == pytest.approx(0.3, rel=0.02)
     assert drawn[NOISE].mean() == pytest.approx(0, abs=0.01)
-    own = model.model.draw(2, seed=1).stack()  # of another stream: the same seed makes no common draws
-    assert all(tensor.shape == drawn[name][:2].shape for name, tensor in own.items())
-    assert not any(torch.equal(drawn[name][:2], tensor) for name, tensor in own.items())
+    inner = model.model.draw(2, seed=1).stack()  # of another stream: the same seed makes no common draws
+    assert all(tensor.shape == drawn[name][:2].shape for name, tensor in inner.items())
+    assert not any(torch.equal(drawn[name][:2], tensor) for name, tensor in inner.items())
 
 
 def test_several_noises_can_share_a_draw_of_the_model():
@@ -99,7 +99,7 @@ def test_by_name_it_wraps_a_model_of_any_kind():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"sigma": 0.0}, "sigma must be a number above 0; got 0.0"),
         ({"sigma": -0.1}, "sigma must be a number above 0; got -0.1"),
@@ -107,8 +107,8 @@ def test_by_name_it_wraps_a_model_of_any_kind():
         ({"noises": 0}, "noises must be a whole number, 1 or more; got 0"),
     ],
 )
-def test_no_noise_is_refused(settings, told):
-    with raises_sentence(told):
+def test_no_noise_is_refused(settings, message):
+    with raises_sentence(message):
         smoothed(**settings)
 
 

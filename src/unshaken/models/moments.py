@@ -55,12 +55,12 @@ def _through(net: nn.Module, x: Moments, weights: Weights) -> Moments:
     """The moments of net(x), one layer after the other; `weights` has the names of the net's own tensors."""
     for prefix, layer in _pooled_first(_layers(net, "")):
         learnt = {prefix + name for name, _ in layer.named_parameters()}
-        own = {
+        of_layer = {
             name.removeprefix(prefix): w
             for name, w in weights.items()
             if name in learnt or (w.variance is not None and name.startswith(prefix))
         }
-        x = RULES[type(layer)](layer, x, own)
+        x = RULES[type(layer)](layer, x, of_layer)
     return x
 
 
@@ -73,9 +73,10 @@ def _layers(net: nn.Module, prefix: str, *, branches: bool = False) -> list[tupl
         children = [(name, child) for name, child in net._modules.items() if child is not None]  # repeats included
         return [pair for name, child in children for pair in _layers(child, f"{prefix}{name}.", branches=branches)]
     if type(net) not in RULES:
-        told = f"layer {prefix[:-1]!r} ({type(net).__name__})" if prefix else f"a network of class {type(net).__name__}"
-        known = ", ".join(kind.__name__ for kind in RULES if kind.__module__.startswith("torch."))
-        raise ValueError(f"there is no moment rule for {told}; there are rules for Sequential nets of {known}.")
+        kind = type(net).__name__
+        layer = f"layer {prefix[:-1]!r} ({kind})" if prefix else f"a network of class {kind}"
+        supported = ", ".join(kind.__name__ for kind in RULES if kind.__module__.startswith("torch."))
+        raise ValueError(f"there is no moment rule for {layer}; there are rules for Sequential nets of {supported}.")
     return [] if RULES[type(net)] is unchanged else [(prefix, net)]
 
 
@@ -98,10 +99,11 @@ def convolution(layer: Any, x: Moments, weights: Weights) -> Moments:
     """As `dense`, with every output's window as its inputs."""
     if layer.padding_mode != "zeros":
         raise ValueError(f"the moment rule of Conv2d pads with zeros only; got padding_mode {layer.padding_mode!r}.")
-    product = partial(F.conv2d, **{word: getattr(layer, word) for word in ("stride", "padding", "dilation", "groups")})
-    found, spread = _affine(product, x, weights), weights["weight"].variance
+    geometry = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
+    product = partial(F.conv2d, **geometry)
+    output, spread = _affine(product, x, weights), weights["weight"].variance
     if spread is None:
-        return found
+        return output
 
     def covariances(shifts: list[Shift]) -> dict[Shift, Tensor]:
         """Σ V[W] E[x_p] E[x_q] + V[b]: of two outputs by the weights that they share."""
@@ -110,7 +112,7 @@ def convolution(layer: Any, x: Moments, weights: Weights) -> Moments:
         bias = weights["bias"].variance if "bias" in weights else None
         return dict(zip(shifts, product(torch.cat(moved), spread, bias).split(len(x.mean)), strict=True))
 
-    return found._replace(covariances=covariances)
+    return output._replace(covariances=covariances)
 
 
 def _affine(product: Callable[..., Tensor], x: Moments, weights: Weights) -> Moments:
@@ -142,26 +144,26 @@ def batch_norm(layer: Any, x: Moments, weights: Weights) -> Moments:
     scale = (layer.running_var + layer.eps).rsqrt().view(wide)
     mean = (x.mean - layer.running_mean.view(wide)) * scale
     standard = Moments(mean, None if x.variance is None else x.variance * scale.square())
-    own = {name: _apply(lambda part: part.view(wide), w) for name, w in weights.items()}
-    found = _affine(lambda a, weight, bias: a * weight if bias is None else a * weight + bias, standard, own)
-    return found._replace(covariances=_normed(x, mean, scale, own)) if x.mean.dim() == 4 else found
+    weights = {name: _apply(lambda tensor: tensor.view(wide), w) for name, w in weights.items()}
+    output = _affine(lambda a, weight, bias: a * weight if bias is None else a * weight + bias, standard, weights)
+    return output._replace(covariances=_normed(x, mean, scale, weights)) if x.mean.dim() == 4 else output
 
 
-def _normed(x: Moments, standard: Tensor, scale: Tensor, own: Weights) -> Covariances:
+def _normed(x: Moments, standard: Tensor, scale: Tensor, weights: Weights) -> Covariances:
     """E[w]²s² Cov(x_p, x_q) + V[w](s² Cov(x_p, x_q) + z_p z_q) + V[b], z being the standardised mean."""
-    weight, bias = own["weight"], own["bias"]
+    weight, bias = weights["weight"], weights["bias"]
 
     def covariances(shifts: list[Shift]) -> dict[Shift, Tensor]:
         before = x.covariances(shifts) if x.covariances else {}
-        found = {}
+        after = {}
         for shift in shifts:
             shared = before.get(shift, torch.zeros_like(standard)) * scale.square()
-            found[shift] = weight.mean.square() * shared
+            after[shift] = weight.mean.square() * shared
             if weight.variance is not None:
-                found[shift] = found[shift] + weight.variance * (shared + standard * _moved(standard, *shift))
+                after[shift] = after[shift] + weight.variance * (shared + standard * _moved(standard, *shift))
             if bias.variance is not None:
-                found[shift] = found[shift] + bias.variance
-        return found
+                after[shift] = after[shift] + bias.variance
+        return after
 
     return covariances
 
@@ -188,38 +190,34 @@ def leaky_relu(layer: Any, x: Moments, weights: Weights) -> Moments:
 
 
 def max_pool(layer: Any, x: Moments, weights: Weights) -> Moments:
-    """The maximum over a window, two entries at a time, with the covariances of its entries where they are known."""
+    """The maximum over a window, two entries at a time, with the covariances of its entries if there are any."""
     _check_pool(layer)
-    (height, width), strides = _pair(layer.kernel_size), _pair(layer.stride)
-    places = [(row, column) for row in range(height) for column in range(width)]
-
-    def entry(values: Tensor, place: tuple[int, int]) -> Tensor:
-        """The entry at a place of every window."""
-        ends = (
-            values.shape[axis] - size + at + 1 for axis, size, at in zip((-2, -1), (height, width), place, strict=True)
-        )
-        rows, columns = (slice(at, end, step) for at, end, step in zip(place, ends, strides, strict=True))
-        return values[..., rows, columns]
-
     if x.variance is None:
         return Moments(layer(x.mean))
-    means, variances = ([entry(part, place) for place in places] for part in (x.mean, x.variance))
-    pairs = [(i, j) for j in range(len(places)) for i in range(j)]
+    size, stride = _pair(layer.kernel_size), _pair(layer.stride)
+    cells = [(row, column) for row in range(size[0]) for column in range(size[1])]
+
+    def entries(image: Tensor, cell: Shift) -> Tensor:
+        """The entry in one cell of every window."""
+        last = (image.shape[axis] - size[axis] + cell[axis] + 1 for axis in (-2, -1))
+        rows, columns = map(slice, cell, last, stride)
+        return image[..., rows, columns]
+
+    means, variances = ([entries(moment, cell) for cell in cells] for moment in (x.mean, x.variance))
+    pairs = [(i, j) for j in range(len(cells)) for i in range(j)]
     covariances: dict[tuple[int, int], Tensor | float] = dict.fromkeys(pairs, 0.0)
     if x.covariances is not None:
-        shifts = {
-            pair: (places[pair[1]][0] - places[pair[0]][0], places[pair[1]][1] - places[pair[0]][1]) for pair in pairs
-        }
-        found = x.covariances(sorted(set(shifts.values())))
-        covariances = {pair: entry(found[shifts[pair]], places[pair[0]]) for pair in pairs}
+        shifts = {(i, j): (cells[j][0] - cells[i][0], cells[j][1] - cells[i][1]) for i, j in pairs}
+        by_shift = x.covariances(sorted(set(shifts.values())))
+        covariances = {(i, j): entries(by_shift[shifts[i, j]], cells[i]) for i, j in pairs}
     return greatest(means, variances, covariances)
 
 
-ALIKE = 1e-4  # least variance of a difference, as a share: two entries that are the same have a gradient of 0 · ∞
+LEAST = 1e-4  # least variance of a difference, as a share: two entries that are the same have a gradient of 0 · ∞
 
 
 def greatest(means: list[Tensor], variances: list[Tensor], covariances: dict[tuple[int, int], Any]) -> Moments:
-    """The maximum of Gaussians, the first two in the place of one until one is left; `covariances` of i < j.
+    """The maximum of Gaussians, replacing the first two by their maximum until one is left; `covariances` of i < j.
 
     max(a, b) = b + max(d, 0) with d = a − b; its covariance with c is Cov(a, c)P(d > 0) + Cov(b, c)P(d < 0).
     """
@@ -228,8 +226,8 @@ def greatest(means: list[Tensor], variances: list[Tensor], covariances: dict[tup
         a, b, *rest = left
         shared = covariances[a, b]
         both = variances[a] + variances[b]
-        apart = torch.maximum(both - 2 * shared, ALIKE * both)
-        mean, variance, above = rectified(means[a] - means[b], apart)
+        difference = torch.maximum(both - 2 * shared, LEAST * both)
+        mean, variance, above = rectified(means[a] - means[b], difference)
         new = len(means)
         means.append(means[b] + mean)
         variances.append((variances[b] + variance + 2 * (shared - variances[b]) * above).clamp_min(0))
@@ -281,11 +279,11 @@ def normalised(layer: Any, x: Moments, weights: Weights) -> Moments:
 def residual(layer: Any, x: Moments, weights: Weights) -> Moments:
     """main(x) + shortcut(x): means and variances add up, as if the two were independent, though both see the same x."""
     main, shortcut = (
-        _through(part, x, {name: weights[f"{which}.{name}"] for name, _ in part.named_parameters()})
-        for which, part in (("main", layer.main), ("shortcut", layer.shortcut))
+        _through(branch, x, {name: weights[f"{prefix}.{name}"] for name, _ in branch.named_parameters()})
+        for prefix, branch in (("main", layer.main), ("shortcut", layer.shortcut))
     )
-    known = [part.variance for part in (main, shortcut) if part.variance is not None]
-    return Moments(main.mean + shortcut.mean, sum(known[1:], known[0]) if known else None)
+    variances = [branch.variance for branch in (main, shortcut) if branch.variance is not None]
+    return Moments(main.mean + shortcut.mean, sum(variances[1:], variances[0]) if variances else None)
 
 
 def dropped(layer: Any, x: Moments, weights: Weights) -> Moments:
@@ -328,8 +326,8 @@ RULES: dict[type[nn.Module], Callable[[nn.Module, Moments, Weights], Moments]] =
 
 def rectified(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(E[r], V[r], P(g > 0)) of r = max(g, 0) for a Gaussian g with this mean and variance."""
-    found: tuple[Tensor, Tensor, Tensor] = Rectified.apply(mean, variance)
-    return found
+    moments: tuple[Tensor, Tensor, Tensor] = Rectified.apply(mean, variance)
+    return moments
 
 
 class Rectified(torch.autograd.Function):
