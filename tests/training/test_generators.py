@@ -25,8 +25,8 @@ def test_data_are_drawn_from_the_density_of_the_paper() -> None:
     net = LinearClassifier(dimensions=4)
     x = torch.full((4000, 1, 1, 4), 0.5)
     y = torch.zeros(4000, dtype=torch.int64)
-    seen = langevin(net, x, y, seed=1, step_size=0.02, cost=2.0, steps=150, temperature=1.0, loss=flat_loss)
-    moved = (seen.x - x).flatten(1)
+    batch = langevin(net, x, y, seed=1, step_size=0.02, cost=2.0, steps=150, temperature=1.0, loss=flat_loss)
+    moved = (batch.x - x).flatten(1)
     torch.testing.assert_close(moved.mean(0), net.weight[0] / 4, atol=0.03, rtol=0)
     torch.testing.assert_close(moved.T.cov(), torch.eye(4) / 4, atol=0.03, rtol=0)
 
@@ -41,13 +41,13 @@ def test_a_temperature_is_a_factor_of_the_variance() -> None:
 def test_without_temperature_and_cost_it_ascends_the_loss() -> None:
     model = small_model("deterministic")
     settings = {"seed": 0, "step_size": 0.5, "cost": 0.0, "temperature": 0.0, "steps": 5, "loss": "cross_entropy"}
-    seen = langevin(model, X, Y, **settings)
+    batch = langevin(model, X, Y, **settings)
     losses = [
-        torch.nn.functional.cross_entropy(model.logits(x, model.mean())[0], Y, reduction="none") for x in (X, seen.x)
+        torch.nn.functional.cross_entropy(model.logits(x, model.mean())[0], Y, reduction="none") for x in (X, batch.x)
     ]
     assert (losses[1] > losses[0]).all()
-    assert torch.equal(seen.before, X)
-    assert torch.equal(seen.y, Y)
+    assert torch.equal(batch.before, X)
+    assert torch.equal(batch.y, Y)
 
 
 def test_a_cost_keeps_data_near() -> None:
@@ -72,11 +72,11 @@ def test_steps_decay() -> None:
 
 
 def test_every_input_may_have_several_chains() -> None:
-    seen = langevin(small_model("deterministic"), X, Y, seed=0, step_size=0.1, cost=0.1, chains=3, temperature=0.1)
-    assert seen.x.shape == (18, 1, 3, 4)
-    assert torch.equal(seen.y, Y.repeat(3))
-    assert torch.equal(seen.before, X.repeat(3, 1, 1, 1))
-    assert not torch.equal(seen.x[:6], seen.x[6:12])
+    batch = langevin(small_model("deterministic"), X, Y, seed=0, step_size=0.1, cost=0.1, chains=3, temperature=0.1)
+    assert batch.x.shape == (18, 1, 3, 4)
+    assert torch.equal(batch.y, Y.repeat(3))
+    assert torch.equal(batch.before, X.repeat(3, 1, 1, 1))
+    assert not torch.equal(batch.x[:6], batch.x[6:12])
 
 
 def test_data_may_be_kept_in_the_box() -> None:
@@ -93,10 +93,10 @@ def test_a_flow_moves_pixels_and_makes_none_up() -> None:
         small_model("deterministic"),
         {"seed": 0, "cost": 0.1, "temperature": 0.0, "way": "flow", "steps": 3},
     )
-    seen = langevin(model, X, Y, step_size=0.01, loss="cross_entropy", **settings)
-    losses = [torch.nn.functional.cross_entropy(model.logits(x, model.mean())[0], Y) for x in (X, seen.x)]
+    batch = langevin(model, X, Y, step_size=0.01, loss="cross_entropy", **settings)
+    losses = [torch.nn.functional.cross_entropy(model.logits(x, model.mean())[0], Y) for x in (X, batch.x)]
     assert losses[1] > losses[0]
-    assert (seen.x.flatten(1).amax(1) <= X.flatten(1).amax(1)).all()
+    assert (batch.x.flatten(1).amax(1) <= X.flatten(1).amax(1)).all()
     assert torch.equal(langevin(model, X, Y, step_size=1e-12, **settings).x, X)
 
 
@@ -105,15 +105,15 @@ def test_the_steps_of_wrm_are_those_of_its_authors() -> None:
     w = net.weight[0]
 
     def bent(logits: Tensor, y: Tensor) -> Tensor:
-        """½ (1 + z)² with z = w·(x − ½): its gradient, (1 + z) w, is another one at every place."""
+        """½ (1 + z)² with z = w·(x − ½): its gradient, (1 + z) w, is another one at every point."""
         return (1 + logits[..., 0]).square().mean(0) / 2
 
     moved = 0.1 * w
     for step in range(3):
         moved = moved + (0.1 * (1 + w @ moved) * w - moved) / (step + 2) ** 0.5
-    seen = wasserstein(net, x, y, seed=0, weight=0.1, steps=3, loss=bent)
-    torch.testing.assert_close((seen.x - x).flatten(), moved)
-    assert torch.equal(seen.before, x)
+    batch = wasserstein(net, x, y, seed=0, weight=0.1, steps=3, loss=bent)
+    torch.testing.assert_close((batch.x - x).flatten(), moved)
+    assert torch.equal(batch.before, x)
 
 
 def test_a_network_in_training_is_in_eval_mode_meanwhile() -> None:
@@ -138,10 +138,10 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("rule", "message"), BAD.values(), ids=BAD)
-def test_bad_settings_are_answered_in_one_sentence(rule, message: str) -> None:
+@pytest.mark.parametrize(("generator", "message"), BAD.values(), ids=BAD)
+def test_bad_settings_are_answered_in_one_sentence(generator, message: str) -> None:
     with raises_sentence(message):
-        rule(small_model("deterministic"), X, Y, seed=0)
+        generator(small_model("deterministic"), X, Y, seed=0)
 
 
 def test_latents_have_no_gradient_where_these_start() -> None:

@@ -23,19 +23,19 @@ def sampled(
 ) -> tuple[Tensor, Sampler]:
     """(states (draws, 3), sampler) of many chains side by side, from 0, every 50th step after the first 900."""
     weights = torch.zeros(chains, 3, requires_grad=True)
-    rule, states = make([weights]), []
+    sampler, states = make([weights]), []
     for step in range(steps):
         weights.grad = (weights.detach() - MEAN) @ PRECISION
-        rule.step()
+        sampler.step()
         if step >= 900 and step % 50 == 0:
             states.append(weights.detach().clone())
-    return torch.cat(states), rule
+    return torch.cat(states), sampler
 
 
 SAMPLERS = {
-    "sgld": lambda p, **told: SGLD(p, lr=0.02, **told),
-    "sgadald": lambda p, **told: SGAdaLD(p, lr=0.15, friction="matched", window=300.0, adapt=300, **told),
-    "sgadald, automatic window": lambda p, **told: SGAdaLD(p, lr=0.15, friction="matched", adapt=300, **told),
+    "sgld": lambda p, **settings: SGLD(p, lr=0.02, **settings),
+    "sgadald": lambda p, **settings: SGAdaLD(p, lr=0.15, friction="matched", window=300.0, adapt=300, **settings),
+    "sgadald, automatic window": lambda p, **settings: SGAdaLD(p, lr=0.15, friction="matched", adapt=300, **settings),
 }
 
 
@@ -55,41 +55,41 @@ def test_a_preconditioner_that_never_rests_samples_something_else() -> None:
 def test_one_friction_for_all_weights_is_another_temperature_for_each() -> None:
     scales = torch.tensor([1.0, 4.0, 0.25])
     weights = torch.zeros(4000, 3, requires_grad=True)
-    rule, squares = SGAdaLD([weights], lr=0.1, friction=5.0, window=300.0, adapt=300), 0.0
+    sampler, squares = SGAdaLD([weights], lr=0.1, friction=5.0, window=300.0, adapt=300), 0.0
     for step in range(1500):
         weights.grad = weights.detach() / scales
-        rule.step()
+        sampler.step()
         squares += weights.detach().square() / 30 if step >= 600 and step % 30 == 0 else 0.0
-    temperature = 5.0 * 0.1 * rule.state[weights]["v"].rsqrt()
+    temperature = 5.0 * 0.1 * sampler.state[weights]["v"].rsqrt()
     torch.testing.assert_close((squares / (scales * temperature)).mean(0), torch.ones(3), rtol=0.05, atol=0)
 
 
 def test_without_temperature_they_descend() -> None:
-    for rule in (lambda p: SGLD(p, lr=0.05, temperature=0.0), lambda p: SGAdaLD(p, lr=0.06, temperature=0.0)):
-        states, _ = sampled(rule, chains=2)
+    for sampler in (lambda p: SGLD(p, lr=0.05, temperature=0.0), lambda p: SGAdaLD(p, lr=0.06, temperature=0.0)):
+        states, _ = sampled(sampler, chains=2)
         assert (states[-1] - MEAN).abs().max() < 2 * 0.06**2
 
 
 def test_the_gradient_is_of_all_training_inputs() -> None:
     for kind in (SGLD, SGAdaLD):
         moved = []
-        for told, slope in (({"examples": 40}, 1.0), ({"examples": 40, "scale": 1.0}, 40.0)):
+        for settings, gradient in (({"examples": 40}, 1.0), ({"examples": 40, "scale": 1.0}, 40.0)):
             weights = torch.zeros(3, requires_grad=True)
-            weights.grad = torch.full((3,), slope)
-            kind([weights], lr=0.01, temperature=0.0, **told).step()
+            weights.grad = torch.full((3,), gradient)
+            kind([weights], lr=0.01, temperature=0.0, **settings).step()
             moved.append(weights.detach().clone())
         assert torch.allclose(*moved)
         assert moved[0].abs().min() > 0
 
 
 def test_noise_follows_from_seed_and_step() -> None:
-    def walked(seed: int, part: slice = slice(None)) -> Tensor:
+    def walked(seed: int, moving: slice = slice(None)) -> Tensor:
         weights = [torch.zeros(20, requires_grad=True) for _ in range(2)]
-        rule = SGLD(weights, lr=0.1, seed=seed)
+        sampler = SGLD(weights, lr=0.1, seed=seed)
         for _ in range(2):
-            for p in weights[part]:
+            for p in weights[moving]:
                 p.grad = torch.zeros(20)
-            rule.step()
+            sampler.step()
         return torch.stack(weights).detach()
 
     assert torch.equal(walked(1), walked(1))
@@ -101,13 +101,13 @@ def test_noise_follows_from_seed_and_step() -> None:
 
 def test_negative_variances_are_zero_and_counted() -> None:
     weights = torch.zeros(4, requires_grad=True)
-    rule = SGAdaLD([weights], lr=0.1, friction=1.0, window=1.0)  # 2Cη³/V − η⁴ < 0 where V > 2C/η = 20
+    sampler = SGAdaLD([weights], lr=0.1, friction=1.0, window=1.0)  # 2Cη³/V − η⁴ < 0 where V > 2C/η = 20
     weights.grad = torch.tensor([1.0, 2.0, 5.0, 9.0])
-    rule.step()
+    sampler.step()
     drift = -0.01 * torch.ones(4)
     assert torch.equal(weights.detach()[2:], drift[2:])
     assert (weights.detach()[:2] != drift[:2]).all()
-    assert clamped_share(rule) == 0.5
+    assert clamped_share(sampler) == 0.5
     assert clamped_share(torch.optim.Adam([weights])) == 0
 
 
@@ -125,27 +125,27 @@ def test_a_variance_taken_for_a_deviation_is_that_times_the_noise() -> None:
 
 def test_a_preconditioner_that_is_reset_averages_nothing() -> None:
     weights = torch.zeros(1, requires_grad=True)
-    rule = SGAdaLD([weights], window=4.0, first=1.0, reset=True, temperature=0.0)
-    for slope in (3.0, 1.0):
-        weights.grad = torch.full((1,), slope)
-        rule.step()
-        assert rule.state[weights]["v"].item() == pytest.approx(0.75 + slope**2 / 4)
+    sampler = SGAdaLD([weights], window=4.0, first=1.0, reset=True, temperature=0.0)
+    for gradient in (3.0, 1.0):
+        weights.grad = torch.full((1,), gradient)
+        sampler.step()
+        assert sampler.state[weights]["v"].item() == pytest.approx(0.75 + gradient**2 / 4)
 
 
 @pytest.mark.parametrize("kind", [SGLD, SGAdaLD])
 def test_a_saved_state_goes_on_as_if_nothing_was(kind: type[Sampler]) -> None:
-    def walk(rule: Sampler, weights: Tensor, steps: int) -> None:
+    def walk(sampler: Sampler, weights: Tensor, steps: int) -> None:
         for _ in range(steps):
             weights.grad = weights.detach() - 1
-            rule.step()
+            sampler.step()
 
     weights = torch.zeros(6, requires_grad=True)
-    rule = kind([weights], lr=0.1, seed=4)
-    walk(rule, weights, 3)
+    sampler = kind([weights], lr=0.1, seed=4)
+    walk(sampler, weights, 3)
     other = weights.detach().clone().requires_grad_()
     again = kind([other], lr=0.1, seed=4)
-    again.load_state_dict(copy.deepcopy(rule.state_dict()))
-    walk(rule, weights, 3)
+    again.load_state_dict(copy.deepcopy(sampler.state_dict()))
+    walk(sampler, weights, 3)
     walk(again, other, 3)
     assert torch.equal(weights, other)
 
@@ -154,11 +154,11 @@ def test_a_saved_state_goes_on_as_if_nothing_was(kind: type[Sampler]) -> None:
 def test_weights_that_no_longer_move_leave_the_others_as_they_would_be(stops: int) -> None:
     def walked(moving: set[int]) -> list[Tensor]:
         weights = [torch.zeros(20, requires_grad=True) for _ in range(3)]
-        rule = SGAdaLD(weights, lr=0.1, friction="matched", seed=4)
+        sampler = SGAdaLD(weights, lr=0.1, friction="matched", seed=4)
         for step in range(6):
             for number, p in enumerate(weights):
                 p.grad = p.detach() - 1 if step < 3 or number in moving else None
-            rule.step()
+            sampler.step()
         return [p.detach() for p in weights]
 
     all_three, two = walked({0, 1, 2}), walked({0, 1, 2} - {stops})

@@ -1,4 +1,4 @@
-"""Self-training: what the teacher says becomes the label, and half of an epoch is unlabelled."""
+"""Self-training: what the teacher predicts becomes the label, and half of an epoch is unlabelled."""
 
 import pytest
 import torch
@@ -19,8 +19,8 @@ def test_the_labels_are_what_the_teacher_predicts():
     x, y, _ = with_unlabelled(X, Y, MORE, teacher, seed=2)
     assert torch.equal(x, torch.cat([X, MORE]))
     assert torch.equal(y[: len(Y)], Y)
-    said = predict(teacher, MORE, teacher.draw(100, seed=derive(2, "teacher"))).argmax(-1)
-    assert torch.equal(y[len(Y) :], said)
+    labels = predict(teacher, MORE, teacher.draw(100, seed=derive(2, "teacher"))).argmax(-1)
+    assert torch.equal(y[len(Y) :], labels)
 
 
 @pytest.mark.parametrize("unlabelled", [1, len(X), 3 * len(X)])
@@ -32,16 +32,16 @@ def test_half_of_an_epoch_is_unlabelled_where_there_is_enough(unlabelled):
 
 
 def test_training_sees_both(monkeypatch):
-    seen = []
+    batches = []
 
     def objective(model, x, y, *, examples, seed):
-        seen.append((x, y, examples))
+        batches.append((x, y, examples))
         return cross_entropy(model, x, y, examples=examples, seed=seed)
 
     net, teacher = small_model("deterministic"), small_model("deterministic", seed=1)
     history = train(net, X, Y, unlabelled=MORE, teacher=teacher, objective=objective, epochs=1, batch_size=100)
-    assert sum(len(x) for x, _, _ in seen) == 2 * len(MORE)
-    assert seen[0][2] == len(X) + len(MORE)
+    assert sum(len(x) for x, _, _ in batches) == 2 * len(MORE)
+    assert batches[0][2] == len(X) + len(MORE)
     assert len(history) == 1
 
 

@@ -20,11 +20,11 @@ from unshaken.training.self_training import takes_unlabelled, with_unlabelled
 
 X, Y = small_inputs(400, dtype=torch.float64)
 NOWHERE = torch.full_like(Y, -1)
-TOLD = {"examples": 100, "seed": 0}
+SETTINGS = {"examples": 100, "seed": 0}
 
 
 class Sure(torch.nn.Module):
-    """Codes every input without doubt, so that the noise of the latent is none."""
+    """Codes every input without noise in the latent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,11 +58,11 @@ def test_it_is_the_negative_elbo_of_the_textbook(x0):
     with torch.no_grad():
         net.log_variance.bias -= 1.5  # σ is about ½, σ² about ¼: each moves what the decoder says
         net.decoder[0].weight *= 5
-    settings = {**TOLD, "label_weight": 0.0, "draws": 50}
-    found = denoising_vae(Deterministic(net), X, Y, before=x0, **settings)
-    assert found.item() == pytest.approx(textbook(net, X, x0).mean().item(), abs=0.01)
+    settings = {**SETTINGS, "label_weight": 0.0, "draws": 50}
+    loss = denoising_vae(Deterministic(net), X, Y, before=x0, **settings)
+    assert loss.item() == pytest.approx(textbook(net, X, x0).mean().item(), abs=0.01)
     if x0 is X:
-        assert vae(Deterministic(net), X, Y, **settings).equal(found)
+        assert vae(Deterministic(net), X, Y, **settings).equal(loss)
 
 
 def test_without_doubt_about_the_latent_every_term_is_exact():
@@ -71,15 +71,15 @@ def test_without_doubt_about_the_latent_every_term_is_exact():
     fit = -Bernoulli(logits=net.decode(mean), validate_args=False).log_prob(X).flatten(1).sum(1)
     code = ((mean**2 - log_variance - 1).sum(1) + 2 * log_variance.exp()[:, 0]) / 2
     wrong = F.cross_entropy(net(X), Y, reduction="none")
-    found = vae(Deterministic(net), X, Y, **TOLD, label_weight=3.0)
-    assert found.item() == pytest.approx((fit + code + 3 * wrong).mean().item(), rel=1e-9)
+    loss = vae(Deterministic(net), X, Y, **SETTINGS, label_weight=3.0)
+    assert loss.item() == pytest.approx((fit + code + 3 * wrong).mean().item(), rel=1e-9)
 
 
 def test_an_input_without_a_label_has_no_term_of_the_label():
     net = Deterministic(Sure())
     some = torch.where(torch.arange(len(Y)) < 100, Y, -1)
-    of_all, of_some, of_none = (vae(net, X, y, **TOLD).item() for y in (Y, some, NOWHERE))
-    unweighted = vae(net, X, Y, **TOLD, label_weight=0.0).item()
+    of_all, of_some, of_none = (vae(net, X, y, **SETTINGS).item() for y in (Y, some, NOWHERE))
+    unweighted = vae(net, X, Y, **SETTINGS, label_weight=0.0).item()
     assert of_none == pytest.approx(unweighted)
     wrong = F.cross_entropy(net.net(X[:100]), Y[:100], reduction="sum").item() / len(X)
     assert of_some - of_none == pytest.approx(10 * wrong)
@@ -101,9 +101,9 @@ def test_a_posterior_of_the_weights_is_counted_once_in_a_pass_over_the_data():
 
 def test_a_network_that_codes_nothing_is_answered_in_one_sentence():
     with raises_sentence(r"a network with encode\(\), such as 'vae'; Sequential has none"):
-        vae(small_model("deterministic", dtype=torch.float64), X, Y, **TOLD)
+        vae(small_model("deterministic", dtype=torch.float64), X, Y, **SETTINGS)
     with raises_sentence("label_weight must be a finite number, 0 or more; got -1"):
-        vae(Deterministic(Sure()), X, Y, **TOLD, label_weight=-1.0)
+        vae(Deterministic(Sure()), X, Y, **SETTINGS, label_weight=-1.0)
 
 
 @pytest.mark.parametrize("objective", UNLABELLED)
@@ -128,24 +128,24 @@ def test_training_on_attacked_inputs_lowers_the_error_of_reconstructions():
     net = Deterministic(small_coder())
     x, y = X[:100].float(), Y[:100]
     attack = partial(pgd, loss="latent_shift", start="near", draws=1, steps=2)
-    seen = partial(adversarial, eps=0.1, probability=1.0, attack=attack)
+    inputs = partial(adversarial, eps=0.1, probability=1.0, attack=attack)
 
     def error() -> float:
         return float((reconstructions(net, x, net.draw(1))[0] - x).square().mean())
 
     before = error()
     optimizer = partial(torch.optim.Adam, lr=0.02)
-    history = train(net, x, y, inputs=seen, objective=denoising_vae, optimizer=optimizer, epochs=10, batch_size=25)
+    history = train(net, x, y, inputs=inputs, objective=denoising_vae, optimizer=optimizer, epochs=10, batch_size=25)
     assert history[-1].loss < history[0].loss
     assert error() < 0.95 * before
     assert predict(net, x, net.draw(1)).shape == (len(x), 3)
 
 
-def test_training_without_a_teacher_sees_labels_of_minus_one_and_tells_the_accuracy_on_the_others():
-    net, seen = Deterministic(small_coder()), []
+def test_training_without_a_teacher_has_labels_of_minus_one_and_records_the_accuracy_on_the_others():
+    net, targets = Deterministic(small_coder()), []
 
     def watched(model, x, y, *, examples, seed):
-        seen.append(y)
+        targets.append(y)
         return vae(model, x, y, examples=examples, seed=seed)
 
     UNLABELLED.add(watched)
@@ -153,13 +153,15 @@ def test_training_without_a_teacher_sees_labels_of_minus_one_and_tells_the_accur
         history = train(net, X[:100].float(), Y[:100], unlabelled=X[100:].float(), objective=watched, epochs=1)
     finally:
         UNLABELLED.remove(watched)
-    labels = torch.cat(seen)
+    labels = torch.cat(targets)
     assert ((labels == -1).sum(), len(labels)) == (300, 600)
     right = net.logits(X[:100].float(), net.draw(1))[0].argmax(-1) == Y[:100]
     assert history[0].accuracy == pytest.approx(right.float().mean().item())
 
 
 def test_without_a_label_only_the_latent_can_be_attacked_in_training():
-    seen = partial(adversarial, eps=0.1, probability=1.0)
+    inputs = partial(adversarial, eps=0.1, probability=1.0)
     with raises_sentence("labels must be 0 or more; got -1, which only an attack on the latent takes"):
-        train(Deterministic(small_coder()), X[:9].float(), Y[:9], unlabelled=X[9:].float(), inputs=seen, objective=vae)
+        train(
+            Deterministic(small_coder()), X[:9].float(), Y[:9], unlabelled=X[9:].float(), inputs=inputs, objective=vae
+        )

@@ -1,4 +1,4 @@
-"""Data generators: rules that move the training inputs themselves, by gradients of the loss and at a cost.
+"""Data generators: they move the training inputs themselves, by gradients of the loss and at a cost.
 
 Unlike an attack they have no ball: what keeps an input near is a cost of the distance, α‖x̃ − x‖².
 """
@@ -82,17 +82,17 @@ def langevin(
         decay: η_j = η · decay^(j−1).
         chains: x̃ of every input, S_x̃; the learner sees all of them.
         over: "sum" or "mean" of the model's chains s. A sum moves inputs further the more chains there are.
-        loss: ℓ, of LOSSES; it is asked with all chains at once, so it should be a mean over them: "mean_cross_entropy",
+        loss: ℓ, of LOSSES; it gets the logits of all chains, so it should be a mean over them: "mean_cross_entropy",
             or "latent_shift" for the data generator of a robust auto-encoder (eq. 11).
-        draws: of a model without chains, how many of its draws take their place.
-        way: of WAYS, what is moved: "pixels", or their places by a "flow", in shares of the side.
+        draws: of a model without chains, how many of its draws are used instead.
+        way: of WAYS, what is moved: "pixels", or their positions by a "flow", in fractions of the side.
         clip: keep x̃ in [0, 1].
 
     Source: Ye & Zhu, "Bayesian adversarial learning" (2018), eq. 6 and 8, with the signs that make x̃ a draw of eq. 6.
     """
     check_range("step_size", step_size, Positive)
-    for word, value in (("cost", cost), ("temperature", temperature), ("decay", decay)):
-        check_range(word, value, NotNegative)
+    for name, value in (("cost", cost), ("temperature", temperature), ("decay", decay)):
+        check_range(name, value, NotNegative)
     check_range("steps", steps, Count)
     check_range("chains", chains, Count)
     if over not in get_args(Reduction):

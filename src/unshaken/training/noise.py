@@ -1,7 +1,7 @@
-"""Noise on inputs that is a pure function of (seed, place, copy): the same in every epoch, batch and process.
+"""Noise on inputs that is a pure function of (seed, index, copy): the same in every epoch, batch and process.
 
 It is computed anew wherever it is needed and stored nowhere. Numbers come from a counter, not from a stream: entry i of
-the noise of one copy is the i-th number of splitmix64 from a start that is the hash of (seed, place, copy).
+the noise of one copy is the i-th number of splitmix64 from a start that is the hash of (seed, index, copy).
 Source of the hash: Steele, Lea & Flood, "Fast splittable pseudorandom number generators" (2014).
 """
 
@@ -37,25 +37,25 @@ NOISES: dict[str, Callable[[Tensor], Tensor]] = {"gaussian": gaussian, "uniform"
 NoiseName = Annotated[str, OneOf(NOISES)]
 
 
-def noise_of(kind: str, size: float, seed: int, places: Tensor, copies: Tensor, shape: Sequence[int]) -> Tensor:
+def noise_of(kind: str, size: float, seed: int, indices: Tensor, copies: Tensor, shape: Sequence[int]) -> Tensor:
     """Noise (n, *shape) of n copies of inputs: size · N(0, 1) or size · U(−1, 1) on every entry, float32.
 
     Args:
         kind: a key of NOISES; size: σ of "gaussian", the bound of "uniform", in the scale of x.
-        seed, places, copies: an int, and (n,) int64 on the device that the noise is for: which input, which of its
+        seed, indices, copies: an int, and (n,) int64 on the device that the noise is for: which input, which of its
             copies. The noise of one copy depends on these three numbers alone.
         shape: of one input.
     """
     noise, entries = lookup("noise", kind, NOISES), math.prod(shape)
-    start = _mixed(_of_places(seed, places).add_(copies))
-    counter = torch.arange(1, entries // 2 + 2, device=places.device).mul_(GOLDEN)
+    start = _mixed(_hashes(seed, indices).add_(copies))
+    counter = torch.arange(1, entries // 2 + 2, device=indices.device).mul_(GOLDEN)
     halves = _mixed(start[:, None] + counter).view(torch.int32)
-    return noise(halves)[:, :entries].mul_(size).view(len(places), *shape)
+    return noise(halves)[:, :entries].mul_(size).view(len(indices), *shape)
 
 
-def shuffled(seed: int, places: Tensor) -> Tensor:
-    """A number 0 or more for every place that follows from (seed, place) alone, (n,) int64."""
-    return _of_places(seed, places).bitwise_and_(2**62 - 1)
+def shuffled(seed: int, indices: Tensor) -> Tensor:
+    """A number 0 or more for every index that follows from (seed, index) alone, (n,) int64."""
+    return _hashes(seed, indices).bitwise_and_(2**62 - 1)
 
 
 def _mixed(bits: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def _mixed(bits: Tensor) -> Tensor:
     return bits.bitwise_xor_((bits >> 31).bitwise_and_(2**33 - 1))
 
 
-def _of_places(seed: int, places: Tensor) -> Tensor:
-    """A hash of (seed, place) for every place."""
+def _hashes(seed: int, indices: Tensor) -> Tensor:
+    """A hash of (seed, index) for every index."""
     signed = (seed + 2**63) % 2**64 - 2**63  # the last 64 bits as int64
-    return _mixed(places + _mixed(torch.tensor(signed, device=places.device)))
+    return _mixed(indices + _mixed(torch.tensor(signed, device=indices.device)))

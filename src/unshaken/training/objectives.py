@@ -84,7 +84,7 @@ def trades(
     """
     check_range("draws", draws, Count)
     check_range("beta", beta, NotNegative)
-    natural, attacked = (model.training_logits(part, draws, seed).flatten(0, 1) for part in (before, x))
+    natural, attacked = (model.training_logits(inputs, draws, seed).flatten(0, 1) for inputs in (before, x))
     y = y.repeat(len(natural) // len(y))
     gap = F.kl_div(attacked.log_softmax(-1), natural.log_softmax(-1), reduction="batchmean", log_target=True)
     return F.cross_entropy(natural, y) + beta * gap
@@ -108,7 +108,7 @@ def with_clean(
     x0 is `before`, what the inputs were before an attack or a generator moved them. The loss is one of
     `attacks.losses`: "mean_cross_entropy" is a mean over the draws, each of which learns by itself; "cross_entropy" is
     −log of the mean probability, by which the members of an ensemble are one model. The two passes are apart, so that
-    clean and moved inputs have BatchNorm statistics of their own.
+    clean and moved inputs have separate BatchNorm statistics.
 
     Source: Goodfellow et al. (2015) with halves; the code of Ye & Zhu, "Bayesian adversarial learning" (2018);
     Grefenstette et al., "Strength in numbers" (2018), eq. 4 and, with halves and ρ = 1, section 4.2. Their sentence
@@ -117,7 +117,7 @@ def with_clean(
     check_range("rho", rho, NotNegative)
     check_range("draws", draws, Count)
     risk = lookup("loss", loss, LOSSES)
-    natural, moved = (risk(model.training_logits(part, draws, seed), y).mean() for part in (before, x))
+    natural, moved = (risk(model.training_logits(inputs, draws, seed), y).mean() for inputs in (before, x))
     total = natural + rho * moved
     return total / 2 if halved else total
 
@@ -158,7 +158,7 @@ def denoising_vae(
     """`vae` with −log p_s(x0|z) of x0, what the input was before the attack: the decoder is to undo the attack.
 
     Source: Vincent et al., "Extracting and composing robust features with denoising autoencoders" (2008), with an
-    attack in the place of noise.
+    attack instead of noise.
     """
     return _coded(model, x, before, y, examples, seed, draws, label_weight)
 

@@ -29,7 +29,6 @@ class Sampler(Optimizer):
     def __init__(
         self,
         params: Iterable[Tensor],
-        settings: dict[str, Any],
         *,
         lr: float,
         temperature: float,
@@ -40,56 +39,54 @@ class Sampler(Optimizer):
         check_range("lr", lr, Positive)
         check_range("temperature", temperature, NotNegative)
         check_range("scale", examples if scale is None else scale, Positive)
-        super().__init__(params, {"lr": lr, **settings})
+        super().__init__(params, {"lr": lr})
         self.temperature, self.seed = temperature, seed
         self.scale = float(examples if scale is None else scale)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step of every weight that has a gradient.
-
-        What it computes is computed for all weights end to end: for many small tensors, calls cost more than sums.
-        """
+        """One step of every weight that has a gradient."""
+        # all weights end to end: for many small tensors, calls cost more than sums
         for group in self.param_groups:
             weights = group["params"]
-            step = int(self._kept("step", weights, [torch.zeros(())] * len(weights)).add_(1)[0])
+            step = int(self._state("step", weights, [torch.zeros(())] * len(weights)).add_(1)[0])
             noise = self._noise(weights, step) if self.temperature > 0 else None
             moving = [p for p in weights if p.grad is not None]
             if not moving:
                 continue
             if noise is not None and len(moving) < len(weights):
-                parts = zip(weights, noise.split([p.numel() for p in weights]), strict=True)
-                noise = torch.cat([part for p, part in parts if p.grad is not None])
+                pieces = zip(weights, noise.split([p.numel() for p in weights]), strict=True)
+                noise = torch.cat([piece for p, piece in pieces if p.grad is not None])
             change = self.change(moving, _end_to_end([p.grad for p in moving]), noise, group["lr"], step)
             torch._foreach_add_(moving, _apart(change, moving))
 
     def _noise(self, weights: list[Tensor], step: int) -> Tensor:
-        """N(0, 1) for every weight, also for those that do not move: so others stay as they are when a chain is left
-        out."""
+        """N(0, 1) for every weight, end to end."""
+        # also for weights that do not move: so those of other chains stay as they are when a chain is left out
         like, size = weights[0], sum(p.numel() for p in weights)
         rng = torch.Generator(like.device).manual_seed(derive(self.seed, "sampler", step))
-        whole = -(-size // 16) * 16  # torch fills blocks of 16: so more weights behind them change nothing
-        return torch.empty(whole, dtype=like.dtype, device=like.device).normal_(generator=rng)[:size]
+        blocks = -(-size // 16) * 16  # torch fills blocks of 16: so more weights behind them change nothing
+        return torch.empty(blocks, dtype=like.dtype, device=like.device).normal_(generator=rng)[:size]
 
-    def _kept(self, word: str, weights: list[Tensor], like: list[Tensor], first: float = 0.0) -> Tensor:
-        """What is kept under `word` in the state of these weights, in the shapes of `like`, end to end.
+    def _state(self, key: str, weights: list[Tensor], like: list[Tensor], initial: float = 0.0) -> Tensor:
+        """The state `key` of these weights, in the shapes of `like`, end to end.
 
-        The state holds views of it. Where that is not so, after loading or for other weights, it is put together anew.
+        The optimizer's state holds views of it. Where it does not, after loading or for other weights, they are joined.
         """
-        parts = [self.state[p].get(word) for p in weights]
-        whole: Tensor | None = None if parts[0] is None else parts[0]._base
-        shared = whole is not None and all(part is not None and part._base is whole for part in parts)
-        if whole is not None and shared and whole.numel() == sum(t.numel() for t in like):
-            return whole
-        found = [torch.full_like(t, first) if part is None else part for part, t in zip(parts, like, strict=True)]
-        whole = _end_to_end(found)
-        for p, part in zip(weights, _apart(whole, like), strict=True):
-            self.state[p][word] = part
-        return whole
+        views = [self.state[p].get(key) for p in weights]
+        flat: Tensor | None = None if views[0] is None else views[0]._base
+        shared = flat is not None and all(view is not None and view._base is flat for view in views)
+        if flat is not None and shared and flat.numel() == sum(t.numel() for t in like):
+            return flat
+        tensors = [torch.full_like(t, initial) if view is None else view for view, t in zip(views, like, strict=True)]
+        flat = _end_to_end(tensors)
+        for p, view in zip(weights, _apart(flat, like), strict=True):
+            self.state[p][key] = view
+        return flat
 
-    def change(self, weights: list[Tensor], slope: Tensor, noise: Tensor | None, lr: float, step: int) -> Tensor:
-        """What to add to the weights, end to end, given `slope`, of which `scale` times is an estimate of ∂U/∂θ, and
-        N(0, 1), or None where the temperature is zero. Both may be written to."""
+    def change(self, weights: list[Tensor], gradient: Tensor, noise: Tensor | None, lr: float, step: int) -> Tensor:
+        """What to add to the weights, end to end, given the `gradient` of the loss, `scale` times which estimates
+        ∂U/∂θ, and N(0, 1), or None where the temperature is zero. Both may be written to."""
         raise NotImplementedError
 
 
@@ -97,9 +94,9 @@ def _end_to_end(tensors: list[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-def _apart(whole: Tensor, like: list[Tensor]) -> list[Tensor]:
-    """Views of `whole` in the shapes of these tensors."""
-    return [part.view(p.shape) for part, p in zip(whole.split([p.numel() for p in like]), like, strict=True)]
+def _apart(flat: Tensor, like: list[Tensor]) -> list[Tensor]:
+    """Views of `flat` in the shapes of these tensors."""
+    return [piece.view(p.shape) for piece, p in zip(flat.split([p.numel() for p in like]), like, strict=True)]
 
 
 class SGLD(Sampler):
@@ -123,10 +120,10 @@ class SGLD(Sampler):
         examples: Supplied[int] = 1,
         seed: Supplied[int] = 0,
     ) -> None:
-        super().__init__(params, {}, lr=lr, temperature=temperature, scale=scale, examples=examples, seed=seed)
+        super().__init__(params, lr=lr, temperature=temperature, scale=scale, examples=examples, seed=seed)
 
-    def change(self, weights: list[Tensor], slope: Tensor, noise: Tensor | None, lr: float, step: int) -> Tensor:
-        drift = slope.mul_(-lr * self.scale)
+    def change(self, weights: list[Tensor], gradient: Tensor, noise: Tensor | None, lr: float, step: int) -> Tensor:
+        drift = gradient.mul_(-lr * self.scale)
         return drift if noise is None else drift.add_(noise, alpha=(2 * lr * self.temperature) ** 0.5)
 
 
@@ -181,52 +178,52 @@ class SGAdaLD(Sampler):
             check_range("adapt", adapt, Count)
         if form not in get_args(Form):
             raise unknown("form", form, get_args(Form))
-        super().__init__(params, {}, lr=lr, temperature=temperature, scale=scale, examples=examples, seed=seed)
+        super().__init__(params, lr=lr, temperature=temperature, scale=scale, examples=examples, seed=seed)
         self.friction, self.window, self.first = friction, window, first
         self.reset, self.adapt, self.form = reset, adapt, form
 
-    def change(self, weights: list[Tensor], slope: Tensor, noise: Tensor | None, lr: float, step: int) -> Tensor:
-        root = self._squares(weights, slope, step).rsqrt()  # V^-½
-        drift = slope.mul_(root).mul_(-(lr**2) * self.scale)
+    def change(self, weights: list[Tensor], gradient: Tensor, noise: Tensor | None, lr: float, step: int) -> Tensor:
+        root = self._squares(weights, gradient, step).rsqrt()  # V^-½
+        drift = gradient.mul_(root).mul_(-(lr**2) * self.scale)
         return drift if noise is None else drift.addcmul_(noise, self._deviation(weights, root, lr, step))
 
-    def _squares(self, weights: list[Tensor], slope: Tensor, step: int) -> Tensor:
+    def _squares(self, weights: list[Tensor], gradient: Tensor, step: int) -> Tensor:
         """V of every weight, after this gradient."""
-        v = self._kept("v", weights, weights, self.first)
+        v = self._state("v", weights, weights, self.first)
         if self.adapt is not None and step > self.adapt:
             return v.fill_(self.first) if self.reset else v
         if self.window is not None:
-            rest = 1 - 1 / self.window
-            kept = v.fill_(self.first * rest) if self.reset else v.mul_(rest)
-            return kept.addcmul_(slope, slope, value=self.scale**2 / self.window)
-        window, mean = (self._kept(word, weights, weights, 1.0) for word in ("window", "mean"))
+            decay = 1 - 1 / self.window
+            decayed = v.fill_(self.first * decay) if self.reset else v.mul_(decay)
+            return decayed.addcmul_(gradient, gradient, value=self.scale**2 / self.window)
+        window, mean = (self._state(key, weights, weights, 1.0) for key in ("window", "mean"))
         if self.reset:
             v.fill_(self.first)
-        share, slope = (window + 1).reciprocal_(), slope * self.scale
+        weight, gradient = (window + 1).reciprocal_(), gradient * self.scale
         window.mul_(mean.square().div_(v).neg_().add_(1)).clamp_min_(0).add_(1)
-        mean.lerp_(slope, share)
-        return v.lerp_(slope.square_(), share)
+        mean.lerp_(gradient, weight)
+        return v.lerp_(gradient.square_(), weight)
 
     def _deviation(self, weights: list[Tensor], root: Tensor, lr: float, step: int) -> Tensor:
-        """What N(0, 1) is multiplied by, given V^-½, in whose place it is written."""
+        """What N(0, 1) is multiplied by, given V^-½, which it overwrites."""
         if self.friction == "matched":
-            found = root.mul_(2 * lr**2).sub_(lr**4)
+            variance = root.mul_(2 * lr**2).sub_(lr**4)
         else:
-            found = root.square_().mul_(2 * float(self.friction) * lr**3).sub_(lr**4)
+            variance = root.square_().mul_(2 * float(self.friction) * lr**3).sub_(lr**4)
         if self.form == "deviation":
-            return found.mul_(self.temperature)
-        clamped = self._kept("clamped", weights, [root.new_zeros(())] * len(weights))
-        # to look at the lowest first is quick on a CPU, and would wait for a GPU
-        if found.is_cuda or found.amin() < 0:
-            below = torch.stack([part.mean() for part in (found < 0).float().split([p.numel() for p in weights])])
-            clamped.lerp_(below, 1 / step)
-            found.clamp_min_(0)
+            return variance.mul_(self.temperature)
+        clamped = self._state("clamped", weights, [root.new_zeros(())] * len(weights))
+        # testing the lowest first is quick on a CPU, and would wait for a GPU
+        if variance.is_cuda or variance.amin() < 0:
+            negative = (variance < 0).float().split([p.numel() for p in weights])
+            clamped.lerp_(torch.stack([piece.mean() for piece in negative]), 1 / step)
+            variance.clamp_min_(0)
         else:
             clamped.mul_(1 - 1 / step)
-        return found.mul_(self.temperature).sqrt_()
+        return variance.mul_(self.temperature).sqrt_()
 
 
-def clamped_share(rule: Optimizer) -> float:
+def clamped_share(optimizer: Optimizer) -> float:
     """The share of all noise variances so far that were negative and taken as zero."""
-    told = [(float(state["clamped"]), p.numel()) for p, state in rule.state.items() if "clamped" in state]
-    return sum(share * count for share, count in told) / sum(count for _, count in told) if told else 0.0
+    states = [(float(state["clamped"]), p.numel()) for p, state in optimizer.state.items() if "clamped" in state]
+    return sum(share * count for share, count in states) / sum(count for _, count in states) if states else 0.0

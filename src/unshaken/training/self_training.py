@@ -41,12 +41,12 @@ def with_unlabelled(
         got = "a teacher" if teacher else "inputs, for an objective that needs labels"
         raise ValueError(f"unlabelled inputs and a teacher go together; got only {got}.")
     check_unlabelled(unlabelled, x.shape[1:])
-    said = y.new_full((len(unlabelled),), -1)
+    labels = y.new_full((len(unlabelled),), -1)
     if teacher is not None:
-        said = predict(teacher, unlabelled, teacher.draw(100, seed=derive(seed, "teacher"))).argmax(-1)
+        labels = predict(teacher, unlabelled, teacher.draw(100, seed=derive(seed, "teacher"))).argmax(-1)
     more = torch.arange(len(x), len(x) + len(unlabelled), device=x.device)
     members = torch.cat([members.repeat(max(1, round(len(more) / len(x)))), more])
-    return torch.cat([x, unlabelled]), torch.cat([y, said]), members
+    return torch.cat([x, unlabelled]), torch.cat([y, labels]), members
 
 
 def takes_unlabelled(objective: Any) -> bool:
