@@ -217,6 +217,18 @@ def small_net(seed: int = 0, *, dtype=torch.float32, hidden: int = 16, layer: ty
         return nn.Sequential(*parts).to(dtype).eval()
 
 
+class Branching(nn.Module):
+    """Looks at values, which a vectorised pass cannot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = small_net()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.net(x)
+        return z if z.sum() > 0 else 2 * z
+
+
 def parted_chains(net: nn.Module) -> Chain:
     """Chains that have gone some way."""
     model, rng = Chain(net, chains=4), generator(0, 7)

@@ -99,7 +99,7 @@ def test_joint_training_is_one_step_on_minus_log_of_the_mean_probability_halved(
 
 def test_the_mean_of_the_members_losses_is_another_loss() -> None:
     model = Ensemble([net[:3] + net[4:] for net in nets(2)])
-    each = [nn.functional.cross_entropy(member.net(X), Y) for member in model.parts]
+    each = [nn.functional.cross_entropy(member.net(X), Y) for member in model.members]
     loss = OBJECTIVES["with_clean"](model, X, Y, before=X, examples=20, seed=0)
     torch.testing.assert_close(loss, sum(each) / 2)
     assert JOINT(model, X, Y, before=X, examples=20, seed=0) < loss

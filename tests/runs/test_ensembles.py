@@ -99,7 +99,7 @@ def test_models_are_what_the_recipe_says(worker: Worker) -> None:
         "member 2": Deterministic,
         "by logit": Together,
     }
-    assert [len(net) for net in (member.net for member in worker.models["unlike"].model.parts)] == [4, 6]
+    assert [len(net) for net in (member.net for member in worker.models["unlike"].model.members)] == [4, 6]
 
 
 def test_models_that_are_trained_apart_are_joined(worker: Worker) -> None:
@@ -136,13 +136,13 @@ def test_only_what_fools_every_member_of_the_source_is_given_to_others(worker: W
     rows, (file,) = all_rows(worker.folder.path), worker.folder.path.glob("perturbations/*.safetensors")
     perturbations, data = load_transfer_set(file), load("digits", limit=40)
     source = worker.models["unlike"].model
-    fooled = torch.stack([member.net(perturbations.x_adv[1]).argmax(-1) for member in source.parts])
+    fooled = torch.stack([member.net(perturbations.x_adv[1]).argmax(-1) for member in source.members])
     assert 0 < len(perturbations.ids) < 40
     transferred = rows[(rows.role == "transfer") & (rows.model == "first")]
     indices = sorted(set(transferred["index"]))
     assert len(indices) == len(perturbations.ids)
     assert (fooled != data.y[indices]).all()
-    before = torch.stack([member.net(data.x[indices]).argmax(-1) for member in source.parts])
+    before = torch.stack([member.net(data.x[indices]).argmax(-1) for member in source.members])
     assert (before == data.y[indices]).any(0).all(), "nobody is fooled where all were wrong before"
     assert transferred.label.tolist() == data.y[transferred["index"].tolist()].tolist()
     assert "those that mislead every member at eps 0.15, and not all before" in perturbations.metadata["kept"]

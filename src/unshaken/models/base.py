@@ -72,7 +72,7 @@ class StochasticClassifier(ABC):
     """
 
     kind: str
-    few = False  # whether its draws are some networks that anybody may know
+    finite = False  # whether its draws are a few networks, all of which an attacker may know
     shape: tuple[int, ...] | None = None  # of one input, where draws are made for it
     input_variance: float | None = None  # of noise on every entry of the input
 
@@ -80,7 +80,7 @@ class StochasticClassifier(ABC):
         self.net = net
         self.cost = Cost()
         self.fixed: State = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-        self.drops = any(isinstance(module, _DropoutNd) for module in net.modules())
+        self.has_dropout = any(isinstance(module, _DropoutNd) for module in net.modules())
         self.execution = Execution(net)
 
     @abstractmethod
@@ -176,7 +176,7 @@ class StochasticClassifier(ABC):
         Dropout of the network, where it is no part of the draws, follows from the seed too.
         """
         sample = self.sampler()
-        with dropout_from(derive(seed, "dropout"), x, enabled=self.drops):
+        with dropout_from(derive(seed, "dropout"), x, enabled=self.has_dropout):
             return torch.stack([self.forward(x, sample(seed, s), training=True) for s in range(draws)])
 
     def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:

@@ -39,7 +39,7 @@ class Chain(StochasticClassifier):
     """
 
     kind = "chain"
-    few = True
+    finite = True
 
     def __init__(self, net: Supplied[nn.Module], *, chains: Count = 5, vectorised: bool | None = None) -> None:
         check_range("chains", chains, Count)
@@ -101,7 +101,7 @@ class Chain(StochasticClassifier):
             living = self.living()
             stacked = {name: torch.stack([state[name] for state in living]) for name in living[0]}
             self.cost.forwards += (len(living) - 1) * len(x)
-            with dropout_from(derive(seed, "dropout"), x, enabled=self.drops):
+            with dropout_from(derive(seed, "dropout"), x, enabled=self.has_dropout):
                 return vmap(lambda state: self.forward(x, state, training=True), randomness="different")(stacked)
         return torch.stack([self._logits_of(x, state, derive(seed, "dropout", s)) for s, state in self.numbered()])
 
@@ -110,7 +110,7 @@ class Chain(StochasticClassifier):
         return list(itertools.compress(enumerate(self.positions), self.alive.tolist()))
 
     def _logits_of(self, x: Inputs, state: State, seed: int) -> Tensor:
-        with dropout_from(seed, x, enabled=self.drops):
+        with dropout_from(seed, x, enabled=self.has_dropout):
             return self.forward(x, state, training=True)
 
     def keep_state(self) -> None:

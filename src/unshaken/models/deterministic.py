@@ -37,7 +37,7 @@ class Deterministic(StochasticClassifier):
 
     def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
         """Logits (S, B, K): one pass for all draws, unless the network has dropout, whose masks tell them apart."""
-        if self.drops:
+        if self.has_dropout:
             return super().training_logits(x, draws, seed)
         logits = super().training_logits(x, 1, seed)
         return logits.expand(draws, *logits.shape[1:])

@@ -35,7 +35,7 @@ class Ensemble(StochasticClassifier):
     """
 
     kind = "ensemble"
-    few = True
+    finite = True
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
         check_range("members", len(nets), Members)
@@ -43,22 +43,24 @@ class Ensemble(StochasticClassifier):
             raise ValueError(f"an ensemble is made of networks; got a model of kind {kinds[0]!r}: use joined.")
         if len({tuple(map(id, net.parameters())) or id(net) for net in nets}) < len(nets):
             raise ValueError("the same network is a member twice: an ensemble needs networks of their own.")
-        self.parts = [Deterministic(net) for net in nets]
-        super().__init__(nn.ModuleDict({f"member{number}": member.net for number, member in enumerate(self.parts, 1)}))
+        self.members = [Deterministic(net) for net in nets]
+        super().__init__(
+            nn.ModuleDict({f"member{number}": member.net for number, member in enumerate(self.members, 1)})
+        )
         self.execution.vectorises = False
-        for member in self.parts:
+        for member in self.members:
             member.cost = self.cost
         self.checked_shapes: set[tuple[int, ...]] = set()
 
     def __len__(self) -> int:
-        return len(self.parts)
+        return len(self.members)
 
     def member(self, number: int) -> Deterministic:
         """Member `number`, from 1, as a model by itself; it shares its tensors with the ensemble."""
         check_range("number", number, Count)
         if number > len(self):
             raise ValueError(f"number must be that of one of the {len(self)} members, from 1; got {number}.")
-        return Deterministic(self.parts[number - 1].net)
+        return Deterministic(self.members[number - 1].net)
 
     def sampler(self) -> Callable[[int, int], State]:
         return lambda seed, index: _number(state_index(seed, index, len(self)))
@@ -71,14 +73,14 @@ class Ensemble(StochasticClassifier):
         return super().logits(x, draws)
 
     def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
-        return self.parts[int(state["member"])].forward(x, {}, training=training)
+        return self.members[int(state["member"])].forward(x, {}, training=training)
 
     def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
         """Logits (k, B, K) of every member, whatever `draws` is; each has dropout masks of its own."""
         self.check_alike(x)
         each = list[Tensor]()
-        for number, member in enumerate(self.parts):
-            with dropout_from(derive(seed, "dropout", number), x, enabled=member.drops):
+        for number, member in enumerate(self.members):
+            with dropout_from(derive(seed, "dropout", number), x, enabled=member.has_dropout):
                 each.append(member.forward(x, {}, training=True))
         return torch.stack(each)
 
@@ -86,7 +88,7 @@ class Ensemble(StochasticClassifier):
         """Every member takes inputs like x and knows as many classes; checked at the first inputs of a shape."""
         shape = tuple(x.shape[1:])
         if shape not in self.checked_shapes:
-            classes = [_classes(f"member {number}", member.net, x[:1]) for number, member in enumerate(self.parts, 1)]
+            classes = [_classes(f"member {number}", member.net, x[:1]) for number, member in enumerate(self.members, 1)]
             if len(set(classes)) > 1:
                 raise ValueError(f"members must know the same classes; theirs are {classes} in number.")
             self.checked_shapes.add(shape)
@@ -138,7 +140,7 @@ class Together(Wrapper):
 
     def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
         logits = self.model.training_logits(x, draws, seed)
-        masked = self.gate is not None and self.gate.drops
+        masked = self.gate is not None and self.gate.has_dropout
         with dropout_from(derive(seed, "dropout", "gate"), x, enabled=masked):
             return self._joined(x, logits, training=True).unsqueeze(0)
 
@@ -231,7 +233,7 @@ def networks_of(model: StochasticClassifier) -> list[nn.Module]:
     if isinstance(model, Together) and model.gate is None:
         model = model.model
     if isinstance(model, Ensemble):
-        return [member.net for member in model.parts]
+        return [member.net for member in model.members]
     if isinstance(model, Deterministic):
         return [model.net]
     raise ValueError(f"only networks and ensembles of them can be joined; got a {model.kind!r} model.")

@@ -45,7 +45,7 @@ def with_forward(model: Model, function: Callable[[Any, Inputs], Tensor]) -> Mod
         raise ValueError("an ensemble that is one network has no latents: combine the probabilities of its members.")
     changed = copy.copy(model)
     if isinstance(changed, Ensemble):
-        changed.parts = [with_forward(member, function) for member in changed.parts]
+        changed.members = [with_forward(member, function) for member in changed.members]
         return changed
     if isinstance(changed, Wrapper):
         changed.model = with_forward(changed.model, function)
@@ -64,7 +64,7 @@ def check_coded(net: nn.Module, *methods: str) -> None:
 
 
 def _check(model: StochasticClassifier, draws: Draws, *methods: str) -> None:
-    for net in [member.net for member in model.parts] if isinstance(model, Ensemble) else [model.net]:
+    for net in [member.net for member in model.members] if isinstance(model, Ensemble) else [model.net]:
         check_coded(net, *methods)
     if draws.kind is DrawsKind.MOMENTS:
         raise ValueError("moments are those of the logits: latents need a number of draws, or the mean network.")

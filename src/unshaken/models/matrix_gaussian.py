@@ -98,7 +98,7 @@ class MatrixGaussian(StochasticClassifier):
         return sample
 
     def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
-        if self.local is None or self.drops:
+        if self.local is None or self.has_dropout:
             return super().training_logits(x, draws, seed)
         self.cost.forwards += draws * len(x)
         rng = generator(seed, 0, x.device)  # one for all layers: their noises are independent

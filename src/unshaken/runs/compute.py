@@ -265,7 +265,7 @@ class _Scorer:
         traced = provenance or isinstance(self.unit, TransferUnit) or clean or self.inference.seed is None
         return rows.assign(
             size=NORMS[self.norm].size(moved).cpu().numpy() if self.norm in NORMS else 0.0,
-            shared_draws=float("nan") if not traced else FEW if self.model.few else rows.shared_draws.astype(float),
+            shared_draws=float("nan") if not traced else FEW if self.model.finite else rows.shared_draws.astype(float),
         )
 
 
