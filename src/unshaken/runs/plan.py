@@ -18,6 +18,7 @@ from unshaken.runs.units import (
     Fingerprint,
     ModelSource,
     StoredPerturbations,
+    Subject,
     TrainUnit,
     TransferUnit,
     Unit,
@@ -36,78 +37,42 @@ def plan(recipe: Recipe, inputs: Fingerprint | None = None) -> list[Unit]:
     config, inputs, units = recipe.config, inputs or Fingerprint(), list[Unit]()
     for model in needed_first(config.models):
         source = source_of(config, model, inputs)
+        subject = Subject(model.label, source.digest, source.seed, config.data, inputs)
         units.append(TrainUnit(model.label, model.label, source))
-        units += _attack_units(config, model.label, source, inputs)
-        units += _analysis_units(config, model.label, source, inputs)
-    attacks = [unit for unit in units if isinstance(unit, AttackUnit)]
-    return [*units, *_transfer_units(config, attacks, inputs)]
+        for repeat in range(config.evaluation.repeats):
+            for attack in (CLEAN, *config.attacks):
+                label = f"{model.label} {attack.label} r{repeat}"
+                units.append(AttackUnit(label, subject, attack, repeat, config.evaluation.prediction))
+        for analysis in config.analyses:
+            attacks = config.attacks if needs_attacks(analysis.part) else []
+            units.append(AnalysisUnit(f"{model.label} {analysis.label}", subject, analysis, attacks))
+    return [*units, *_transfer_units(config, [unit for unit in units if isinstance(unit, AttackUnit)])]
 
 
-def _attack_units(config: RecipeConfig, model: str, source: ModelSource, inputs: Fingerprint) -> Iterator[AttackUnit]:
-    for repeat in range(config.evaluation.repeats):
-        for attack in (CLEAN, *config.attacks):
-            yield AttackUnit(
-                label=f"{model} {attack.label} r{repeat}",
-                model=model,
-                source=source.digest,
-                seed=source.seed,  # networks of several seeds have draws of their own
-                data=config.data,
-                inputs=inputs,
-                attack=attack,
-                repeat=repeat,
-                prediction=config.evaluation.prediction,
-            )
-
-
-def _analysis_units(
-    config: RecipeConfig, model: str, source: ModelSource, inputs: Fingerprint
-) -> Iterator[AnalysisUnit]:
-    for analysis in config.analyses:
-        yield AnalysisUnit(
-            label=f"{model} {analysis.label}",
-            model=model,
-            source=source.digest,
-            seed=source.seed,
-            data=config.data,
-            inputs=inputs,
-            analysis=analysis,
-            attacks=config.attacks if needs_attacks(analysis.part) else [],
-        )
-
-
-def _transfer_units(config: RecipeConfig, attacks: list[AttackUnit], inputs: Fingerprint) -> Iterator[TransferUnit]:
+def _transfer_units(config: RecipeConfig, attacks: list[AttackUnit]) -> Iterator[TransferUnit]:
     """The perturbations of every source, and every stored set, given to each (other) model.
 
-    What was kept for fooling all networks of its source is not given to one of these.
+    What was kept for fooling all networks of its source is not given to one of these. Predictions are those of the
+    draws of the clean rows.
     """
     labelled = {model.label: model for model in config.models}
     fooled = config.transfer.sources if config.transfer.keep == "fooled" else []
     networks = {source: {network.label for network in networks_in(source, labelled)} for source in fooled}
     for clean in (unit for unit in attacks if unit.attack.is_clean):
-        for made in (unit for unit in attacks if is_source(unit, config) and unit.repeat == clean.repeat):
-            if clean.model not in (made.model, *networks.get(made.model, ())):
-                label = f"{clean.model} {made.attack.label} from {made.model} r{clean.repeat}"
-                yield _transfer_unit(clean, label, UnitPerturbations(made.name, made.model, made.attack))
-        for path in config.transfer.sets:
-            label = f"{clean.model} {Path(path).stem} r{clean.repeat}"
-            yield _transfer_unit(clean, label, StoredPerturbations(path, inputs.sets.get(path)))
-
-
-def _transfer_unit(
-    clean: AttackUnit, label: str, perturbations: UnitPerturbations | StoredPerturbations
-) -> TransferUnit:
-    """Perturbations given to the model of a unit of clean rows, predicted with the same draws."""
-    return TransferUnit(
-        label=label,
-        model=clean.model,
-        source=clean.source,
-        seed=clean.seed,
-        data=clean.data,
-        inputs=clean.inputs,
-        perturbations=perturbations,
-        repeat=clean.repeat,
-        prediction=clean.prediction,
-    )
+        perturbations: list[tuple[str, UnitPerturbations | StoredPerturbations]] = [
+            (f"{source.attack.label} from {source.model}", UnitPerturbations(source.name, source.model, source.attack))
+            for source in attacks
+            if is_source(source, config)
+            and source.repeat == clean.repeat
+            and clean.model not in (source.model, *networks.get(source.model, ()))
+        ]
+        checksums = clean.subject.inputs.sets
+        perturbations += [
+            (Path(path).stem, StoredPerturbations(path, checksums.get(path))) for path in config.transfer.sets
+        ]
+        for name, transferred in perturbations:
+            label = f"{clean.model} {name} r{clean.repeat}"
+            yield TransferUnit(label, clean.subject, transferred, clean.repeat, clean.prediction)
 
 
 def is_source(unit: Unit, config: RecipeConfig) -> bool:

@@ -107,19 +107,39 @@ class TrainUnit:
 
 
 @dataclass(frozen=True)
-class _Evaluated:
-    """What the units of a trained model have in common. `source` is the digest of how the model was trained."""
+class Subject:
+    """A trained model by its label, the test images and everything else that its evaluation depends on.
 
-    label: str
+    `source` is the digest of how it was trained. Networks of several seeds have draws of their own.
+    """
+
     model: str
     source: str
     seed: int
     data: DataConfig
     inputs: Fingerprint
 
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """What the units of a trained model have in common."""
+
+    kind: ClassVar[str]
+    label: str
+    subject: Subject
+
+    @property
+    def model(self) -> str:
+        return self.subject.model
+
+    @property
+    def seed(self) -> int:
+        return self.subject.seed
+
     @cached_property
     def digest(self) -> str:
-        return digest({name: value for name, value in as_json(self).items() if name not in ("label", "model")})
+        unlabelled = replace(self, label="", subject=replace(self.subject, model=""))
+        return digest([self.kind, as_json(unlabelled)])
 
     @property
     def name(self) -> str:
