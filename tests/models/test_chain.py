@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from oracles import raises_sentence, small_inputs, small_net, states_equal
 from unshaken.evaluation.predict import predict
-from unshaken.models import Chain, Deterministic, MeanField
+from unshaken.models import Chain, Deterministic, MeanField, MeanNetwork, Smoothing
+from unshaken.models.chain import chain_in
 from unshaken.training import OBJECTIVES, SGLD, adversarial, langevin, train
 
 X, Y = small_inputs(20)
@@ -142,6 +143,21 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_states(tmp_path: Path) -> No
     resumed, whole = trained(2, **settings), trained(2, **settings | {"checkpoint": None})
     assert states_equal(resumed.stored, whole.stored)
     assert states_equal(resumed.living(), whole.living())
+
+
+def test_files_of_a_model_around_a_chain_keep_its_stored_states(tmp_path: Path) -> None:
+    model, again = Smoothing(trained(2, burn_in=6, thin=3), X.shape[1:], sigma=0.1), Chain(small_net(1), chains=2)
+    model.save(tmp_path / "smoothed")
+    Smoothing(again, X.shape[1:], sigma=0.1).load(tmp_path / "smoothed")
+    assert chain_in(model).stored
+    assert states_equal(again.stored, chain_in(model).stored)
+
+
+def test_only_a_chain_or_a_model_around_one_has_a_chain_in_it() -> None:
+    model = Chain(small_net(), chains=2)
+    for wrapper in (model, MeanNetwork(model), Smoothing(MeanNetwork(model), X.shape[1:], sigma=0.1)):
+        assert chain_in(wrapper) is model
+    assert chain_in(Smoothing(MeanField(small_net()), X.shape[1:], sigma=0.1)) is None
 
 
 def explode(model: Chain, number: int) -> None:

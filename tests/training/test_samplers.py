@@ -173,7 +173,7 @@ BAD = {
     "short window": ({"window": 0.5}, "window must be a number of steps, 1 or more; got 0.5"),
     "no friction": ({"friction": 0.0}, "friction must be a number above 0; got 0.0"),
     "friction in words": ({"friction": "match"}, "unknown friction 'match': did you mean 'matched'?"),
-    "form": ({"form": "std"}, "form must be 'variance' or 'deviation'; got 'std'"),
+    "form": ({"form": "std"}, "unknown form 'std': choose one of: deviation, variance"),
     "never": ({"adapt": 0}, "adapt must be a whole number, 1 or more; got 0"),
     "nothing": ({"first": 0.0}, "first must be a number above 0; got 0.0"),
 }

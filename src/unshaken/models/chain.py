@@ -164,11 +164,11 @@ class Chain(StochasticClassifier):
         stored = {f"stored{s}.{name}": t for s, state in enumerate(self.stored) for name, t in state.items()}
         return {**named, **stored, "alive": self.alive}
 
-    def fill(self, tensors: dict[str, Tensor], kind: str, path: str) -> None:
+    def fill(self, tensors: dict[str, Tensor], kind: str, source: str) -> None:
         """As of any model, but a file may hold any number of stored states."""
         count = len({name.split(".")[0] for name in tensors if name.startswith("stored")})
         self.stored = [_snapshot(self.fixed) for _ in range(count)]
-        super().fill(tensors, kind, path)
+        super().fill(tensors, kind, source)
         self._freeze_diverged()
 
 

@@ -162,6 +162,9 @@ class Together(Wrapper):
         gate = {} if self.gate is None else {f"gate.{name}": tensor for name, tensor in self.gate.tensors().items()}
         return self.model.tensors() | gate
 
+    def fill(self, tensors: dict[str, Tensor], kind: str, source: str) -> None:
+        StochasticClassifier.fill(self, tensors, kind, source)
+
     def parameters(self) -> list[Tensor]:
         return [tensor for tensor in self.tensors().values() if tensor.requires_grad]
 

@@ -42,6 +42,9 @@ class Wrapper(StochasticClassifier):
     def tensors(self) -> dict[str, Tensor]:
         return self.model.tensors()
 
+    def fill(self, tensors: dict[str, Tensor], kind: str, source: str) -> None:
+        self.model.fill(tensors, kind, source)
+
     def mean(self) -> Draws:
         return Draws.single(next(iter(self.model.mean())), self.kind)
 
