@@ -73,8 +73,7 @@ def run(
             folder = runs.run(plan, out=out, data_root=data_root, device=device, jobs=jobs, progress=progress, say=say)
         failed = runs.failed_units(folder)
         page = report(folder)
-        told = load_run(folder)
-        typer.echo("\n".join(verdict(told.about, told.rows, told.analyses, told.histories)))
+        typer.echo("\n".join(verdict(load_run(folder))))
         typer.echo(f"\nThe page: {page}")
         for unit in failed:
             typer.echo(f"{unit.label}: {unit.status}: {unit.error}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import Any
@@ -86,7 +87,7 @@ def test_a_run_from_before_has_nothing_to_tell(finished) -> None:
     run = load_run(finished)
     old = [{"loss": 1.0, "accuracy": 0.5, "seconds": 1.0}]
     assert training_doubts(run.about, {"mean_field": old}) == []
-    assert doubts(run.about, run.rows, {"mean_field": old}) == doubts(run.about, run.rows) == []
+    assert doubts(dataclasses.replace(run, histories={"mean_field": old})) == doubts(run) == []
 
 
 def test_it_stands_before_the_results(run, edit) -> None:
@@ -98,7 +99,7 @@ def test_it_stands_before_the_results(run, edit) -> None:
     edit(recipe=json.loads((run / "run.json").read_text())["recipe"] | about(entry("mean_field"))["recipe"])
     said = "In the training of mean_field, chain 2 (epoch 1, step 3) diverged: the model consists of the other four"
     source = load_run(run)
-    lines = verdict(source.about, source.rows, source.analyses, source.histories)
+    lines = verdict(source)
     places = [next(i for i, line in enumerate(lines) if text in line) for text in (said, "25 %", "Under PGD-10")]
     assert places == sorted(places)
     text = " ".join(report(run).read_text().replace("\u00a0", " ").split())

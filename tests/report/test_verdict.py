@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -9,7 +12,7 @@ from unshaken.evaluation.checks import Finding
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report import verdict
 from unshaken.report.doubts import doubts
-from unshaken.report.stored_run import load_run
+from unshaken.report.stored_run import StoredRun, load_run
 from unshaken.report.verdict import check_summary
 
 
@@ -18,8 +21,13 @@ def source(finished):
     return load_run(finished)
 
 
+def verdict_on(source: StoredRun, rows: pd.DataFrame, **changes: Any) -> list[str]:
+    """The verdict on a run with other rows."""
+    return verdict(dataclasses.replace(source, rows=rows, **changes))
+
+
 def test_the_verdict_gives_clean_and_attacked_accuracy(source):
-    *rest, first = verdict(source.about, source.rows)
+    *rest, first = verdict(source)
     rows = source.rows[source.rows.role == "sweep"]
     assert f"accuracy on 200 test inputs of digits is {accuracy(rows[rows.attack == 'none'])}." in first
     assert "Under PGD-10, the strongest of the four attacks" in first
@@ -36,14 +44,14 @@ def test_the_verdict_gives_clean_and_attacked_accuracy(source):
 def test_mean_is_compared_with_the_most_draws(source, right, told):
     rows = source.rows.copy()
     rows.loc[(rows.attack == "mean") & (rows["index"] % 3 > 0), "correct"] = right
-    assert told in verdict(source.about, rows)[-1]
+    assert told in verdict_on(source, rows)[-1]
 
 
 def test_moments_is_compared_too_and_mean_with_the_loss_of_the_draws(source):
     rows = source.rows
     moments = rows[rows.attack == "mean"].assign(attack="moments", attack_draws="moments", correct=False)
     weak = rows[rows.attack == "mean"].assign(loss="cw", correct=True)
-    told = verdict(source.about, pd.concat([weak, rows, moments]))[-2]
+    told = verdict_on(source, pd.concat([weak, rows, moments]))[-2]
     assert "MEAN (log_error), which attacks one average network, leaves" in told
     assert " MOMENTS, which takes one pass of means and variances, leaves 0.000 at eps" in told
     assert "MOMENTS is the stronger attack there" in told
@@ -51,39 +59,39 @@ def test_moments_is_compared_too_and_mean_with_the_loss_of_the_draws(source):
 
 def test_a_model_that_guesses_has_no_word_on_its_robustness(source):
     rows = source.rows.assign(correct=source.rows["index"] % 10 == 0)
-    last = verdict(source.about, rows)[-1]
+    last = verdict_on(source, rows)[-1]
     assert "not surely better than chance: accuracy under attack says nothing" in last
     assert "Under PGD-10" not in last
 
 
 def test_the_sections_speak_after_the_models(source):
     rows = pd.DataFrame({"attack": "MEAN", "round": [0, 1], "seconds": [0.02, 0.04], "model": "m", "analysis": "time"})
-    told = verdict(source.about, source.rows, {"attack_time": rows})
+    told = verdict_on(source, source.rows, analyses={"attack_time": rows})
     assert told[-1] == "One batch takes MEAN 30.0 ms."
     guessing = source.rows.assign(correct=source.rows["index"] % 10 == 0)
-    assert verdict(source.about, guessing, {"attack_time": rows})[-2] == told[-1]
+    assert verdict_on(source, guessing, analyses={"attack_time": rows})[-2] == told[-1]
 
 
 def test_equal_attacks_are_called_equal(source):
     rows = source.rows[source.rows.attack.isin(["none", "mean"])]
     copied = rows[rows.attack == "mean"].assign(attack="fgsm", attack_draws="10")
     both = rows.merge(copied, how="outer")
-    assert "the two agree on every input" in verdict(source.about, both)[-1]
-    assert "MEAN, which attacks" not in verdict(source.about, rows)[-1]
-    assert "Under MEAN, the only attack" in verdict(source.about, rows)[-1]
+    assert "the two agree on every input" in verdict_on(source, both)[-1]
+    assert "MEAN, which attacks" not in verdict_on(source, rows)[-1]
+    assert "Under MEAN, the only attack" in verdict_on(source, rows)[-1]
 
 
 def test_attacks_without_a_common_size_or_repeat_are_not_compared(source):
     rows = source.rows
     apart = rows[(rows.attack != "mean") | (rows.eps != 0.15)]
-    assert "MEAN, which attacks" not in verdict(source.about, apart)[-1]
-    assert "at eps 0." in verdict(source.about, rows[rows.eps.isin([0.0, 0.02])].assign(role="sweep"))[-1]
-    assert "at eps 0." in verdict(source.about, rows[rows.eps == 0].assign(role="sweep"))[-1]
+    assert "MEAN, which attacks" not in verdict_on(source, apart)[-1]
+    assert "at eps 0." in verdict_on(source, rows[rows.eps.isin([0.0, 0.02])].assign(role="sweep"))[-1]
+    assert "at eps 0." in verdict_on(source, rows[rows.eps == 0].assign(role="sweep"))[-1]
 
 
 def test_several_models_have_a_paragraph_each(source):
     rows = source.rows.merge(source.rows.assign(model="wide"), how="outer")
-    told = verdict(source.about, rows)
+    told = verdict_on(source, rows)
     assert [line.split(":")[0] for line in told[-2:]] == ["mean_field", "wide"]
 
 
@@ -98,7 +106,7 @@ def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
         unit | {"kind": "train", "label": "mean_field", "status": "failed", "error": "loss is nan."},
         unit | {"label": "FGSM-5", "status": "done"},
     ]
-    assert doubts({"units": units}, few) == [
+    assert doubts(dataclasses.replace(source, about={"units": units}, rows=few)) == [
         "Each input was predicted with one set of draws only (one repeat), so the intervals cover the choice of inputs "
         "but not the luck of the draws.",
         "Only 60 inputs were attacked, so every interval is wide.",
@@ -107,9 +115,9 @@ def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
         "FGSM-1 on mean_field has not been run yet.",
         "The training of mean_field failed: loss is nan.",
     ]
-    assert doubts({"units": units[-1:]}, source.rows) == []
+    assert doubts(dataclasses.replace(source, about={"units": units[-1:]})) == []
     waiting = [unit | {"label": f"PGD-{k}", "model": m, "status": "waiting"} for k in (1, 2) for m in ("a", "b")]
-    assert doubts({"units": [units[2], *waiting]}, source.rows) == [
+    assert doubts(dataclasses.replace(source, about={"units": [units[2], *waiting]})) == [
         "MEAN on mean_field could not start.",
         "4 units have not been run yet, on a and b.",
     ]
@@ -127,23 +135,26 @@ def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
     ],
 )
 def test_the_checks_in_one_sentence(states, told):
-    assert check_summary([Finding(f"check {i}", state, "") for i, state in enumerate(states)]) == [told]
+    assert check_summary([Finding(f"check {i}", state, "") for i, state in enumerate(states)]) == told
 
 
 def test_a_failed_check_is_said_in_the_terminal_before_any_result(source):
     rows = source.rows.assign(shared_draws=3)
-    told = verdict(source.about, rows)
+    told = verdict_on(source, rows)
     assert told[0] == "1 of 7 checks raises a doubt: disjoint draws."
     assert told[1].startswith("Attack and inference share draws")
 
 
 def test_a_run_without_rows_says_so(source):
-    told = verdict(source.about, source.rows.head(0))
+    told = verdict_on(source, source.rows.head(0))
     assert told[-1].startswith("No attack has finished yet")
 
 
 def test_two_repeats_and_a_clean_accuracy_like_chance_are_doubts(source):
     two = source.rows[source.rows.repeat < 2]
-    assert any(line.startswith("There are two repeats only") for line in doubts(source.about, two))
+    assert any(line.startswith("There are two repeats only") for line in doubts(dataclasses.replace(source, rows=two)))
     guessed = source.rows.assign(correct=source.rows["index"] % 10 == 0)
-    assert any("mean_field is not surely better than chance" in line for line in doubts(source.about, guessed))
+    assert any(
+        "mean_field is not surely better than chance" in line
+        for line in doubts(dataclasses.replace(source, rows=guessed))
+    )

@@ -3,88 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.accuracy import chance_accuracy
 from unshaken.report.groups import group_of, groups
+from unshaken.report.stored_run import StoredRun, model_entries
 from unshaken.report.tables import unit_label
 from unshaken.report.wording import listed, number_word, percent
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 
 Histories = Mapping[str, Sequence[Mapping[str, Any]]]
 """One list of records of epochs per trained model."""
 
-
-SHOWN = 3
+MOST_NAMED = 3
 """The most chains, or networks of a group, that a sentence names."""
 
+MOST_WAITING = 3
+"""More parts than this that wait to be run share a sentence."""
 
-FEW = 3
-"""More parts than this that wait to be run are told of together."""
+
+FEW_REPEATS = {
+    1: [
+        "Each input was predicted with one set of draws only (one repeat), so the intervals cover the choice of inputs "
+        "but not the luck of the draws."
+    ],
+    2: ["There are two repeats only, so the variance of the draws is hardly known and intervals can be wide."],
+}
+"""What is said of runs with so many repeats."""
 
 
-def doubts(run: dict[str, Any], rows: DataFrame, histories: Histories | None = None) -> list[str]:
-    """Reasons for doubt that lie in the run, not in its rows: what training met, few inputs, one repeat, units without
-    a result."""
-    said = training_doubts(run, histories or {})
+def doubts(source: StoredRun) -> list[str]:
+    """A sentence for each reason: what training met, few repeats, models that guess, few inputs, units not done."""
+    rows = source.rows
     attacked = bool((rows.attack != "none").any())
-    lucky = attacked and (run.get("recipe", {}).get("evaluation") or {}).get("draws") != "all"
-    if lucky and rows.repeat.nunique() == 1:
-        said.append(
-            "Each input was predicted with one set of draws only (one repeat), so the intervals cover the choice of "
-            "inputs but not the luck of the draws."
-        )
-    if lucky and rows.repeat.nunique() == 2:
-        said.append(
-            "There are two repeats only, so the variance of the draws is hardly known and intervals can be wide."
-        )
-    for model, clean in rows[rows.attack == "none"].groupby("model", sort=False) if len(rows) else ():
-        if (found := accuracy(clean)).low <= (guess := chance_accuracy(clean)):
-            said.append(f"Without an attack {model} is not surely better than chance ({guess:.3f}): {found}.")
+    sentences = training_doubts(source.about, source.histories)
+    if attacked and not source.predicts_with_all_draws:
+        sentences += FEW_REPEATS.get(rows.repeat.nunique(), [])
+    for model, clean in rows[rows.attack == "none"].groupby("model", sort=False):
+        if (interval := accuracy(clean)).low <= (guess := chance_accuracy(clean)):
+            sentences.append(f"Without an attack {model} is not surely better than chance ({guess:.3f}): {interval}.")
     if len(rows) and (n := rows["index"].nunique()) < 100:
-        said.append(f"Only {n} inputs were {'attacked' if attacked else 'used'}, so every interval is wide.")
-    return said + _left_out(_unfinished(run.get("units", [])))
+        sentences.append(f"Only {n} inputs were {'attacked' if attacked else 'used'}, so every interval is wide.")
+    return sentences + _not_done(source.units)
 
 
 def training_doubts(about: dict[str, Any], histories: Histories) -> list[str]:
     """A sentence for each model, or group of networks, with chains that diverged; one on noise that was left out, and
     one on weights that were selected on the images of the test."""
-    lost = {
-        model: [told for epoch in epochs for told in epoch.get("diverged", [])] for model, epochs in histories.items()
+    diverged = {
+        model: [chain for epoch in epochs for chain in epoch.get("diverged", [])] for model, epochs in histories.items()
     }
+    lost = {model: chains for model, chains in diverged.items() if chains}
     by_group: dict[str, list[str]] = {}
-    for model, group in group_of(about, [model for model, chains in lost.items() if chains]).items():
+    for model, group in group_of(about, lost).items():
         by_group.setdefault(group, []).append(model)
-    said = []
+    sentences = []
     for group, models in by_group.items():
-        several = groups(about).get(group)
-        one = _of_one(about, models[0], lost[models[0]])
-        said.append(one if several is None else _of_group(about, group, several, {m: lost[m] for m in models}))
-    return said + _without_noise(about, histories) + _selected_on_test(about)
+        members = groups(about).get(group)
+        if members is None:
+            sentences.append(_lost_by_model(about, models[0], lost[models[0]]))
+        else:
+            sentences.append(_lost_by_group(about, group, members, {model: lost[model] for model in models}))
+    return sentences + _without_noise(about, histories) + _selected_on_test(about)
 
 
-def _of_one(about: dict[str, Any], model: str, lost: Sequence[str]) -> str:
+def _lost_by_model(about: dict[str, Any], model: str, lost: Sequence[str]) -> str:
     """Which chains of one model diverged, and what it consists of."""
-    told = _some([f"{name} ({where})" for name, _, where in (chain.partition(" in ") for chain in lost)], "chains")
+    names = _some([f"{name} ({when})" for name, _, when in (chain.partition(" in ") for chain in lost)], "chains")
     chains = _setting(about, model, "model", "chains")
     left = chains - len(lost) if chains else 0
     rest = "other chain" if left == 1 else f"other {number_word(left)} chains" if left > 1 else "other chains"
-    rest += _stored(about, model)
-    return f"In the training of {model}, {told} diverged: the model consists of the {rest}."
+    rest += _stored_before(about, model)
+    return f"In the training of {model}, {names} diverged: the model consists of the {rest}."
 
 
-def _of_group(about: dict[str, Any], group: str, members: Mapping[int, str], lost: Mapping[str, Sequence[str]]) -> str:
+def _lost_by_group(
+    about: dict[str, Any], group: str, members: Mapping[int, str], lost: Mapping[str, Sequence[str]]
+) -> str:
     """How many networks of a group lost chains, and which."""
     seeds = {model: seed for seed, model in members.items()}
     names = {model: listed([chain.partition(" in ")[0] for chain in chains]) for model, chains in lost.items()}
-    told = _some([f"{name} with seed {seeds[model]}" for model, name in names.items()], "networks")
-    networks = f"{len(lost)} of the {len(members)} networks of {group}"
-    rest = f"such a network consists of its other chains{_stored(about, next(iter(lost)))}"
-    return f"Chains diverged in the training of {networks} ({told}): {rest}."
+    networks = _some([f"{name} with seed {seeds[model]}" for model, name in names.items()], "networks")
+    count = f"{len(lost)} of the {len(members)} networks of {group}"
+    rest = f"such a network consists of its other chains{_stored_before(about, next(iter(lost)))}"
+    return f"Chains diverged in the training of {count} ({networks}): {rest}."
 
 
 def _without_noise(about: dict[str, Any], histories: Histories) -> list[str]:
@@ -116,55 +118,52 @@ def _selected_on_test(about: dict[str, Any]) -> list[str]:
     ]
 
 
-def _stored(about: dict[str, Any], model: str) -> str:
-    """What else draws are where chains store states on their way."""
-    burnt = _setting(about, model, "training", "burn_in")
-    return ", and of what these chains had stored before" if burnt is not None else ""
+def _stored_before(about: dict[str, Any], model: str) -> str:
+    """What else draws are if chains store states on their way."""
+    burn_in = _setting(about, model, "training", "burn_in")
+    return ", and of what these chains had stored before" if burn_in is not None else ""
 
 
 def _setting(about: dict[str, Any], model: str, section: str, name: str) -> Any:
-    """The value of a setting of a model, however deep in that section it stands; None where it is not known."""
-    entries = about.get("recipe", {}).get("models", [])
-    return next((_within(entry.get(section), name) for entry in entries if entry["label"] == model), None)
+    """The value of a setting of a model, however deep in that section it stands; None if it is not known."""
+    return next((_nested(entry.get(section), name) for entry in model_entries(about) if entry["label"] == model), None)
 
 
-def _within(table: Any, name: str) -> Any:
+def _nested(table: Any, name: str) -> Any:
+    """The first value of that name in a table of tables; None if there is none."""
     if not isinstance(table, dict):
         return None
-    found = (_within(value, name) for value in table.values())
-    return table[name] if name in table else next((value for value in found if value is not None), None)
+    if name in table:
+        return table[name]
+    values = (_nested(value, name) for value in table.values())
+    return next((value for value in values if value is not None), None)
 
 
-def _some(told: Sequence[str], what: str) -> str:
+def _some(names: Sequence[str], what: str) -> str:
     """All of a few, or the first and how many there are besides."""
-    more = len(told) - SHOWN
-    return listed([*told[:SHOWN], f"{more} other {what}"] if more > 1 else told)
+    more = len(names) - MOST_NAMED
+    return listed([*names[:MOST_NAMED], f"{more} other {what}"] if more > 1 else names)
 
 
-def _unfinished(units: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Units without a result, those of one part and one status together."""
-    together: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+def _not_done(units: list[dict[str, Any]]) -> list[str]:
+    """A sentence for each part without a result, its repeats together; one for all that wait, if they are many."""
+    parts: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for unit in units:
         if unit["status"] != "done":
-            together.setdefault((unit["kind"], unit_label(unit), unit["model"], unit["status"]), []).append(unit)
-    return list(together.values())
-
-
-def _left_out(parts: list[list[dict[str, Any]]]) -> list[str]:
-    """A sentence for each part without a result; one for all those that have not been run yet, if they are many."""
-    waiting = [units for units in parts if units[0]["status"] not in ("failed", "skipped")]
-    if len(waiting) <= FEW:
-        return [_missing(units) for units in parts]
-    models = list(dict.fromkeys(units[0]["model"] for units in waiting))
-    said = [_missing(units) for units in parts if units not in waiting]
-    return [*said, f"{sum(map(len, waiting))} units have not been run yet, on {listed(models)}."]
+            parts.setdefault((unit["kind"], unit_label(unit), unit["model"], unit["status"]), []).append(unit)
+    waiting = [part for part in parts.values() if part[0]["status"] not in ("failed", "skipped")]
+    if len(waiting) <= MOST_WAITING:
+        return [_missing(part) for part in parts.values()]
+    models = list(dict.fromkeys(part[0]["model"] for part in waiting))
+    sentences = [_missing(part) for part in parts.values() if part not in waiting]
+    return [*sentences, f"{sum(map(len, waiting))} units have not been run yet, on {listed(models)}."]
 
 
 def _missing(units: list[dict[str, Any]]) -> str:
     """ "PGD-10 on mean_field failed (2 units): out of memory." """
     first = units[0]
     what = "The training of" if first["kind"] == "train" else f"{unit_label(first)} on"
-    told = {"failed": "failed", "skipped": "could not start"}.get(first["status"], "has not been run yet")
+    outcome = {"failed": "failed", "skipped": "could not start"}.get(first["status"], "has not been run yet")
     count = f" ({len(units)} units)" if len(units) > 1 else ""
     reason = f": {first['error'].strip().rstrip('.')}" if first.get("error") else ""
-    return f"{what} {first['model']} {told}{count}{reason}."
+    return f"{what} {first['model']} {outcome}{count}{reason}."

@@ -34,7 +34,7 @@ class Case(NamedTuple):
 
 def write_explain_page(source: StoredRun, cases: Sequence[Case], attack: str, eps: float) -> Path:
     """Write explain.html and the figures in explain/ into the folder of a run."""
-    names = source.about.get("data", {}).get("labels", [])
+    names = source.class_names
     folder = source.folder / "explain"
     figures = [write_figure(folder, f"input-{case.place}", _maker(case, names)) for case in cases]
     text = render(

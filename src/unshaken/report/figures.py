@@ -47,7 +47,7 @@ def write_figures(source: StoredRun, found: Sequence[Panel], sections: Sequence[
         groups = group_of(source.about, list(source.histories))
         makers["training"] = lambda narrow: training_figure(source.histories, groups, narrow=narrow)
     if (pictures := choose_pictures(source, found)) is not None:
-        names = source.about.get("data", {}).get("labels", [])
+        names = source.class_names
         makers["pictures"] = lambda narrow: picture_figure(pictures, names, narrow=narrow)
     makers |= {drawing.name: drawing.make for section in sections for drawing in section.drawings}
     return {name: write_figure(source.folder / "figures", name, make) for name, make in makers.items()}

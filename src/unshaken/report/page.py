@@ -44,7 +44,7 @@ def page(
 ) -> str:
     """report.html of one run."""
     run, found, known = source.about, findings(source.rows), model_sizes(source.about)
-    cautions = doubts(run, source.rows, source.histories)
+    cautions = doubts(source)
     many = any(section.position == "first" for section in sections)
     folded = many or all_at_chance(source, curves)
     return render(
@@ -54,7 +54,7 @@ def page(
         results=results(source, curves, sections),
         single=panel_results(source, curves) if many else [],
         folded=folded,
-        measured=only_analyses(run, source.rows),
+        measured=only_analyses(source),
         overall=check_summary(found),
         doubtful=any(f.passed is False for f in found),
         reasons=_reasons(found, cautions),
@@ -71,7 +71,7 @@ def page(
         repeats=_repeats(curves),
         paper=_paper(run.get("paper") or {}, [*panels(accuracy_table(pool_networks(source))), *curves]),
         pictures=choose_pictures(source, curves),
-        cost=_cost(cost_summary(cost_table(run.get("units", [])))),
+        cost=_cost(cost_summary(cost_table(source.units))),
         made=_made(run),
         command=run.get("command", ""),
     )

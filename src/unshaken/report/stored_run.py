@@ -63,6 +63,21 @@ class StoredRun:
     examples: dict[str, Examples]
     analyses: dict[str, DataFrame]  # by kind; `model` and `analysis` (a label) say whose rows they are
 
+    @property
+    def units(self) -> list[dict[str, Any]]:
+        """Every unit of the plan with how it went."""
+        return list(self.about.get("units", []))
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes; empty where the run has none."""
+        return list((self.about.get("data") or {}).get("labels", []))
+
+    @property
+    def predicts_with_all_draws(self) -> bool:
+        """Whether a prediction takes all the draws that a model has."""
+        return _all_draws(self.about)
+
 
 def load_run(folder: str | Path) -> StoredRun:
     """Read a run folder, finished or not; one sentence names what is missing or broken."""
@@ -125,12 +140,16 @@ def _flat(about: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _all_draws(about: dict[str, Any]) -> bool:
+    return bool((about.get("recipe", {}).get("evaluation") or {}).get("draws") == "all")
+
+
 def _as_one_draw(rows: DataFrame, about: dict[str, Any]) -> DataFrame:
     """Rows of a run whose models are predicted with all their draws: as one draw, for models have different numbers.
 
     Counts of draws are shares then.
     """
-    if (about.get("recipe", {}).get("evaluation") or {}).get("draws") != "all":
+    if not _all_draws(about):
         return rows
     shares = {column: rows[column] / rows.inference_draws for column in ("votes", "saturated")}
     return rows.assign(**shares, inference_draws=1)
@@ -148,12 +167,6 @@ def model_entries(about: dict[str, Any]) -> list[dict[str, Any]]:
     """The models of the resolved recipe."""
     entries: list[dict[str, Any]] = about.get("recipe", {}).get("models", [])
     return entries
-
-
-def class_names(about: dict[str, Any]) -> list[str]:
-    """The names of the classes; empty where the run has none."""
-    names: list[str] = about.get("data", {}).get("labels", [])
-    return names
 
 
 def attack_entry(about: dict[str, Any], row: Any) -> tuple[int, dict[str, Any]]:

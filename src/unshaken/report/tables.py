@@ -53,7 +53,7 @@ def cost_summary(cost: DataFrame) -> DataFrame:
 def write_tables(source: StoredRun, table: DataFrame, sections: Sequence[Section] = ()) -> None:
     """tables/accuracy.csv, .md, .tex, repeats.csv, cost.csv, .md, and the tables of the sections."""
     folder = source.folder / "tables"
-    cost = cost_table(source.about.get("units", []))
+    cost = cost_table(source.units)
     summary, known = cost_summary(cost), model_sizes(source.about)
     sized = [(panel, str(known.get(panel.model, ModelSize()))) for panel in panels(table)]
     write(folder / "accuracy.csv", add_size_columns(table.drop(columns="spread"), known).to_csv(index=False))
