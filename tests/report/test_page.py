@@ -12,7 +12,9 @@ import pytest
 from unshaken.evaluation.checks import CHECKS
 from unshaken.report import report
 from unshaken.report.accuracy import accuracy_table, panels
-from unshaken.report.page import described, page, typeset
+from unshaken.report.page import page
+from unshaken.report.recipe_text import one_line
+from unshaken.report.render import typeset
 from unshaken.report.section import Section, Table
 from unshaken.report.stored_run import load_run
 from unshaken.report.verdict import findings
@@ -219,7 +221,7 @@ def test_clean_rows_that_several_units_stored_count_once(run):
     ],
 )
 def test_a_recipe_is_told_in_one_line(value, text):
-    assert described(value) == text
+    assert one_line(value) == text
 
 
 def test_signs_and_spaces_are_set():
