@@ -45,7 +45,7 @@ def test_on_a_linear_classifier_the_linear_condition_is_what_happens(classes):
     attacks = {
         "FGM": partial(fgm, draws=5, loss="cw"),
         "FGSM": partial(fgsm, draws=2, loss="cw"),
-        "away": lambda model, x, y, **given: 2 * x - fgm(model, x, y, **given),
+        "away": lambda model, x, y, **settings: 2 * x - fgm(model, x, y, **settings),
     }
     eps = [0.0, 0.01, 0.02, 0.05, 0.1]
     rows = conditions(net, x, y, seed=1, attacks=attacks, eps=eps, draws=[1, 10], repeats=2, rule="logit")
@@ -63,17 +63,17 @@ def test_the_distance_is_where_a_linear_classifier_changes_its_mind():
     draws = net.draw(4, seed=5)
     y = net.logits(x, draws).mean(0).argmax(-1)
     direction = torch.randn_like(x)
-    found = robustness(net, x, y, x + direction, draws, rule="logit")
-    reach = found.linear_distance.amin(1)
+    result = robustness(net, x, y, x + direction, draws, rule="logit")
+    reach = result.linear_distance.amin(1)
     ends = reach.isfinite()
     assert ends.sum() > 20
-    per_length = (reach / found.length)[ends].view(-1, 1, 1, 1)
+    per_length = (reach / result.length)[ends].view(-1, 1, 1, 1)
     for share, same in ((1 - 1e-9, True), (1 + 1e-9, False)):
         there = x[ends] + share * per_length * direction[ends]
         label = net.logits(there, draws).mean(0).argmax(-1)
         assert ((label == y[ends]) == same).all()
         if not same:
-            assert torch.equal(label, found.linear_class[ends])
+            assert torch.equal(label, result.linear_class[ends])
     far = x[~ends] + 1e6 * direction[~ends]
     assert torch.equal(net.logits(far, draws).mean(0).argmax(-1), y[~ends])
 
@@ -89,39 +89,39 @@ def test_every_number_is_that_of_a_plain_loop(kind, rule):
     x, y = small_inputs(n, dtype=torch.float64)
     x_adv = moved(n, 2.0, dtype=torch.float64)[0]
     draws = net.draw(3, seed=2)
-    found = robustness(net, x, y, x_adv, draws, smoothness=limit, rule=rule)
+    result = robustness(net, x, y, x_adv, draws, smoothness=limit, rule=rule)
     at = x.clone().requires_grad_()
     f = sum(RULES[rule](net.logits(at, draws[s : s + 1])[0]) for s in range(3)) / 3
     f_adv = sum(RULES[rule](net.logits(x_adv, draws[s : s + 1])[0]) for s in range(3)) / 3
     for b in range(n):
         label, delta = int(y[b]), (x_adv - x)[b].flatten()
         length = float(delta.norm())
-        assert found.length[b] == pytest.approx(length)
-        assert bool(found.correct[b]) == (int(f[b].argmax()) == label)
-        assert bool(found.survived[b]) == (int(f_adv[b].argmax()) == label)
+        assert result.length[b] == pytest.approx(length)
+        assert bool(result.correct[b]) == (int(f[b].argmax()) == label)
+        assert bool(result.survived[b]) == (int(f_adv[b].argmax()) == label)
         left = []
         for c in range(3):
             if c == label:
-                assert found.margin[b, c] == found.linear_distance[b, c] == found.smooth_distance[b, c] == math.inf
-                assert found.slope[b, c] == found.gradient_norm[b, c] == 0
-                assert found.cosine[b, c].isnan()
+                assert result.margin[b, c] == result.linear_distance[b, c] == result.smooth_distance[b, c] == math.inf
+                assert result.slope[b, c] == result.gradient_norm[b, c] == 0
+                assert result.cosine[b, c].isnan()
                 continue
             margin = f[b, label] - f[b, c]
             gradient = torch.autograd.grad(margin, at, retain_graph=True)[0][b].flatten()
             margin, norm = margin.item(), gradient.norm().item()
             cosine = (gradient @ delta).item() / norm / length
-            assert found.margin[b, c] == pytest.approx(margin)
-            assert found.slope[b, c] == pytest.approx(norm * cosine * length)
-            assert found.gradient_norm[b, c] == pytest.approx(norm)
-            assert found.cosine[b, c] == pytest.approx(cosine)
+            assert result.margin[b, c] == pytest.approx(margin)
+            assert result.slope[b, c] == pytest.approx(norm * cosine * length)
+            assert result.gradient_norm[b, c] == pytest.approx(norm)
+            assert result.cosine[b, c] == pytest.approx(cosine)
             linear = math.inf if cosine >= 0 else -margin / (norm * cosine)
             v = norm * cosine - limit * length
             smooth = math.inf if v >= 0 else margin / abs(v)
-            assert found.linear_distance[b, c] == pytest.approx(linear if margin > 0 else 0)
-            assert found.smooth_distance[b, c] == pytest.approx(smooth if margin > 0 else 0)
+            assert result.linear_distance[b, c] == pytest.approx(linear if margin > 0 else 0)
+            assert result.smooth_distance[b, c] == pytest.approx(smooth if margin > 0 else 0)
             left.append((min(linear, smooth) if margin > 0 else 0, linear if margin > 0 else 0, smooth, c))
-        assert bool(found.linear[b]) == (min(one[1] for one in left) > length)
-        assert bool(found.smooth[b]) == (min(one[0] for one in left) > length)
+        assert bool(result.linear[b]) == (min(one[1] for one in left) > length)
+        assert bool(result.smooth[b]) == (min(one[0] for one in left) > length)
 
 
 # Theorem 3.4
@@ -146,14 +146,14 @@ def test_the_smooth_condition_is_never_violated_unless_the_constant_is_too_small
     y = net.logits(x, draws)[0].argmax(-1)
     x_adv = moved(2000, 0.01, 0.03, 0.05, 0.1, 0.3, dtype=torch.float64)
     limit = float(net.fixed["weight"].square().sum(1).max())
-    found = robustness(net, x, y, x_adv, draws, smoothness=limit, rule="logit")
-    assert (found.smooth <= found.survived).all()
-    assert found.smooth[0].sum() > 1000
-    assert (~found.survived).sum() > 1000
-    assert torch.equal(found.smooth, found.smooth_distance.amin(-1) > found.length)
+    result = robustness(net, x, y, x_adv, draws, smoothness=limit, rule="logit")
+    assert (result.smooth <= result.survived).all()
+    assert result.smooth[0].sum() > 1000
+    assert (~result.survived).sum() > 1000
+    assert torch.equal(result.smooth, result.smooth_distance.amin(-1) > result.length)
     loose = robustness(net, x, y, x_adv, draws, smoothness=limit / 20, rule="logit")
     assert (loose.smooth & ~loose.survived).any()
-    assert (loose.smooth >= found.smooth).all()
+    assert (loose.smooth >= result.smooth).all()
 
 
 def test_the_smoothness_of_a_word_is_that_of_the_noise_of_the_model():
@@ -163,8 +163,8 @@ def test_the_smoothness_of_a_word_is_that_of_the_noise_of_the_model():
     assert smoothness_of(net, 7) == 7
     assert smoothness_of(net, None) is None
     by_word, by_number = (
-        robustness(net, X, Y, moved(12, 0.02)[0], net.draw(4, seed=0), smoothness=given)
-        for given in ("tight", 48.3941449)
+        robustness(net, X, Y, moved(12, 0.02)[0], net.draw(4, seed=0), smoothness=smoothness)
+        for smoothness in ("tight", 48.3941449)
     )
     torch.testing.assert_close(by_word.smooth_distance, by_number.smooth_distance)
     assert all(function.__doc__.splitlines()[0].endswith(".") for function in SMOOTHNESS.values())
@@ -174,14 +174,14 @@ def test_the_tight_constant_is_attained_and_not_exceeded():
     """The second derivative of E f(x + σz) for f = 1{|x| > a} on the line: the largest over a is 2φ(1)/σ², at a = σ."""
     sigma = 0.3
     normal = torch.distributions.Normal(0.0, sigma)
-    found = {}
+    derivatives = {}
     for a in torch.linspace(0.1, 1, 91, dtype=torch.float64).tolist():
         x = torch.zeros((), dtype=torch.float64, requires_grad=True)
         outside = normal.cdf(-a - x) + 1 - normal.cdf(a - x)
         (slope,) = torch.autograd.grad(outside, x, create_graph=True)
-        found[a] = float(torch.autograd.grad(slope, x)[0])
-    assert max(found.values()) == pytest.approx(SMOOTHNESS["tight"](sigma), rel=1e-6)
-    assert max(found, key=found.get) == pytest.approx(sigma)
+        derivatives[a] = float(torch.autograd.grad(slope, x)[0])
+    assert max(derivatives.values()) == pytest.approx(SMOOTHNESS["tight"](sigma), rel=1e-6)
+    assert max(derivatives, key=derivatives.get) == pytest.approx(sigma)
 
 
 # What is not robust, and what no attack reaches
@@ -191,37 +191,37 @@ def test_a_misclassified_input_is_not_robust_at_distance_0():
     net = small_model("mean_field")
     draws = net.draw(5, seed=0)
     predicted = net.logits(X, draws).softmax(-1).mean(0).argmax(-1)
-    found = robustness(net, X, (predicted + 1) % 3, moved(12, 0.0, 0.1), draws, smoothness=1.0)
+    result = robustness(net, X, (predicted + 1) % 3, moved(12, 0.0, 0.1), draws, smoothness=1.0)
     for holds, distance, nearest in (
-        (found.linear, found.linear_distance, found.linear_class),
-        (found.smooth, found.smooth_distance, found.smooth_class),
+        (result.linear, result.linear_distance, result.linear_class),
+        (result.smooth, result.smooth_distance, result.smooth_class),
     ):
         assert not holds.any()
         assert (distance.amin(-1) == 0).all()
         assert (distance.gather(-1, nearest[..., None]) == 0).all()
-    assert torch.equal(found.linear_class[0], predicted)
+    assert torch.equal(result.linear_class[0], predicted)
 
 
 def test_a_perturbation_of_no_length_is_withstood_where_the_label_is_right():
     net = small_model("mean_field")
-    found = robustness(net, X, Y, X.clone(), net.draw(5, seed=0), smoothness=5.0)
-    assert 0 < found.correct.sum() < len(X)
-    assert torch.equal(found.linear, found.correct)
-    assert torch.equal(found.smooth, found.correct)
-    assert torch.equal(found.survived, found.correct)
-    assert torch.equal(found.linear_distance.amin(1) == math.inf, found.correct)
-    assert found.cosine.isnan().all()
-    assert (found.length == 0).all()
+    result = robustness(net, X, Y, X.clone(), net.draw(5, seed=0), smoothness=5.0)
+    assert 0 < result.correct.sum() < len(X)
+    assert torch.equal(result.linear, result.correct)
+    assert torch.equal(result.smooth, result.correct)
+    assert torch.equal(result.survived, result.correct)
+    assert torch.equal(result.linear_distance.amin(1) == math.inf, result.correct)
+    assert result.cosine.isnan().all()
+    assert (result.length == 0).all()
 
 
 def test_a_classifier_that_ignores_its_input_stays_as_it_is():
     net = CoinClassifier(0.7)
     y = torch.tensor([0, 1] * 6)
-    found = robustness(net, X, y, moved(12, 0.3)[0], net.draw(40, seed=0))
-    assert torch.equal(found.linear, y == 0)
-    assert (found.gradient_norm == 0).all()
-    assert found.cosine.isnan().all()
-    assert (found.linear_distance.amin(1)[y == 0] == math.inf).all()
+    result = robustness(net, X, y, moved(12, 0.3)[0], net.draw(40, seed=0))
+    assert torch.equal(result.linear, y == 0)
+    assert (result.gradient_norm == 0).all()
+    assert result.cosine.isnan().all()
+    assert (result.linear_distance.amin(1)[y == 0] == math.inf).all()
 
 
 def test_a_tie_is_no_promise():
@@ -230,11 +230,11 @@ def test_a_tie_is_no_promise():
     sides = [state["scores"][0] > 0 for state in net.draw(20, seed=0)]
     first = next(s for s in range(19) if sides[s] != sides[s + 1])
     y, draws = torch.zeros_like(Y), net.draw(20, seed=0)[first : first + 2]
-    found = robustness(net, X, y, torch.stack([X, moved(12, 0.3)[0]]), draws)
-    assert found.correct.all()
-    assert found.survived.all()
-    assert found.linear.tolist() == [[True] * 12, [False] * 12]  # what does not move keeps its label
-    assert found.linear_distance.amin(-1).tolist() == [[math.inf] * 12, [0.0] * 12]
+    result = robustness(net, X, y, torch.stack([X, moved(12, 0.3)[0]]), draws)
+    assert result.correct.all()
+    assert result.survived.all()
+    assert result.linear.tolist() == [[True] * 12, [False] * 12]  # what does not move keeps its label
+    assert result.linear_distance.amin(-1).tolist() == [[math.inf] * 12, [0.0] * 12]
 
 
 def test_tiny_gradients_keep_their_angle():
@@ -244,9 +244,9 @@ def test_tiny_gradients_keep_their_angle():
     x, y = net.inputs(5)
     x_adv = x.clone()
     x_adv[..., 0] += 0.1
-    found = robustness(net, x, y, x_adv, net.draw(1, seed=0), rule="logit")
+    result = robustness(net, x, y, x_adv, net.draw(1, seed=0), rule="logit")
     gap = (net.weight[y] - net.weight[1 - y]).double()
-    cosine = found.cosine.gather(1, 1 - y[:, None])[:, 0]
+    cosine = result.cosine.gather(1, 1 - y[:, None])[:, 0]
     torch.testing.assert_close(cosine, gap[:, 0] / gap.norm(dim=1), rtol=1e-5, atol=0)
 
 
@@ -257,31 +257,31 @@ def test_fewer_draws_are_the_first_of_more_and_sizes_share_their_gradients():
     net = small_model("mean_field")
     rows = conditions(net, X, Y, seed=4, attacks=FGM, eps=[0.1, 0.2], draws=[9, 2])
     assert rows.inference_draws.drop_duplicates().tolist() == [9, 2]
-    own = derive(4, "repeat", 0)
+    repeat_seed = derive(4, "repeat", 0)
     for count in (2, 9):
-        x_adv = fgm(net, X, Y, draws=3, eps=[0.1, 0.2], seed=own)
-        found = robustness(net, X, Y, x_adv, net.draw(count, seed=derive(own, "inference", 0)))
+        x_adv = fgm(net, X, Y, draws=3, eps=[0.1, 0.2], seed=repeat_seed)
+        result = robustness(net, X, Y, x_adv, net.draw(count, seed=derive(repeat_seed, "inference", 0)))
         for e, eps in enumerate([0.1, 0.2]):
-            part = rows[(rows.inference_draws == count) & (rows.eps == eps)]
-            assert part["index"].tolist() == list(range(12))
-            assert part.linear.tolist() == found.linear[e].tolist()
-            assert part.linear_class.tolist() == found.linear_class[e].tolist()
+            group = rows[(rows.inference_draws == count) & (rows.eps == eps)]
+            assert group["index"].tolist() == list(range(12))
+            assert group.linear.tolist() == result.linear[e].tolist()
+            assert group.linear_class.tolist() == result.linear_class[e].tolist()
             for name in ("margin", "cosine", "gradient_norm"):
-                expected = getattr(found, name)[e].gather(1, found.linear_class[e][:, None])[:, 0]
-                assert part[name].tolist() == pytest.approx(expected.tolist(), rel=1e-4)
-            assert part.linear_distance.tolist() == pytest.approx(found.linear_distance[e].amin(1).tolist(), rel=1e-4)
+                expected = getattr(result, name)[e].gather(1, result.linear_class[e][:, None])[:, 0]
+                assert group[name].tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+            assert group.linear_distance.tolist() == pytest.approx(result.linear_distance[e].amin(1).tolist(), rel=1e-4)
 
 
 def test_what_happened_is_what_evaluate_says():
     net = small_model("mean_field")
     rows = conditions(net, X, Y, seed=4, attacks=FGM, eps=[0.0, 0.3], draws=7, repeats=2)
     for repeat in range(2):
-        own = derive(4, "repeat", repeat)
-        x_adv = fgm(net, X, Y, draws=3, eps=0.3, seed=own)
+        repeat_seed = derive(4, "repeat", repeat)
+        x_adv = fgm(net, X, Y, draws=3, eps=0.3, seed=repeat_seed)
         for images, column in ((X, "correct"), (x_adv, "survived")):
-            told = evaluate(net, images, Y, draws=7, seed=own).correct.tolist()
-            part = rows[(rows.repeat == repeat) & (rows.eps == 0.3)]
-            assert part[column].tolist() == told
+            correct = evaluate(net, images, Y, draws=7, seed=repeat_seed).correct.tolist()
+            group = rows[(rows.repeat == repeat) & (rows.eps == 0.3)]
+            assert group[column].tolist() == correct
         still = rows[(rows.repeat == repeat) & (rows.eps == 0)]
         assert (still.linear == still.correct).all()
     parts = [rows[rows.repeat == repeat].margin.tolist() for repeat in range(2)]
@@ -330,17 +330,17 @@ def test_pieces_are_the_whole(kind, monkeypatch):
 def test_slices_of_the_inputs_are_perturbed_and_judged_apart(monkeypatch):
     net = small_model("mean_field", dtype=torch.float64)
     x, y = small_inputs(30, dtype=torch.float64)
-    seen = []
+    sizes = []
 
     def attack(model, x, y, *, eps, seed):
-        seen.append(len(x))
+        sizes.append(len(x))
         return fgm(model, x, y, eps=eps, seed=seed, draws=2)
 
     settings = {"seed": 1, "attacks": {"A": attack, "B": FGM["FGM"]}, "eps": [0.1, 0.2], "draws": [2, 5]}
     whole = conditions(net, x, y, **settings)
     monkeypatch.setattr(HOME, "BLOCK", 2 * 2 * 12 * 8)
     pieces = conditions(net, x, y, **settings)
-    assert seen == [30, 8, 8, 8, 6]
+    assert sizes == [30, 8, 8, 8, 6]
     exact = [name for name in whole if whole[name].dtype != float]
     assert pieces[exact].equals(whole[exact])
     for name in whole.columns.difference(exact):
@@ -367,8 +367,8 @@ def test_a_module_that_draws_inside_is_the_same_network_at_x_and_x_adv():
     layer = nn.Sequential(nn.Flatten(), nn.Linear(12, 200), nn.Dropout(0.5), nn.Linear(200, 3)).train()
     net = SeededModule(layer.double())
     x, y = small_inputs(12, dtype=torch.float64)
-    found = robustness(net, x, y, moved(12, 0.5, 0.5, dtype=torch.float64), net.draw(1, seed=0), rule="logit")
-    assert torch.equal(found.linear, found.correct & found.survived)
+    result = robustness(net, x, y, moved(12, 0.5, 0.5, dtype=torch.float64), net.draw(1, seed=0), rule="logit")
+    assert torch.equal(result.linear, result.correct & result.survived)
 
 
 # Errors
@@ -382,14 +382,14 @@ def test_draws_that_made_the_perturbation_are_refused():
         with raises_sentence("2 of the inference draws also made these perturbations"):
             robustness(net, X, Y, perturbed, draws)
         assert robustness(net, X, Y, perturbed, draws, allow_shared_draws=True).length.shape == perturbed.shape[:-3]
-    own = derive(0, "repeat", 0)
-    cheat = {"cheat": partial(fgm, draws=net.draw(6, seed=derive(own, "inference", 0)))}
+    repeat_seed = derive(0, "repeat", 0)
+    cheat = {"cheat": partial(fgm, draws=net.draw(6, seed=derive(repeat_seed, "inference", 0)))}
     with raises_sentence("4 of the inference draws also made these perturbations"):
         conditions(net, X, Y, seed=0, attacks=cheat, eps=[0.1], draws=4)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"attacks": {}}, "there are no attacks whose perturbations could be judged"),
         ({"eps": []}, r"eps must be one number at least, none of them twice; got \[\]"),
@@ -415,8 +415,8 @@ def test_draws_that_made_the_perturbation_are_refused():
         ({"attacks": {"A": lambda model, x, y, *, eps, seed: x[None] / 0}}, "the attack 'A' gives contains NaN or inf"),
     ],
 )
-def test_bad_input_is_answered_in_one_sentence(settings, told):
-    with raises_sentence(told):
+def test_bad_input_is_answered_in_one_sentence(settings, message):
+    with raises_sentence(message):
         conditions(small_model("mean_field"), X, Y, seed=0, **{"attacks": FGM, "eps": [0.1], "draws": 2, **settings})
 
 
@@ -450,7 +450,7 @@ def test_many_draws_of_a_model_without_randomness_cost_one():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"draws": 10}, "draws must be a Draws object, such as model.draw"),
         ({"x_adv": X.double()}, "x_adv must be of the type of x, torch.float32; got torch.float64"),
@@ -458,8 +458,8 @@ def test_many_draws_of_a_model_without_randomness_cost_one():
         ({"smoothness": True}, "must be a number above 0; got True"),
     ],
 )
-def test_what_a_user_may_mistake_is_answered_in_a_sentence(settings, told):
+def test_what_a_user_may_mistake_is_answered_in_a_sentence(settings, message):
     net = small_model("mean_field")
-    given = {"x_adv": X, "draws": net.draw(3, seed=1), **settings}
-    with raises_sentence(told):
-        robustness(net, X, Y, **given)
+    arguments = {"x_adv": X, "draws": net.draw(3, seed=1), **settings}
+    with raises_sentence(message):
+        robustness(net, X, Y, **arguments)

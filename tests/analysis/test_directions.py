@@ -38,13 +38,13 @@ def test_more_draws_agree_more_and_the_mean_of_a_linear_classifier_most():
 @pytest.mark.parametrize("draws", [3, "mean"])
 def test_the_share_is_that_of_signs_counted_by_hand(draws):
     net = small_model("mean_field")
-    own = derive(2, "repeat", 0)
-    sought = input_gradient(net, X, Y, net.draw(7, seed=derive(own, "reference")), LOSSES["cw"]).sign()
-    used = net.mean() if draws == "mean" else net.draw(draws, seed=derive(own, "attack"))
-    found = input_gradient(net, X, Y, used, LOSSES["cw"]).sign()
+    repeat_seed = derive(2, "repeat", 0)
+    expected = input_gradient(net, X, Y, net.draw(7, seed=derive(repeat_seed, "reference")), LOSSES["cw"]).sign()
+    used = net.mean() if draws == "mean" else net.draw(draws, seed=derive(repeat_seed, "attack"))
+    signs = input_gradient(net, X, Y, used, LOSSES["cw"]).sign()
     by_hand = [
         sum(a == b for a, b in zip(one.flatten(), other.flatten(), strict=True)) / 12
-        for one, other in zip(found, sought, strict=True)
+        for one, other in zip(signs, expected, strict=True)
     ]
     rows = gradient_agreement(net, X, Y, seed=2, draws=[draws], reference=7, loss="cw")
     assert shares(rows, draws) == pytest.approx([float(share) for share in by_hand])
@@ -60,11 +60,11 @@ def test_repeats_have_draws_and_a_reference_of_their_own():
 
 def test_how_zeros_are_counted():
     one, other = torch.tensor([[1.0, 1, 0, 0, -1]]), torch.tensor([[1.0, -1, 0, 1, 0]])
-    found = {}
+    shares = {}
     for name, count in ZEROS.items():
-        agree, counted = (part.double() for part in count(one, other))
-        found[name] = float((agree * counted).sum() / counted.sum())
-    assert found == {"both": 2 / 5, "never": 1 / 5, "left_out": 1 / 2}
+        agree, counted = (mask.double() for mask in count(one, other))
+        shares[name] = float((agree * counted).sum() / counted.sum())
+    assert shares == {"both": 2 / 5, "never": 1 / 5, "left_out": 1 / 2}
 
 
 def test_an_input_without_any_gradient_counts_as_the_setting_says():
@@ -78,7 +78,7 @@ def test_an_input_without_any_gradient_counts_as_the_setting_says():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (
             {"draws": ["meen"]},
@@ -93,8 +93,8 @@ def test_an_input_without_any_gradient_counts_as_the_setting_says():
         ({"loss": "cww"}, "unknown loss 'cww': did you mean 'cw'"),
     ],
 )
-def test_bad_input_is_answered_in_one_sentence(settings, told):
-    with raises_sentence(told):
+def test_bad_input_is_answered_in_one_sentence(settings, message):
+    with raises_sentence(message):
         gradient_agreement(small_model("mean_field"), X, Y, seed=0, **settings)
 
 

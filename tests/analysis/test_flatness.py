@@ -45,8 +45,8 @@ def test_it_is_the_difference_of_two_losses_of_the_mean_probability(kind, noise)
         assert rows.loss[::4].tolist() == pytest.approx(plain_cross_entropy(before, Y).tolist())
         assert rows.survived.tolist() == still.flatten().tolist()
         assert (rows.correct[::4] == (before.softmax(-1).mean(0).argmax(-1) == Y).numpy()).all()
-        told = rows[["noise", "size", "draws"]].drop_duplicates().to_numpy().tolist()
-        assert told == [[noise, 0.3, 30]]
+        settings = rows[["noise", "size", "draws"]].drop_duplicates().to_numpy().tolist()
+        assert settings == [[noise, 0.3, 30]]
 
 
 def test_noise_is_clipped_to_the_box_only_where_asked(monkeypatch):
@@ -97,7 +97,7 @@ def test_inputs_are_slices_that_fit_in_memory(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"draws": 0}, "draws must be a whole number, 1 or more; got 0"),
         ({"copies": 0}, "copies must be a whole number, 1 or more; got 0"),
@@ -108,6 +108,6 @@ def test_inputs_are_slices_that_fit_in_memory(monkeypatch):
         ({"x": 2 * X}, r"x must lie in \[0, 1\]"),
     ],
 )
-def test_bad_input_is_answered_in_one_sentence(settings, told):
-    with raises_sentence(told):
+def test_bad_input_is_answered_in_one_sentence(settings, message):
+    with raises_sentence(message):
         flatness(small_model("mean_field", dtype=torch.float64), **{"x": X, "y": Y, **SETTINGS, **settings})

@@ -41,18 +41,18 @@ def test_every_column_is_its_formula(batch_size):
     assert rows.attack.tolist() == ["lighter"] * 24 + ["darker"] * 24
     assert rows.eps.tolist() == ([0.2] * 12 + [0.1] * 12) * 2
     draws = net.draw(6, seed=derive(1, "inference", 0))
-    clean, own = latents(net, X, draws), reconstructions(net, X, draws).mean(0)
+    clean, reconstructed = latents(net, X, draws), reconstructions(net, X, draws).mean(0)
     moved = (X - 0.1).clamp(0, 1)
     last, theirs = latents(net, moved, draws), reconstructions(net, moved, draws).mean(0)
-    told = rows[36:]
-    assert told["shift"].tolist() == pytest.approx((last - clean).norm(dim=2).mean(0).tolist())
+    second = rows[36:]
+    assert second["shift"].tolist() == pytest.approx((last - clean).norm(dim=2).mean(0).tolist())
     next_one = clean[:, [*range(1, 12), 0]]
-    assert told.apart.tolist() == pytest.approx((clean - next_one).norm(dim=2).mean(0).tolist())
-    assert told.clean_error.tolist() == pytest.approx((own - X).square().mean((1, 2, 3)).tolist())
-    assert told.error.tolist() == pytest.approx((theirs - X).square().mean((1, 2, 3)).tolist())
-    assert told.label.tolist() == Y.tolist()
+    assert second.apart.tolist() == pytest.approx((clean - next_one).norm(dim=2).mean(0).tolist())
+    assert second.clean_error.tolist() == pytest.approx((reconstructed - X).square().mean((1, 2, 3)).tolist())
+    assert second.error.tolist() == pytest.approx((theirs - X).square().mean((1, 2, 3)).tolist())
+    assert second.label.tolist() == Y.tolist()
     for column, inputs in (("before", X), ("after", moved)):
-        assert told[column].tolist() == net.logits(inputs, draws).softmax(-1).mean(0).argmax(-1).tolist()
+        assert second[column].tolist() == net.logits(inputs, draws).softmax(-1).mean(0).argmax(-1).tolist()
     assert set(rows.draws) == {6}
 
 
@@ -78,8 +78,8 @@ def test_an_attack_does_not_see_the_inference_draws_and_does_not_depend_on_batch
 
 
 def near(model, x, y, *, eps, seed, indices):
-    told = {"loss": "latent_shift", "start": "near", "draws": 3, "steps": 3}
-    return ATTACKS["pgd"](model, x, y, eps=eps, seed=seed, indices=indices, **told)
+    settings = {"loss": "latent_shift", "start": "near", "draws": 3, "steps": 3}
+    return ATTACKS["pgd"](model, x, y, eps=eps, seed=seed, indices=indices, **settings)
 
 
 def test_where_nothing_is_random_one_pass_stands_for_all_draws():
@@ -92,7 +92,7 @@ def test_where_nothing_is_random_one_pass_stands_for_all_draws():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"draws": 0}, "draws must be a whole number, 1 or more; got 0"),
         ({"batch_size": 0}, "batch_size must be a whole number, 1 or more; got 0"),
@@ -106,6 +106,6 @@ def test_where_nothing_is_random_one_pass_stands_for_all_draws():
         ),
     ],
 )
-def test_bad_input_is_answered_in_one_sentence(settings, told):
-    with raises_sentence(told):
+def test_bad_input_is_answered_in_one_sentence(settings, message):
+    with raises_sentence(message):
         latent_shift(**{"model": model(), "x": X, "y": Y, **SETTINGS, **settings})

@@ -76,7 +76,7 @@ def test_no_more_draws_are_held_than_predict_takes(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"draws": 0}, "draws must be a whole number, 1 or more; got 0"),
         ({"batch_size": 0}, "batch_size must be a whole number, 1 or more; got 0"),
@@ -84,6 +84,6 @@ def test_no_more_draws_are_held_than_predict_takes(monkeypatch):
         ({"x": 2 * X}, r"x must lie in \[0, 1\]"),
     ],
 )
-def test_bad_input_is_answered_in_one_sentence(settings, told):
-    with raises_sentence(told):
+def test_bad_input_is_answered_in_one_sentence(settings, message):
+    with raises_sentence(message):
         prediction_variance(small_model("mean_field", dtype=torch.float64), **{"x": X, "y": Y, "seed": 0, **settings})

@@ -40,8 +40,8 @@ def model():
 
 
 def attack(name: str, norm: str, net=None, x=X, y=Y, *, eps, **settings):
-    given = {"norm": norm, **QUICK.get(name, {}), **settings}
-    free = {word: value for word, value in given.items() if word not in fixed_in(name)}
+    arguments = {"norm": norm, **QUICK.get(name, {}), **settings}
+    free = {argument: value for argument, value in arguments.items() if argument not in fixed_in(name)}
     return ATTACKS[name](net or model(), x, y, eps=eps, **free)
 
 
@@ -55,13 +55,13 @@ def takes(name: str, words) -> bool:
     return words <= {*inspect.signature(ATTACKS[name]).parameters, *fixed_in(name)}
 
 
-SETTINGS = [(name, word) for name in ATTACKS for word in fixed_in(name)]
+SETTINGS = [(name, argument) for name in ATTACKS for argument in fixed_in(name)]
 
 
-@pytest.mark.parametrize(("name", "word"), SETTINGS)
-def test_what_an_attack_fixes_cannot_be_set(name, word):
-    with pytest.raises(ValueError, match=f"{word} is fixed at .* in this attack: use pgd to set it"):
-        ATTACKS[name](model(), X, Y, eps=0.1, **{word: 5})
+@pytest.mark.parametrize(("name", "argument"), SETTINGS)
+def test_what_an_attack_fixes_cannot_be_set(name, argument):
+    with pytest.raises(ValueError, match=f"{argument} is fixed at .* in this attack: use pgd to set it"):
+        ATTACKS[name](model(), X, Y, eps=0.1, **{argument: 5})
 
 
 @every_attack

@@ -111,10 +111,10 @@ def test_weighted_gradients_of_chunks_are_the_gradient_over_all_draws(loss, size
     networks = 2 * torch.randn(6, 3, 8, generator=rng, dtype=torch.float64)
     x = torch.rand(len(Y), 8, generator=rng, dtype=torch.float64, requires_grad=True)
 
-    def value(part: Tensor) -> Tensor:
-        return loss(torch.einsum("skd,bd->sbk", part, x), Y)
+    def value(chunk: Tensor) -> Tensor:
+        return loss(torch.einsum("skd,bd->sbk", chunk, x), Y)
 
-    values = [value(part) for part in networks.split(sizes)]
+    values = [value(chunk) for chunk in networks.split(sizes)]
     weights = torch.stack([n * (STREAMING[loss] * v.detach()).exp() for n, v in zip(sizes, values, strict=True)])
     gradients = torch.stack([gradient(v, x) for v in values])
     streamed = (weights[..., None] * gradients).sum(0) / weights.sum(0)[..., None]

@@ -20,7 +20,7 @@ def attacked(
 ) -> pd.DataFrame:
     """Rows in which the first `accuracy` of all inputs are right, in every repeat."""
     index, repeat = np.meshgrid(np.arange(N), np.arange(1 if role == "check" else REPEATS), indexing="ij")
-    told = {
+    defaults = {
         "model": "m",
         "attack": attack,
         "norm": "linf",
@@ -36,7 +36,7 @@ def attacked(
         "zero_gradient": False,
     }
     rows = pd.DataFrame({"index": index.ravel(), "repeat": repeat.ravel()})
-    return rows.assign(label=rows["index"] % 10, correct=rows["index"] < accuracy * N, **{**told, **columns})
+    return rows.assign(label=rows["index"] % 10, correct=rows["index"] < accuracy * N, **{**defaults, **columns})
 
 
 def clean() -> pd.DataFrame:
@@ -55,7 +55,7 @@ def run(**changes: pd.DataFrame) -> pd.DataFrame:
         "huge": attacked(0.0, eps=1.0, role="check"),
         "steps": attacked(0.5, eps=0.1, attack="pgd", steps=20),
         "steps_many": attacked(0.495, eps=0.1, attack="pgd", steps=100),
-        "given": attacked(0.6, eps=0.1, attack="pgd", steps=20, role="transfer", source="n"),
+        "transferred": attacked(0.6, eps=0.1, attack="pgd", steps=20, role="transfer", source="n"),
         "guessed": attacked(0.65, eps=0.1, attack="spsa", steps=20),
     }
     return pd.concat({**parts, **changes}.values(), ignore_index=True)
@@ -84,7 +84,7 @@ DOUBTS: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
     ),
     "disjoint draws": (lambda: run().assign(shared_draws=3), "share draws: 3 of 50"),
     "black box": (
-        lambda: run(given=attacked(0.4, eps=0.1, attack="pgd", steps=20, role="transfer", source="n")),
+        lambda: run(transferred=attacked(0.4, eps=0.1, attack="pgd", steps=20, role="transfer", source="n")),
         r"model are stronger than.*: PGD-10 \(20 steps\) made against n leaves 0.400, made against the model "
         r"itself 0.500 \(m, eps 0.1\)",
     ),
@@ -175,16 +175,16 @@ def test_the_worst_source_is_told_and_each_target_has_its_own_attack() -> None:
 def test_another_attack_is_no_white_box_to_a_transferred_one(change: dict[str, object]) -> None:
     settings: dict[str, object] = {"eps": 0.1, "attack": "pgd", "steps": 20}
     other = attacked(0.9, **{**settings, **change})  # type: ignore[arg-type]
-    given = attacked(0.1, **settings, role="transfer", source="n")  # type: ignore[arg-type]
-    finding = CHECKS["black box"](pd.concat([other, given]))
+    transferred = attacked(0.1, **settings, role="transfer", source="n")  # type: ignore[arg-type]
+    finding = CHECKS["black box"](pd.concat([other, transferred]))
     assert finding.passed is None
     assert "beside the same attack" in finding.sentence, "some was given"
 
 
 def test_transferred_rows_are_no_attack_to_the_other_checks() -> None:
-    rows = run(given=attacked(0.05, eps=0.1, role="transfer", source="n", zero_gradient=True))
-    told = {finding.check: finding for finding in check(rows)}
-    assert all(told[name].passed for name in CHECKS if name != "black box")
+    rows = run(transferred=attacked(0.05, eps=0.1, role="transfer", source="n", zero_gradient=True))
+    findings = {finding.check: finding for finding in check(rows)}
+    assert all(findings[name].passed for name in CHECKS if name != "black box")
 
 
 def test_more_restarts_must_not_find_more() -> None:
@@ -208,7 +208,7 @@ def test_a_fall_that_may_be_chance_is_told_with_its_interval_and_what_was_compar
         [attacked(0.5, eps=0.1, attack="pgd", **{"steps": 20, what: n}) for n in (1, 100)]
         for what in ("steps", "restarts")
     )
-    few = [part[part["index"] < 24] for part in steps]
+    few = [group[group["index"] < 24] for group in steps]
     few[1] = few[1].assign(correct=few[1].correct & (few[1]["index"] > 2))
     sentence = CHECKS["more steps"](pd.concat(few)).sentence
     assert sentence.startswith("Accuracy does not surely fall with steps: the largest fall is 0.125 [-0.018, 0.268], ")
@@ -244,7 +244,7 @@ def test_a_fall_of_less_than_a_hundredth_is_none_even_beyond_the_interval() -> N
     parts = [attacked(0.5, eps=0.1, attack="pgd", steps=n) for n in (20, 100)]
     parts[1] = parts[1].assign(correct=parts[1].correct & (parts[1]["index"] != 0))
     assert CHECKS["more steps"](pd.concat(parts)).passed
-    many = [part.assign(index=part["index"] + N * i) for i in range(30) for part in parts]
+    many = [group.assign(index=group["index"] + N * i) for i in range(30) for group in parts]
     finding = CHECKS["more steps"](pd.concat(many))
     assert finding.passed, "0.005, known well"
     assert "does not surely fall by more than 0.01 with steps" in finding.sentence
@@ -255,13 +255,13 @@ def test_a_fall_of_less_than_a_hundredth_is_none_even_beyond_the_interval() -> N
 def test_the_level_is_shared_out_over_all_comparisons() -> None:
     """Six of 200 inputs are beyond a 95 % interval, but not beyond the one of ten comparisons."""
     right = {"white": 0.6, "black": 0.57}
-    told = {"white": {"role": "sweep"}, "black": {"role": "transfer", "source": "other"}}
+    roles = {"white": {"role": "sweep"}, "black": {"role": "transfer", "source": "other"}}
 
     def pair(model: str, **right: float) -> list[pd.DataFrame]:
-        return [attacked(right[kind], eps=0.1, model=model, **told[kind]) for kind in told]
+        return [attacked(right[kind], eps=0.1, model=model, **roles[kind]) for kind in roles]
 
     assert CHECKS["black box"](pd.concat(pair("a", **right))).passed is False
-    others = [part for i in range(9) for part in pair(f"b{i}", white=0.6, black=0.6)]
+    others = [rows for i in range(9) for rows in pair(f"b{i}", white=0.6, black=0.6)]
     assert CHECKS["black box"](pd.concat([*pair("a", **right), *others])).passed
 
 
@@ -302,7 +302,7 @@ def test_an_attack_with_a_step_or_an_aim_of_its_own_raises_no_doubt(
     name: str, rows: list[pd.DataFrame], apart: str
 ) -> None:
     assert CHECKS[name](pd.concat([clean(), *rows])).passed is False, "of any other attack"
-    finding = CHECKS[name](pd.concat([clean(), *(part.assign(**APART[apart]) for part in rows)]))
+    finding = CHECKS[name](pd.concat([clean(), *(group.assign(**APART[apart]) for group in rows)]))
     assert finding.passed is None, finding.sentence
 
 
@@ -322,8 +322,8 @@ def test_an_attack_that_goes_no_further_than_it_takes_is_no_measure_of_others() 
     single = attacked(0.3, eps=1.0, attack="fgm", norm="l2")
     assert CHECKS["one step"](pd.concat([single, nearest])).passed is None
     assert CHECKS["one step"](pd.concat([single, nearest.assign(attack="pgd")])).passed is False
-    given = attacked(0.2, eps=1.0, role="transfer", source="n", **near)  # type: ignore[arg-type]
-    assert CHECKS["black box"](pd.concat([nearest, given])).passed is None
+    transferred = attacked(0.2, eps=1.0, role="transfer", source="n", **near)  # type: ignore[arg-type]
+    assert CHECKS["black box"](pd.concat([nearest, transferred])).passed is None
     few = nearest.assign(steps=10, correct=True)
     assert CHECKS["more steps"](pd.concat([few, nearest])).passed is False, "its own convergence is one"
     guessed = attacked(0.55, eps=1.0, attack="spsa", norm="l2", steps=20)
@@ -349,18 +349,18 @@ def test_names_people_use() -> None:
 
 def test_a_doubt_names_the_model_and_the_loss_where_there_are_several() -> None:
     worse = attacked(0.9, eps=0.1)  # ten draws leave more than one
-    told = {finding.check: finding.sentence for finding in check(run(many_small=worse))}
-    assert "(FGSM from 1 to 10 draws at eps 0.1)" in told["more draws"]
+    sentences = {finding.check: finding.sentence for finding in check(run(many_small=worse))}
+    assert "(FGSM from 1 to 10 draws at eps 0.1)" in sentences["more draws"]
     other = [run().assign(model="n"), attacked(0.5, eps=0.1, draws="2", loss="margin").assign(model="m")]
-    told = {finding.check: finding.sentence for finding in check(pd.concat([run(many_small=worse), *other]))}
-    assert "(m, FGSM (cw) from 1 to 10 draws at eps 0.1)" in told["more draws"]
+    sentences = {finding.check: finding.sentence for finding in check(pd.concat([run(many_small=worse), *other]))}
+    assert "(m, FGSM (cw) from 1 to 10 draws at eps 0.1)" in sentences["more draws"]
 
 
 def test_draws_of_which_there_are_a_few_cannot_be_disjoint() -> None:
     few = run().assign(shared_draws=-1.0, model="chains")
     for rows in (few, pd.concat([few, run().assign(shared_draws=0.0)])):  # a plain network beside them proves nothing
-        found = next(finding for finding in check(rows) if finding.check == "disjoint draws")
-        assert found.passed is None
-        assert "The draws of chains are a few networks, all of which an attack may know" in found.sentence
+        finding = next(finding for finding in check(rows) if finding.check == "disjoint draws")
+        assert finding.passed is None
+        assert "The draws of chains are a few networks, all of which an attack may know" in finding.sentence
     shared = check(pd.concat([few, run().assign(shared_draws=3.0)]))
     assert next(finding for finding in shared if finding.check == "disjoint draws").passed is False

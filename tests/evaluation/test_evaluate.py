@@ -40,8 +40,8 @@ def test_draws_that_are_exactly_sure_are_counted(batch) -> None:
     model = MeanField(mlp((1, 4, 4), 3), initial_scale=1.0)
     rows = evaluate(model, x, y, draws=50, seed=5)
     sure = [
-        (model.logits(x, part).softmax(-1) == 1).any(-1)
-        for part in model.draw(50, seed=derive(5, "inference", 0)).chunks(1)
+        (model.logits(x, sample).softmax(-1) == 1).any(-1)
+        for sample in model.draw(50, seed=derive(5, "inference", 0)).chunks(1)
     ]
     assert rows.saturated.tolist() == torch.cat(sure).sum(0).tolist()
     assert 0 < rows.saturated.sum() < 350
@@ -78,9 +78,9 @@ def test_slices_of_a_perturbed_batch_remember_the_draws_that_made_it(model, batc
     x, y = batch
     draws = model.draw(10, seed=3)
     small, large = fgsm(model, x, y, eps=[0.1, 0.2], draws=draws)
-    for part, labels in ((small, y), (large, y), (large[:3], y[:3])):
+    for inputs, labels in ((small, y), (large, y), (large[:3], y[:3])):
         with pytest.raises(ValueError, match="10 of the inference draws also made"):
-            evaluate(model, part, labels, draws=draws)
+            evaluate(model, inputs, labels, draws=draws)
 
 
 def test_what_is_not_random_is_never_shared(batch) -> None:

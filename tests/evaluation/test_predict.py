@@ -49,10 +49,10 @@ def test_a_vote_is_the_share_of_draws_that_say_so():
 def test_the_logits_of_all_draws_and_inputs_pass_by_once():
     model = small_model("mean_field", dtype=torch.float64)
     draws = model.draw(DRAWS, seed=0)
-    seen: dict[int, list[torch.Tensor]] = {}
-    predict(model, X, draws, batch_size=7, on_logits=lambda rows, z: seen.setdefault(rows.start, []).append(z))
+    chunks: dict[int, list[torch.Tensor]] = {}
+    predict(model, X, draws, batch_size=7, on_logits=lambda rows, z: chunks.setdefault(rows.start, []).append(z))
     assert model.cost.forwards == DRAWS * len(X)
-    passed = torch.cat([torch.cat(parts) for _, parts in sorted(seen.items())], dim=1)
+    passed = torch.cat([torch.cat(parts) for _, parts in sorted(chunks.items())], dim=1)
     torch.testing.assert_close(passed, model.logits(X, draws))
 
 
