@@ -14,15 +14,18 @@ from unshaken.report.drawing import (
     MARKERS,
     OTHERS,
     SCHEMES,
-    empty_figure,
+    facets,
     legend,
     log_axis,
     styled,
 )
 from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.sections.columns import column_table, interval_cells
+from unshaken.report.sections.comparison import shared_level
+from unshaken.report.sections.text import one_eps
 from unshaken.report.sections.timing import Timing, measured
 from unshaken.report.stored_run import StoredRun, attack_entry
-from unshaken.report.wording import eps_text, significant_digits, times_text
+from unshaken.report.wording import significant_digits, times_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,134 +51,124 @@ class Frontier(NamedTuple):
 
 def frontier_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """What more time buys; None where attacks were not both timed and run against a model that is above chance."""
-    found = frontiers(source, panels)
-    if not found:
+    frontiers = panel_frontiers(source, panels)
+    if not frontiers:
         return None
     drawing = Drawing(
         "frontier",
-        lambda narrow: frontier_figure(found, narrow=narrow),
+        lambda narrow: frontier_figure(frontiers, narrow=narrow),
         "Accuracy under attack against the time of the attack; the numbers are in tables/frontier.csv",
-        f"Lower is a stronger attack, further left a cheaper one. Time is relative to {found[0].base}; the number at a "
-        "point is the draws in each gradient. Bars are 95 % intervals.",
+        f"Lower is a stronger attack, further left a cheaper one. Time is relative to {frontiers[0].base}; the number "
+        "at a point is the draws in each gradient. Bars are 95 % intervals.",
     )
-    return Section(
-        "frontier",
-        "What more time buys",
-        [_sentence(part, source.rows) for part in found] if source.rows.repeat.nunique() >= FEWEST else [],
-        [drawing],
-        [frontier_table(found)],
-    )
+    told_apart = source.rows.repeat.nunique() >= FEWEST
+    sentences = [_sentence(frontier, source.rows) for frontier in frontiers] if told_apart else []
+    return Section("frontier", "What more time buys", sentences, [drawing], [frontier_table(frontiers)])
 
 
-def frontiers(source: StoredRun, panels: Sequence[Panel]) -> list[Frontier]:
+def panel_frontiers(source: StoredRun, panels: Sequence[Panel]) -> list[Frontier]:
     """Every panel whose attacks were timed, at its informative eps."""
     timings: dict[str, Timing] = {}
     for timing in measured(source):
         timings.setdefault(timing.model, timing)
-    found = []
+    frontiers = []
     for panel in panels:
-        if panel.model not in timings or not above_chance(panel, source.rows):
-            continue
-        timing, eps = timings[panel.model], panel.informative(panel.strongest())
-        table = _joined(panel, eps, timing, source.about)
-        if len(table) > 1:
-            found.append(Frontier(panel, eps, timing.base, table))
-    return found
+        if panel.model in timings and above_chance(panel, source.rows):
+            timing, eps = timings[panel.model], panel.informative(panel.strongest())
+            table = _timed_accuracy(panel, eps, timing, source.about)
+            if len(table) > 1:
+                frontiers.append(Frontier(panel, eps, timing.base, table))
+    return frontiers
 
 
-def frontier_table(found: Sequence[Frontier]) -> Table:
+def frontier_table(frontiers: Sequence[Frontier]) -> Table:
     """Accuracy and relative time of every point of the figure."""
     import pandas as pd
 
-    titles = [part.panel.title for part in found]
-    parts = [part.table.assign(title=part.panel.title, model=part.panel.model, eps=part.eps) for part in found]
-    data = pd.concat(parts, ignore_index=True)
-    data = data[["title", "model", "label", "eps", "accuracy", "low", "high", "time", "time_low", "time_high"]]
-    body = [
-        [
-            *([row.title] if len(titles) > 1 else []),
-            row.label,
-            eps_text([row.eps])[row.eps],
-            f"{row.accuracy:.3f} [{row.low:.3f}, {row.high:.3f}]",
-            significant_digits(row.time),
-        ]
-        for row in data.itertuples()
+    tables = [
+        frontier.table.assign(title=frontier.panel.title, model=frontier.panel.model, eps=frontier.eps)
+        for frontier in frontiers
     ]
-    head = ["model"] * (len(titles) > 1) + ["attack", "eps", "accuracy", f"time ÷ {found[0].base}"]
-    return Table("frontier", data, head, body)
+    data = pd.concat(tables, ignore_index=True)
+    columns = {
+        "model": data.title if len(frontiers) > 1 else None,
+        "attack": data.label,
+        "eps": data.eps.map(one_eps),
+        "accuracy": interval_cells(data, "accuracy", "low", "high"),
+        f"time ÷ {frontiers[0].base}": data.time.map(significant_digits),
+    }
+    data = data[["title", "model", "label", "eps", "accuracy", "low", "high", "time", "time_low", "time_high"]]
+    return column_table("frontier", data, columns)
 
 
 @styled()
-def frontier_figure(found: Sequence[Frontier], *, narrow: bool = False) -> Figure:
+def frontier_figure(frontiers: Sequence[Frontier], *, narrow: bool = False) -> Figure:
     """Accuracy against relative time on a log axis, attacks of one kind joined by a line, one set of axes per panel."""
-    columns = 1 if narrow else min(len(found), 2)
-    rows = -(-len(found) // columns)
-    figure = empty_figure(3.7 if narrow else 7.6, (2.8 if narrow else 3.0 if columns > 1 else 3.7) * rows + 0.5)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
+    height = 2.8 if narrow else 3.0 if len(frontiers) > 1 else 3.7
+    figure, axes = facets(len(frontiers), narrow=narrow, height=height, more=0.5, sharey=True)
     handles: dict[str, Any] = {}
-    for place, part in enumerate(found):
-        handles |= _draw(axes[place], part)
-        told = f"eps {eps_text([part.eps])[part.eps]}"
-        axes[place].set_title(f"{part.panel.title}, {told}" if part.panel.title else told)
-        axes[place].set_ylabel("accuracy under attack" if place % columns == 0 else "")
-    for empty in axes[len(found) :]:
-        empty.set_visible(False)
+    for axis, frontier in zip(axes, frontiers, strict=True):
+        handles |= _draw_sampled(axis, frontier.table) | _draw_single(axis, frontier.table)
+        log_axis(axis, frontier.table.time)
+        axis.grid(True, axis="both")
+        title = f"eps {one_eps(frontier.eps)}"
+        axis.set_title(f"{frontier.panel.title}, {title}" if frontier.panel.title else title)
+        axis.set_xlabel(f"time ÷ {frontier.base}")
+    for left in axes[:: 1 if narrow else 2]:
+        left.set_ylabel("accuracy under attack")
     legend(figure, handles, below=True)
     return figure
 
 
-def _joined(panel: Panel, eps: float, timing: Timing, about: dict[str, Any]) -> DataFrame:
+def _timed_accuracy(panel: Panel, eps: float, timing: Timing, about: dict[str, Any]) -> DataFrame:
     """Accuracy at one eps and time of every attack that has both."""
     import pandas as pd
 
-    times_of, values = timing.table.set_index("attack"), []
+    times, values = timing.table.set_index("attack"), []
     for label, curve in panel.curves.items():
         first = curve.iloc[0]
         timed = attack_entry(about, first)[1].get("label", label)
-        if timed in times_of.index and eps in curve.eps.to_numpy():
-            point, time = point_at(curve, eps), times_of.loc[timed]
+        if timed in times.index and eps in curve.eps.to_numpy():
+            point, time = point_at(curve, eps), times.loc[timed]
             values.append((label, first.attack, first.attack_draws, *point[:3], time.ratio, time.low, time.high))
     names = ["label", "attack", "attack_draws", "accuracy", "low", "high", "time", "time_low", "time_high"]
     return pd.DataFrame(values, columns=names)
 
 
-def _draw(axis: Axes, part: Frontier) -> dict[str, Any]:
-    """One panel; returns label -> mark for the legend."""
+def _draw_sampled(axis: Axes, table: DataFrame) -> dict[str, Any]:
+    """A line for each kind of attack through its numbers of draws; returns label -> line for the legend."""
     handles: dict[str, Any] = {}
-    sampled = part.table[part.table.attack_draws.str.isdigit()]
-    for place, (kind, family) in enumerate(sampled.groupby("attack", sort=False)):
+    sampled = table[table.attack_draws.str.isdigit()]
+    for index, (kind, family) in enumerate(sampled.groupby("attack", sort=False)):
         best = family.sort_values("accuracy").drop_duplicates("attack_draws")  # the strongest loss of each
-        path = best.sort_values("attack_draws", key=lambda draws: draws.astype(int))
-        style: dict[str, Any] = {
-            "color": COLOURS.get(kind, OTHERS[place % len(OTHERS)]),
-            "marker": MARKERS.get(kind, "v"),
-        }
-        _bars(axis, path, style["color"])
-        (handles[f"{kind.upper()}-k"],) = axis.plot(path.time, path.accuracy, lw=1.2, ms=4, **style)
-        for point in path.itertuples():
+        line = best.sort_values("attack_draws", key=lambda draws: draws.astype(int))
+        colour = COLOURS.get(kind, OTHERS[index % len(OTHERS)])
+        marker = MARKERS.get(kind, "v")
+        _bars(axis, line, colour)
+        (handles[f"{kind.upper()}-k"],) = axis.plot(line.time, line.accuracy, lw=1.2, ms=4, color=colour, marker=marker)
+        for point in line.itertuples():
             axis.annotate(
                 point.attack_draws,
                 (point.time, point.accuracy),
-                xytext=(0, 5 if place % 2 == 0 else -5),
+                xytext=(0, -5 if index % 2 else 5),
                 textcoords="offset points",
                 ha="center",
-                va="bottom" if place % 2 == 0 else "top",
+                va="top" if index % 2 else "bottom",
                 fontsize=7.5,
-                color=style["color"],
+                color=colour,
             )
-    for row in part.table[~part.table.attack_draws.str.isdigit()].itertuples():
-        scheme = row.attack_draws if row.attack_draws in SCHEMES else row.attack
-        colour, marker = SCHEMES.get(scheme, OTHERS[0]), MARKERS.get(row.attack, "v")
-        mark: dict[str, Any] = (
-            {"ms": 1.15 * BROAD_STYLES[row.attack]["ms"]} if row.attack in BROAD_STYLES else HOLLOW_STYLE
-        )
-        _bars(axis, part.table[part.table.label == row.label], colour)
-        (handles[row.label],) = axis.plot(
-            row.time, row.accuracy, ls="", marker=marker, color=colour, zorder=2.5, **mark
-        )
-    log_axis(axis, part.table.time)
-    axis.grid(True, axis="both")
-    axis.set_xlabel(f"time ÷ {part.base}")
+    return handles
+
+
+def _draw_single(axis: Axes, table: DataFrame) -> dict[str, Any]:
+    """A mark for each attack without a number of draws; returns label -> mark for the legend."""
+    handles: dict[str, Any] = {}
+    for row in table[~table.attack_draws.str.isdigit()].itertuples():
+        colour = SCHEMES.get(row.attack_draws) or SCHEMES.get(row.attack, OTHERS[0])
+        style: dict[str, Any] = {"ls": "", "marker": MARKERS.get(row.attack, "v"), "color": colour, "zorder": 2.5}
+        style |= {"ms": 1.15 * BROAD_STYLES[row.attack]["ms"]} if row.attack in BROAD_STYLES else HOLLOW_STYLE
+        _bars(axis, table[table.label == row.label], colour)
+        (handles[row.label],) = axis.plot(row.time, row.accuracy, **style)
     return handles
 
 
@@ -186,23 +179,24 @@ def _bars(axis: Axes, points: DataFrame, colour: Any) -> None:
     axis.errorbar(points.time, points.accuracy, upright, across, fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.45)
 
 
-def _sentence(part: Frontier, rows: DataFrame) -> str:
+def _sentence(frontier: Frontier, rows: DataFrame) -> str:
     """The cheapest attack that no other beats beyond chance, at a level shared out over the comparisons."""
-    strongest = part.table.loc[part.table.accuracy.idxmin()]
-    level = 1 - 0.05 / max(len(part.table) - 1, 1)
-    best = rows_behind(part.panel.curves[strongest.label], part.eps, rows)
-    cheapest = strongest
-    for _, row in part.table.sort_values("time").iterrows():
-        change = difference(rows_behind(part.panel.curves[row.label], part.eps, rows), best, level=level)
+    panel, table = frontier.panel, frontier.table
+    strongest = cheapest = table.loc[table.accuracy.idxmin()]
+    best = rows_behind(panel.curves[strongest.label], frontier.eps, rows)
+    for _, row in table.sort_values("time").iterrows():
+        attacked = rows_behind(panel.curves[row.label], frontier.eps, rows)
+        change = difference(attacked, best, level=shared_level(len(table) - 1))
         if row.label == strongest.label or change.low <= 0:
             cheapest = row
             break
-    where = f"On {part.panel.title}, at" if part.panel.title else "At"
-    told = f"{where} eps {eps_text([part.eps])[part.eps]} the strongest attack is {strongest.label}"
-    told += f" ({strongest.accuracy:.3f}, {times_text(strongest.time)} the time of {part.base})"
+    sentence = (
+        f"{f'On {panel.title}, at' if panel.title else 'At'} eps {one_eps(frontier.eps)} the strongest attack is "
+        f"{strongest.label} ({strongest.accuracy:.3f}, {times_text(strongest.time)} the time of {frontier.base})"
+    )
     if cheapest.label == strongest.label:
-        return f"{told}; every cheaper one is weaker beyond chance."
+        return f"{sentence}; every cheaper one is weaker beyond chance."
     return (
-        f"{told}; the cheapest one not told apart from it is {cheapest.label} "
+        f"{sentence}; the cheapest one not told apart from it is {cheapest.label} "
         f"({cheapest.accuracy:.3f}, {times_text(cheapest.time)})."
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel, rows_behind
 from unshaken.report.box_plots import mean_interval
 from unshaken.report.condition_rows import (
@@ -18,8 +17,11 @@ from unshaken.report.condition_rows import (
 )
 from unshaken.report.groups import representatives
 from unshaken.report.section import Section, Table
+from unshaken.report.sections.columns import column_table, interval_cells
+from unshaken.report.sections.comparison import change_text, paper_table
+from unshaken.report.sections.text import if_known, one_eps, published_note
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import eps_text, interval_text, percent, significance_text
+from unshaken.report.wording import eps_text, percent
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -32,9 +34,10 @@ def lengths_section(source: StoredRun, panels: Sequence[Panel]) -> Section | Non
         return None
     eps = reported_eps(rows, source)
     models = representatives(source.about, rows.model)
-    said = [_sentence(rows[(rows.model == model) & (rows.eps == eps)], eps, len(models) > 1) for model in models]
+    sentences = [_sentence(rows[(rows.model == model) & (rows.eps == eps)], eps, len(models) > 1) for model in models]
+    sentences = [sentence for sentence in sentences if sentence]
     table = lengths_table(rows, source)
-    return Section("lengths", "How far attacks move an input", [s for s in said if s], [], [table], "tables")
+    return Section("lengths", "How far attacks move an input", sentences, [], [table], "tables")
 
 
 def length_rows(source: StoredRun, panels: Sequence[Panel]) -> DataFrame | None:
@@ -44,14 +47,14 @@ def length_rows(source: StoredRun, panels: Sequence[Panel]) -> DataFrame | None:
     rows = attacked_rows(source)
     if rows is not None:
         return rows
-    found = [
+    behind = [
         rows_behind(curve, eps, source.rows).assign(attack=label)
         for panel in panels
         if panel.norm == "l2"
         for label, curve in panel.curves.items()
         for eps in curve.eps
     ]
-    return pd.concat(found).rename(columns={"size": "length"}) if found else None
+    return pd.concat(behind).rename(columns={"size": "length"}) if behind else None
 
 
 def lengths_table(rows: DataFrame, source: StoredRun) -> Table:
@@ -64,46 +67,44 @@ def lengths_table(rows: DataFrame, source: StoredRun) -> Table:
     import pandas as pd
 
     usual, values = reported_eps(rows, source), []
-    told: dict[str, Any] = (source.about.get("paper") or {}).get("length", {})
-    for (model, attack, eps), part in rows.groupby(["model", "attack", "eps"], sort=False):
-        once = part[part.inference_draws == part.inference_draws.iloc[0]]
-        zero = true_share(once.assign(zero=once.length == 0), "zero")
-        known = told.get(model, {})
-        published = known.get(attack, float("nan")) if eps == known.get("eps", usual) else float("nan")
-        n = once["index"].nunique()
-        values.append((model, attack, eps, n, *mean_interval(values_by_input(once, "length")), *zero, published))
+    for (model, attack, eps), attacked in rows.groupby(["model", "attack", "eps"], sort=False):
+        attacked = attacked[attacked.inference_draws == attacked.inference_draws.iloc[0]]
+        zero = true_share(attacked.assign(zero=attacked.length == 0), "zero")
+        paper = paper_table(source.about, "length", model)
+        published = paper.get(attack, float("nan")) if eps == paper.get("eps", usual) else float("nan")
+        length = mean_interval(values_by_input(attacked, "length"))
+        values.append((model, attack, eps, attacked["index"].nunique(), *length, *zero, published))
     names = ["model", "attack", "eps", "n", "length", "low", "high", "zero", "zero_low", "zero_high", "published"]
     data = pd.DataFrame(values, columns=names)
     largest = data.groupby(["model", "attack"]).eps.transform("max")
-    there = (data.eps == usual).groupby([data.model, data.attack]).transform("any")
-    shown = data[data.eps == largest.mask(there, usual)]
-    published, titled, body = bool(shown.published.notna().any()), rows.model.nunique() > 1, []
-    for row in shown.itertuples():
-        length = interval_text(Interval(row.length, row.low, row.high))
-        still = interval_text(Interval(row.zero, row.zero_low, row.zero_high))
-        cells = [str(row.attack), eps_text(data.eps)[row.eps], length, still]
-        cells += ["" if row.published != row.published else f"{row.published:.3f}"] * published
-        body.append([str(row.model)] * titled + cells)
-    head = ["model"] * titled + ["attack", "allowed", "mean length", "not moved"] + ["published"] * published
+    at_usual = (data.eps == usual).groupby([data.model, data.attack]).transform("any")
+    selected = data[data.eps == largest.mask(at_usual, usual)]
+    published = bool(selected.published.notna().any())
+    columns = {
+        "model": selected.model if rows.model.nunique() > 1 else None,
+        "attack": selected.attack,
+        "allowed": selected.eps.map(eps_text(data.eps)),
+        "mean length": interval_cells(selected, "length", "low", "high"),
+        "not moved": interval_cells(selected, "zero"),
+        "published": [if_known(length, "{:.3f}".format) for length in selected.published] if published else None,
+    }
     note = "Mean L2 length of the perturbation after it was clipped to the box of inputs, and the share of inputs that "
-    note += "an attack did not move at all, with 95 % intervals."
-    source_told = (source.about.get("paper") or {}).get("source", "")
-    note += f" Published in {source_told}." if published and source_told else ""
-    return Table("attack_length", data, head, body, note=note)
+    note += "an attack did not move at all, with 95 % intervals." + published_note(source.about) * published
+    return column_table("attack_length", data, columns, note=note)
 
 
 def _sentence(rows: DataFrame, eps: float, several: bool) -> str:
     """The mean length under the fewest draws beside that under the most, paired by input and repeat."""
-    once = rows[rows.inference_draws == main_inference_draws(rows, "attack")]
-    labels = sampled_family(once.attack.unique())
+    rows = rows[rows.inference_draws == main_inference_draws(rows, "attack")]
+    labels = sampled_family(rows.attack.unique())
     if not labels:
         return ""
-    fewest, most = (once[once.attack == label] for label in (labels[0], labels[-1]))
-    change = mean_interval(values_by_input(fewest, "length") - values_by_input(most, "length"))
-    shares = [float((part.length == 0).mean()) for part in (fewest, most)]
-    still = f"; they do not move {percent(shares[0])} and {percent(shares[1])} of the inputs at all" * any(shares)
-    where = f"On {rows.model.iloc[0]}, " if several else ""
+    fewest, most = (rows[rows.attack == label] for label in (labels[0], labels[-1]))
+    change = change_text(values_by_input(fewest, "length"), values_by_input(most, "length"))
+    zero = [float((attacked.length == 0).mean()) for attacked in (fewest, most)]
+    not_moved = f"; they do not move {percent(zero[0])} and {percent(zero[1])} of the inputs at all" * any(zero)
     return (
-        f"{where}{labels[0]} moves inputs by {fewest.length.mean():.3f} on average where eps {eps_text([eps])[eps]} is "
-        f"allowed and {labels[-1]} by {most.length.mean():.3f}: {significance_text(change)}{still}."
+        f"{f'On {rows.model.iloc[0]}, ' if several else ''}{labels[0]} moves inputs by {fewest.length.mean():.3f} on "
+        f"average where eps {one_eps(eps)} is allowed and {labels[-1]} by {most.length.mean():.3f}: "
+        f"{change}{not_moved}."
     )

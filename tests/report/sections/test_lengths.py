@@ -21,9 +21,9 @@ def test_the_table_has_the_mean_length_and_the_share_that_was_not_moved():
     (table,) = section.tables
     assert section.position == "tables"
     assert table.head == ["attack", "allowed", "mean length", "not moved"]
-    part = rows[(rows.attack == "FGM-10") & (rows.eps == 1) & (rows.inference_draws == 5)]
-    length = mean(part.pivot(index="index", columns="repeat", values="length").to_numpy())
-    assert table.body[1] == ["FGM-10", "1", str(length), str(accuracy(part.assign(correct=part.length == 0)))]
+    attacked = rows[(rows.attack == "FGM-10") & (rows.eps == 1) & (rows.inference_draws == 5)]
+    length = mean(attacked.pivot(index="index", columns="repeat", values="length").to_numpy())
+    assert table.body[1] == ["FGM-10", "1", str(length), str(accuracy(attacked.assign(correct=attacked.length == 0)))]
     assert table.data.groupby("attack", sort=False).eps.apply(list).tolist() == [[0.5, 1.0]] * 3
     assert 0 < table.data.zero.max() < 0.2
 
@@ -42,13 +42,13 @@ def test_the_sentence_sets_the_fewest_draws_beside_the_most():
     rows = conditions("m")
     (sentence,) = lengths_section(run(rows), []).sentences
     few, most = (rows[(rows.attack == f"FGM-{k}") & (rows.eps == 1)] for k in (1, 100))
-    tables = [part.pivot(index="index", columns="repeat", values="length").to_numpy() for part in (few, most)]
+    tables = [attacked.pivot(index="index", columns="repeat", values="length").to_numpy() for attacked in (few, most)]
     gap = mean(tables[0] - tables[1])
     assert sentence.startswith(
         f"FGM-1 moves inputs by {few.length.mean():.3f} on average where eps 1 is allowed and FGM-100 by "
         f"{most.length.mean():.3f}: difference {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]; they do not move "
     )
-    shares = [percent((part.length == 0).mean()) for part in (few, most)]
+    shares = [percent((attacked.length == 0).mean()) for attacked in (few, most)]
     assert sentence.endswith(f"they do not move {shares[0]} and {shares[1]} of the inputs at all.")
 
 

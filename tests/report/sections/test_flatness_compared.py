@@ -18,9 +18,9 @@ SHARP, FLAT = RANDOM.normal(0.5, 1, (60, COPIES)), RANDOM.normal(0.05, 0.1, (60,
 def rows(model: str, change: np.ndarray, *, noise: str = "uniform", size: float = 16 / 255, wrong: int = 0):
     """The last `wrong` inputs are wrong without noise; one copy of each other input is wrong where it rises by 1."""
     index, copy = (grid.ravel() for grid in np.meshgrid(np.arange(len(change)), np.arange(COPIES), indexing="ij"))
-    told = {"index": index, "copy": copy, "noise": noise, "size": size, "draws": 1, "loss": 0.1}
-    told |= {"difference": change.ravel(), "correct": index < len(change) - wrong, "survived": change.ravel() < 1}
-    return pd.DataFrame(told).assign(model=model, analysis=f"flatness, size {size}")
+    columns = {"index": index, "copy": copy, "noise": noise, "size": size, "draws": 1, "loss": 0.1}
+    columns |= {"difference": change.ravel(), "correct": index < len(change) - wrong, "survived": change.ravel() < 1}
+    return pd.DataFrame(columns).assign(model=model, analysis=f"flatness, size {size}")
 
 
 def run(*parts: pd.DataFrame, **about):
@@ -118,8 +118,8 @@ SIZES = (("uniform", 0.2), ("gaussian", 0.1), ("gaussian", 16 / 255))
 @pytest.mark.parametrize("narrow", [True, False])
 def test_a_box_holds_all_networks_and_marks_are_their_means(narrow):
     models = [{"label": f"a, seed {s}", "group": "a", "seed": s} for s in range(2)]
-    told = run(rows("a, seed 0", FLAT), rows("a, seed 1", FLAT + 0.2), rows("b", SHARP), recipe={"models": models})
-    (drawing,) = flatness_section(told, []).drawings
+    stored = run(rows("a, seed 0", FLAT), rows("a, seed 1", FLAT + 0.2), rows("b", SHARP), recipe={"models": models})
+    (drawing,) = flatness_section(stored, []).drawings
     assert drawing.caption.endswith("Small marks are the means of single networks.")
     (axis,) = drawing.make(narrow).axes
     assert axis.get_xscale() == "symlog"

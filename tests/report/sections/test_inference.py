@@ -7,7 +7,7 @@ import pytest
 from synthetic import conditions, source
 
 from unshaken.evaluation.statistics import accuracy, mean
-from unshaken.report.sections.inference import inference_figure, inference_section, measured
+from unshaken.report.sections.inference import draw_sweeps, inference_figure, inference_section
 
 COUNTS = (1, 5, 100)
 
@@ -20,42 +20,43 @@ def rows(model: str = "m", **settings) -> pd.DataFrame:
     return conditions(model, **{"attacks": ("FGM-1", "MEAN"), "inference": COUNTS, **settings})
 
 
-def chosen(told: pd.DataFrame, draws: int, eps: float = 1.0, attack: str = "FGM-1") -> pd.DataFrame:
-    return told[(told.attack == attack) & (told.eps == eps) & (told.inference_draws == draws)]
+def chosen(swept: pd.DataFrame, draws: int, eps: float = 1.0, attack: str = "FGM-1") -> pd.DataFrame:
+    return swept[(swept.attack == attack) & (swept.eps == eps) & (swept.inference_draws == draws)]
 
 
 def test_the_table_has_accuracy_without_an_attack_and_under_each():
-    told = rows()
-    (table,) = inference_section(run(told), []).tables
+    swept = rows()
+    (table,) = inference_section(run(swept), []).tables
     assert table.head == ["inference draws", "no attack", "FGM-1, eps 1", "MEAN, eps 1"]
-    part, other = chosen(told, 5), chosen(told, 5, attack="MEAN")
+    fgm, at_mean = chosen(swept, 5), chosen(swept, 5, attack="MEAN")
     assert table.body[1] == [
         "5",
-        str(accuracy(part)),
-        str(accuracy(part.assign(correct=part.survived))),
-        str(accuracy(other.assign(correct=other.survived))),
+        str(accuracy(fgm)),
+        str(accuracy(fgm.assign(correct=fgm.survived))),
+        str(accuracy(at_mean.assign(correct=at_mean.survived))),
     ]
     assert [row[0] for row in table.body] == ["1", "5", "100"]
     line = table.data[(table.data.inference_draws == 100) & (table.data.attack == "FGM-1") & (table.data.eps == 0.5)]
-    assert line.accuracy.item() == pytest.approx(chosen(told, 100, 0.5).survived.mean())
+    assert line.accuracy.item() == pytest.approx(chosen(swept, 100, 0.5).survived.mean())
 
 
 def test_the_sentence_sets_the_fewest_and_the_next_beside_the_most():
-    told = rows()
-    (sentence,) = inference_section(run(told), []).sentences
+    swept = rows()
+    (sentence,) = inference_section(run(swept), []).sentences
 
     def gap(column: str, draws: int) -> str:
         tables = [
-            chosen(told, k).pivot(index="index", columns="repeat", values=column).to_numpy() * 1.0 for k in (draws, 100)
+            chosen(swept, k).pivot(index="index", columns="repeat", values=column).to_numpy() * 1.0
+            for k in (draws, 100)
         ]
         change = mean(tables[0] - tables[1], level=1 - 0.05 / 2)
-        known = change.low > 0 or change.high < 0
+        significant = change.low > 0 or change.high < 0
         text = f"difference {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"
-        return text if known else f"no difference beyond chance ({text})"
+        return text if significant else f"no difference beyond chance ({text})"
 
     parts = []
     for column in ("correct", "survived"):
-        one, five, most = (chosen(told, k)[column].mean() for k in COUNTS)
+        one, five, most = (chosen(swept, k)[column].mean() for k in COUNTS)
         parts.append(
             f"{one:.3f} with one inference draw where 100 give {most:.3f}: {gap(column, 1)}; {five:.3f} with 5: "
             f"{gap(column, 5)}."
@@ -64,18 +65,18 @@ def test_the_sentence_sets_the_fewest_and_the_next_beside_the_most():
 
 
 def test_no_difference_beyond_chance_is_called_so():
-    told = rows(inference=(5, 100))
-    told.loc[told.inference_draws == 5, "survived"] = told[told.inference_draws == 100].survived.to_numpy()
-    (sentence,) = inference_section(run(told), []).sentences
+    swept = rows(inference=(5, 100))
+    swept.loc[swept.inference_draws == 5, "survived"] = swept[swept.inference_draws == 100].survived.to_numpy()
+    (sentence,) = inference_section(run(swept), []).sentences
     assert sentence.endswith("the two agree on every input.")
-    told.loc[told.inference_draws == 5, "survived"] ^= told["index"] == 3
-    (sentence,) = inference_section(run(told), []).sentences
+    swept.loc[swept.inference_draws == 5, "survived"] ^= swept["index"] == 3
+    (sentence,) = inference_section(run(swept), []).sentences
     assert "no difference beyond chance" in sentence.partition("Under")[2]
 
 
 def test_only_models_with_several_numbers_have_a_place():
-    (part,) = measured(run(conditions("one"), rows("several")))
-    assert part.model == "several"
+    (sweep,) = draw_sweeps(run(conditions("one"), rows("several")))
+    assert sweep.model == "several"
     assert inference_section(run(conditions("one")), []) is None
     assert inference_section(source(), []) is None
 
@@ -88,13 +89,13 @@ def test_one_size_has_a_table_and_no_figure():
 
 @pytest.mark.parametrize("narrow", [True, False])
 def test_each_model_has_axes_with_a_line_for_each_number_from_the_clean_accuracy_on(narrow):
-    told = [rows("a"), rows("bb")]
-    figure = inference_figure(measured(run(*told)), narrow=narrow)
+    swept = [rows("a"), rows("bb")]
+    figure = inference_figure(draw_sweeps(run(*swept)), narrow=narrow)
     assert [axis.get_title("left") for axis in figure.axes] == ["a", "bb"]
     (line, *others) = figure.axes[1].get_lines()
     assert len(others) == 2
     assert list(line.get_xdata()) == [0, 0.5, 1]
-    under = [chosen(told[1], 1, eps).survived.mean() for eps in (0.5, 1.0)]
-    assert list(line.get_ydata()) == pytest.approx([chosen(told[1], 1).correct.mean(), *under])
+    under = [chosen(swept[1], 1, eps).survived.mean() for eps in (0.5, 1.0)]
+    assert list(line.get_ydata()) == pytest.approx([chosen(swept[1], 1).correct.mean(), *under])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one draw", "5 draws", "100 draws"]
     assert sum(line.get_color()) > sum(others[1].get_color())

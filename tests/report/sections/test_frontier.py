@@ -8,15 +8,15 @@ from matplotlib.colors import to_hex
 from synthetic import attacked, clean, curves, source
 
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
-from unshaken.report.sections.frontier import frontier_figure, frontier_section, frontiers
+from unshaken.report.sections.frontier import frontier_figure, frontier_section, panel_frontiers
 
 TIMES = {"MEAN": 1.0, "MOMENTS": 2.0, "FGSM-1": 1.1, "FGSM-10": 6.0, "PGD-5": 30.0, "PGD-MOMENTS": 9.0}
 LEFT = {"MEAN": 60, "MOMENTS": 20, "FGSM-1": 70, "FGSM-10": 45, "PGD-5": 19, "PGD-MOMENTS": 21}
 
 
 def times(model: str = "m", rounds: int = 7) -> pd.DataFrame:
-    told = [(label, r, factor) for r in range(rounds) for label, factor in TIMES.items()]
-    return pd.DataFrame(told, columns=["attack", "round", "seconds"]).assign(model=model, analysis="attack time")
+    seconds = [(label, r, factor) for r in range(rounds) for label, factor in TIMES.items()]
+    return pd.DataFrame(seconds, columns=["attack", "round", "seconds"]).assign(model=model, analysis="attack time")
 
 
 def run(right: int = 95, **left: int):
@@ -26,10 +26,10 @@ def run(right: int = 95, **left: int):
 
 def test_every_timed_attack_is_a_point_at_the_informative_eps():
     source = run()
-    (part,) = frontiers(source, curves(source))
-    assert part.eps == 0.1
-    assert part.table.set_index("label").accuracy.to_dict() == {label: n / 100 for label, n in LEFT.items()}
-    assert part.table.set_index("label").time.to_dict() == pytest.approx(TIMES)
+    (frontier,) = panel_frontiers(source, curves(source))
+    assert frontier.eps == 0.1
+    assert frontier.table.set_index("label").accuracy.to_dict() == {label: n / 100 for label, n in LEFT.items()}
+    assert frontier.table.set_index("label").time.to_dict() == pytest.approx(TIMES)
     (table,) = frontier_section(source, curves(source)).tables
     assert table.body[1][:2] == ["MOMENTS", "0.1"]
     assert table.body[1][2].startswith("0.200 [")
@@ -41,9 +41,9 @@ def test_attacks_are_matched_with_their_times_by_the_recipe():
     attacks = [{"kind": "mean", "name": "mean", "loss": "cw", "label": "MEAN (loss cw)"}]
     source.about["recipe"] = {"attacks": attacks}
     source.analyses["attack_time"] = times().replace({"attack": {"MEAN": "MEAN (loss cw)"}})
-    (part,) = frontiers(source, curves(source))
-    assert part.base == "MEAN (loss cw)"
-    assert part.table.set_index("label").time["MEAN"] == 1
+    (frontier,) = panel_frontiers(source, curves(source))
+    assert frontier.base == "MEAN (loss cw)"
+    assert frontier.table.set_index("label").time["MEAN"] == 1
 
 
 def test_the_cheapest_attack_that_is_not_told_apart_from_the_strongest_is_named():
@@ -60,7 +60,7 @@ def test_the_cheapest_attack_that_is_not_told_apart_from_the_strongest_is_named(
 @pytest.mark.parametrize("narrow", [True, False])
 def test_draws_are_paths_and_schemes_are_marks(narrow):
     source = run()
-    figure = frontier_figure(frontiers(source, curves(source)), narrow=narrow)
+    figure = frontier_figure(panel_frontiers(source, curves(source)), narrow=narrow)
     (axis,) = figure.axes
     lines = {line.get_marker(): line for line in axis.get_lines() if line.get_marker() in ("o", "D", "*")}
     assert list(lines["o"].get_xdata()) == pytest.approx([1.1, 6.0])

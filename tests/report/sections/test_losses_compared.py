@@ -7,7 +7,7 @@ from synthetic import attacked, clean, curves, source
 
 from unshaken.evaluation.statistics import difference
 from unshaken.report.figures import accuracy_figure
-from unshaken.report.sections.losses import losses, losses_figure, losses_section
+from unshaken.report.sections.losses import compare_losses, losses_figure, losses_section
 
 NAIVE = "naive_cross_entropy"
 
@@ -28,12 +28,12 @@ def run(model: str = "m"):
 def test_shares_are_of_inputs_and_of_single_draws():
     source = run()
     (panel,) = curves(source)
-    part = losses(panel, source.rows)
-    assert part.saturated == pytest.approx(0.38)
-    assert [family.name for family in part.families] == ["MEAN", "FGSM-10"]
-    assert part.families[0].zero == {NAIVE: pytest.approx(0.6), "log_error": 0}
-    assert part.families[1].zero[NAIVE] != part.families[1].zero[NAIVE]
-    assert part.names() == ["log_error", NAIVE]
+    comparison = compare_losses(panel, source.rows)
+    assert comparison.saturated == pytest.approx(0.38)
+    assert [family.name for family in comparison.families] == ["MEAN", "FGSM-10"]
+    assert comparison.families[0].zero == {NAIVE: pytest.approx(0.6), "log_error": 0}
+    assert comparison.families[1].zero[NAIVE] != comparison.families[1].zero[NAIVE]
+    assert comparison.names() == ["log_error", NAIVE]
 
 
 def test_the_sentence_has_saturation_and_both_accuracies():
@@ -70,8 +70,8 @@ def test_the_table_has_a_line_for_each_attack_and_loss():
 
 @pytest.mark.parametrize("narrow", [True, False])
 def test_the_figure_has_curves_and_bars_for_each_model(narrow):
-    found = [losses(panel, part.rows) for part in (run("a"), run("b")) for panel in curves(part)]
-    figure = losses_figure(found, narrow=narrow)
+    comparisons = [compare_losses(panel, one.rows) for one in (run("a"), run("b")) for panel in curves(one)]
+    figure = losses_figure(comparisons, narrow=narrow)
     assert len(figure.axes) == 4
     lines = [list(line.get_ydata()) for line in figure.axes[0].get_lines()]
     assert lines == [pytest.approx(y) for y in ([0.8, 0.61], [0.6, 0.12], [0.82, 0.7], [0.62, 0.14])]
@@ -96,13 +96,13 @@ def test_attacks_with_one_loss_have_no_section():
 def test_the_naive_loss_is_last_and_the_others_keep_the_order_of_the_recipe():
     parts = [attacked("m", "MEAN", {0.1: 50}, loss=loss) for loss in ("z_loss", NAIVE, "cw")]
     run = source(clean("m"), *parts)
-    assert losses(curves(run)[0], run.rows).names() == ["z_loss", "cw", NAIVE]
+    assert compare_losses(curves(run)[0], run.rows).names() == ["z_loss", "cw", NAIVE]
 
 
 def test_one_network_of_each_setting_is_told_of_and_all_are_in_the_table():
     parts = [run(f"m, seed {seed}") for seed in (0, 1)]
     models = [{"label": f"m, seed {seed}", "group": "m", "seed": seed} for seed in (0, 1)]
-    both = source(*(part.rows for part in parts))
+    both = source(*(one.rows for one in parts))
     both.about["recipe"] = {**both.about.get("recipe", {}), "models": models}
     section = losses_section(both, curves(both))
     assert len(section.sentences) == 1

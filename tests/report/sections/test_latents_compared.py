@@ -1,4 +1,4 @@
-"""What attacks do to auto-encoders, told: numbers of single models and of groups, lines against eps, and images."""
+"""What attacks do to auto-encoders: numbers of single models and of groups, lines against eps, and images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import pytest
 from scipy import stats
 from synthetic import source
 
-from unshaken.report.sections.latents import informative, latents_section, measured, pictures_figure, shown
+from unshaken.report.sections.latents import (
+    informative_eps,
+    latent_shifts,
+    latents_section,
+    pictured_shifts,
+    pictures_figure,
+)
 
 RANDOM = np.random.default_rng(0)
 N, EPS = 60, (0.1, 0.2)
@@ -29,11 +35,11 @@ def rows(model: str, strength: float, *, attack: str = "PGD-1", pictures: int = 
     parts = []
     for eps in EPS:
         shift = strength * eps * 10 + NOISE
-        told = {"index": range(N), "attack": attack, "eps": eps, "draws": 1, "label": 0, "apart": APART}
-        told |= {"shift": shift, "clean_error": 0.02 + NOISE / 100, "error": 0.02 + shift / 100}
-        told |= {"before": 0, "after": [int(i < 100 * eps) for i in range(N)]}
-        told["picture"] = [picture(10 * i) if i < pictures else b"" for i in range(N)]
-        parts.append(pd.DataFrame(told))
+        columns = {"index": range(N), "attack": attack, "eps": eps, "draws": 1, "label": 0, "apart": APART}
+        columns |= {"shift": shift, "clean_error": 0.02 + NOISE / 100, "error": 0.02 + shift / 100}
+        columns |= {"before": 0, "after": [int(i < 100 * eps) for i in range(N)]}
+        columns["picture"] = [picture(10 * i) if i < pictures else b"" for i in range(N)]
+        parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True).assign(model=model, analysis="latent shift")
 
 
@@ -98,10 +104,10 @@ def test_one_model_is_told_of_by_itself():
 def test_networks_of_a_group_are_one_model():
     entries = [{"label": f"plain, seed {s}", "group": "plain", "seed": s} for s in (0, 1)]
     parts = [rows("plain, seed 0", 2.0), rows("plain, seed 1", 3.0, pictures=0)]
-    made = run(*parts, recipe={"models": entries})
-    (found,) = measured(made)
-    assert (found.name, found.rows["repeat"].nunique()) == ("plain", 2)
-    (table,) = latents_section(made, []).tables
+    stored = run(*parts, recipe={"models": entries})
+    (shift,) = latent_shifts(stored)
+    assert (shift.name, shift.rows["repeat"].nunique()) == ("plain", 2)
+    (table,) = latents_section(stored, []).tables
     assert table.data.networks.tolist() == [2, 2]
     assert table.data["shift"][0] == pytest.approx((2.5 + NOISE).mean())
     assert (table.data.shift_high - table.data.shift_low)[0] > 1  # two networks that differ by one
@@ -133,11 +139,11 @@ def test_each_attack_has_a_row_of_axes_a_sentence_and_a_column_of_its_name():
 
 
 def test_pictures_are_of_the_attack_that_moves_furthest_where_it_moves_half_of_the_distance():
-    found = measured(run(rows("plain", 1.4), rows("robust", 0.5), rows("plain", 2.8, attack="other")))
-    assert [(part.name, part.attack) for part in shown(found)] == [("plain", "other")]
-    assert informative(shown(found)) == 0.1
-    assert informative(found[:2]) == 0.2
-    figure = pictures_figure(found[:2], 0.1)
+    shifts = latent_shifts(run(rows("plain", 1.4), rows("robust", 0.5), rows("plain", 2.8, attack="other")))
+    assert [(shift.name, shift.attack) for shift in pictured_shifts(shifts)] == [("plain", "other")]
+    assert informative_eps(pictured_shifts(shifts)) == 0.1
+    assert informative_eps(shifts[:2]) == 0.2
+    figure = pictures_figure(shifts[:2], 0.1)
     images = [axis.get_images()[0].get_array() for axis in figure.axes]
     assert len(images) == (1 + 3 + 3) * 3
     shades = [float(image.mean() * 255) for image in images]
