@@ -24,7 +24,7 @@ from unshaken.runs.settings import AnalysisConfig, ModelConfig, RecipeConfig, Tr
 from unshaken.training import train
 from unshaken.training.chains import steps_to_store
 from unshaken.training.inputs import Points, points_per_input, with_augmentation
-from unshaken.training.learner import check_before, new_optimizer
+from unshaken.training.learner import compared_inputs, new_optimizer
 from unshaken.training.loop import learning_rate_factors
 from unshaken.training.self_training import check_unlabelled, takes_unlabelled
 from unshaken.types import Positive
@@ -96,7 +96,7 @@ def check_training(
     augment(x)
     points = Points(torch.zeros_like(y), torch.zeros_like(y), 0, 0)
     try:
-        check_before(parts["objective"], with_augmentation(parts["inputs"])(model, x, y, points, augment, 0))
+        compared_inputs(parts["objective"], with_augmentation(parts["inputs"])(model, x, y, points, augment, 0))
     except ValueError as error:
         raise ValueError(f"[training]: inputs of {label}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Types of the arguments that training passes to every function it is made of; a recipe cannot set these."""
+"""Types of the arguments that training passes to each of its functions; a recipe cannot set these."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from unshaken.models import StochasticClassifier
 from unshaken.types import Inputs, Labels, Supplied
 
 Model: TypeAlias = Supplied[StochasticClassifier]
-Images: TypeAlias = Supplied[Inputs]
-Targets: TypeAlias = Supplied[Labels]
-Total: TypeAlias = Supplied[int]
-"""The number of training inputs, without copies."""
+X: TypeAlias = Supplied[Inputs]
+Y: TypeAlias = Supplied[Labels]
+N: TypeAlias = Supplied[int]  # the number of training inputs, without copies
 Seed: TypeAlias = Supplied[int]

@@ -6,6 +6,7 @@ Unlike an attack they have no ball: what keeps an input near is a cost of the di
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal, NamedTuple, get_args
 
 import torch
@@ -16,13 +17,13 @@ from unshaken.attacks.losses import LATENT, LossName
 from unshaken.attacks.objective import loss_target
 from unshaken.attacks.spatial import check_images, flow_cost, warp
 from unshaken.errors import lookup, unknown
-from unshaken.models import Draws, StochasticClassifier, derive
+from unshaken.models import derive
 from unshaken.models.base import mode
 from unshaken.models.draws import generator
-from unshaken.training.arguments import Images, Model, Seed, Targets
+from unshaken.training.arguments import Model, Seed, X, Y
 from unshaken.training.chains import current_draws
 from unshaken.training.inputs import Batch
-from unshaken.types import Count, Inputs, Labels, Loss, NotNegative, OneOf, Positive
+from unshaken.types import Count, Inputs, Loss, NotNegative, OneOf, Positive
 from unshaken.validate import check_inputs, check_range
 
 
@@ -55,8 +56,8 @@ Reduction = Literal["sum", "mean"]
 
 def langevin(
     model: Model,
-    x: Images,
-    y: Targets,
+    x: X,
+    y: Y,
     *,
     seed: Seed,
     step_size: Positive,
@@ -104,41 +105,31 @@ def langevin(
     if way == "flow":
         check_images(x)
     networks = current_draws(model, draws, seed=derive(seed, "langevin")).keep()
-    times = len(networks) if over == "sum" else 1
+    terms = len(networks) if over == "sum" else 1
     origin, labels = x.repeat(chains, *[1] * (x.dim() - 1)), y.repeat(chains)
     target = loss_target(objective, origin, labels)
+    gradient = partial(input_gradient, model, y=target, draws=networks, loss=objective)
     rng = generator(derive(seed, "langevin noise"), 0, x.device)
     v = moves.still(origin)
     with mode(model.net, training=False):
         for step in range(steps):
-            size = step_size * decay**step
-            v = v + size * times * _ascent(model, origin, target, v, networks, objective, moves, cost, clip)
+            eta = step_size * decay**step
+            v = v + eta * terms * _ascent(gradient, origin, v, moves, cost, clip)
             if temperature > 0:
-                v += torch.empty_like(v).normal_(generator=rng).mul_((2 * size * temperature) ** 0.5)
+                v += torch.empty_like(v).normal_(generator=rng).mul_((2 * eta * temperature) ** 0.5)
     return Batch(_within(moves.moved(origin, v), clip), labels, origin)
 
 
 @torch.enable_grad()
-def _ascent(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
-    v: Tensor,
-    draws: Draws,
-    loss: Loss,
-    way: Way,
-    cost: float,
-    clip: bool,
-) -> Tensor:
-    """∂/∂v [ℓ(x̃(v)) − α·cost(v)], by the chain rule from the gradient at x̃."""
+def _ascent(gradient: Callable[[Inputs], Tensor], x: Inputs, v: Tensor, way: Way, cost: float, clip: bool) -> Tensor:
+    """∂/∂v [ℓ(x̃(v)) − α·cost(v)], by the chain rule from the `gradient` of ℓ at x̃."""
     if way is WAYS["pixels"] and not clip:  # the chain rule by hand
-        return input_gradient(model, x + v, y, draws, loss) - cost * (2 * v)
+        return gradient(x + v) - cost * (2 * v)
     v = v.detach().requires_grad_()
     moved = _within(way.moved(x, v), clip)
-    slope = input_gradient(model, moved.detach(), y, draws, loss)
-    (along,) = torch.autograd.grad(moved, v, slope, retain_graph=False)
-    (price,) = torch.autograd.grad(way.cost(v).sum(), v)
-    return along - cost * price
+    (of_loss,) = torch.autograd.grad(moved, v, gradient(moved.detach()))
+    (of_cost,) = torch.autograd.grad(way.cost(v).sum(), v)
+    return of_loss - cost * of_cost
 
 
 def _within(x: Inputs, clip: bool) -> Inputs:
@@ -147,8 +138,8 @@ def _within(x: Inputs, clip: bool) -> Inputs:
 
 def wasserstein(
     model: Model,
-    x: Images,
-    y: Targets,
+    x: X,
+    y: Y,
     *,
     seed: Seed,
     weight: Positive = 1.3,
@@ -177,6 +168,6 @@ def wasserstein(
     with mode(model.net, training=False):
         moved = x + weight * input_gradient(model, x, y, networks, objective)
         for step in range(steps):
-            slope = weight * input_gradient(model, moved, y, networks, objective) - (moved - x)
-            moved = moved + slope / (step + 2) ** 0.5
+            gradient = weight * input_gradient(model, moved, y, networks, objective) - (moved - x)
+            moved = moved + gradient / (step + 2) ** 0.5
     return Batch(moved, y, x)

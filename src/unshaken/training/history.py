@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -13,24 +13,19 @@ from unshaken.models import StochasticClassifier
 from unshaken.store import Damaged
 
 
-class Spent(NamedTuple):
-    """Seconds, forward passes, and gradients with respect to inputs (both counted in inputs x draws)."""
-
-    seconds: float
-    forwards: int
-    gradients: int
-
-
 class Meter:
-    """Measures what is spent on a model from now on."""
+    """Seconds, forward passes and gradients with respect to inputs (in inputs x draws) of a model from now on."""
 
     def __init__(self, model: StochasticClassifier) -> None:
         self.cost, self.before, self.started = model.cost, replace(model.cost), time.perf_counter()
 
-    def spent(self) -> Spent:
-        forwards = self.cost.forwards - self.before.forwards
-        gradients = self.cost.gradients - self.before.gradients
-        return Spent(time.perf_counter() - self.started, forwards, gradients)
+    def spent(self, without: Sequence[Score] = ()) -> tuple[float, int, int]:
+        """What was spent so far, but for these evaluations."""
+        return (
+            time.perf_counter() - self.started - sum(score.seconds for score in without),
+            self.cost.forwards - self.before.forwards - sum(score.forwards for score in without),
+            self.cost.gradients - self.before.gradients - sum(score.gradients for score in without),
+        )
 
 
 @dataclass(frozen=True)
@@ -53,19 +48,13 @@ class Score:
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
 
-def total(scores: Sequence[Score]) -> Spent:
-    """What these evaluations cost."""
-    seconds, forwards, gradients = (sum(getattr(score, name) for score in scores) for name in Spent._fields)
-    return Spent(seconds, forwards, gradients)
-
-
 @dataclass(frozen=True)
 class Epoch:
     """One epoch of training.
 
     loss: mean over the epoch, in nats per example.
     accuracy: on the first 1,000 training inputs with 10 draws.
-    seconds, forwards, gradients: its cost as in `Spent`, without that of `scores`.
+    seconds, forwards, gradients: its cost (`Meter`) without that of `scores`.
     clamped: share of a sampler's noise variances so far that were negative and taken as zero.
     diverged: chains that diverged in it. scores: the evaluations of a monitor.
     """

@@ -21,7 +21,7 @@ from unshaken.evaluation.predict import predict
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import mode
 from unshaken.models.draws import generator
-from unshaken.training.arguments import Images, Model, Seed, Targets
+from unshaken.training.arguments import Model, Seed, X, Y
 from unshaken.training.noise import NoiseName, noise_of
 from unshaken.types import Count, Inputs, Labels, NotNegative, OneOf, Probability, Supplied
 from unshaken.validate import check_range
@@ -72,15 +72,15 @@ def extends(inputs: InputFunction) -> bool:
     return "points" in inspect.signature(inputs).parameters
 
 
-def clean(model: Model, x: Images, y: Targets, *, seed: Seed) -> Batch:
+def clean(model: Model, x: X, y: Y, *, seed: Seed) -> Batch:
     """The inputs as they are."""
     return Batch(x, y)
 
 
 def adversarial(
     model: Model,
-    x: Images,
-    y: Targets,
+    x: X,
+    y: Y,
     *,
     seed: Seed,
     eps: NotNegative,
@@ -115,8 +115,8 @@ AnswerName = Annotated[str, OneOf(ANSWERS)]
 
 def constant_noise(
     model: Model,
-    x: Images,
-    y: Targets,
+    x: X,
+    y: Y,
     *,
     seed: Seed,
     points: Supplied[Points],
@@ -135,14 +135,13 @@ def constant_noise(
     Source: Chernyak et al., "Constant random perturbations provide adversarial robustness with minimal effect on
     accuracy" (2021), eq. 3 and 4; with `clean`, row G of its table 9.
     """
-    noisy = _noisy(x, points, derive(points.seed, "noise"), size, noise, copies, clean, clip)
-    return Batch(augment(noisy), y)
+    return Batch(augment(_noisy(x, points, derive(points.seed, "noise"), size, noise, copies, clean, clip)), y)
 
 
 def variable_noise(
     model: Model,
-    x: Images,
-    y: Targets,
+    x: X,
+    y: Y,
     *,
     seed: Seed,
     points: Supplied[Points],
@@ -158,14 +157,14 @@ def variable_noise(
     Source: Cohen et al., "Certified adversarial robustness via randomized smoothing" (2019); the smoothed models of
     Däubener & Fischer (2022), section 4.1, with two Gaussian copies; rows B to E of table 9 of Chernyak et al. (2021).
     """
-    noisy = _noisy(x, points, derive(points.seed, "noise", points.epoch), size, noise, copies, clean, clip)
-    return Batch(augment(noisy), y)
+    seed = derive(points.seed, "noise", points.epoch)
+    return Batch(augment(_noisy(x, points, seed, size, noise, copies, clean, clip)), y)
 
 
 def _noisy(
     x: Inputs, points: Points, seed: int, size: float, noise: str, copies: int, clean: bool, clip: bool
 ) -> Inputs:
-    """Points of the set extended by noisy copies; the last copy of all is the input itself, where `clean` is set."""
+    """Points of the set extended by noisy copies; with `clean` the last copy of all is the input itself."""
     check_range("size", size, NotNegative)
     check_range("copies", copies, Count)
     moved = noise_of(noise, size, seed, points.index, points.copy, x.shape[1:]).to(x.dtype)

@@ -15,6 +15,7 @@ from unshaken.models import StochasticClassifier, derive
 from unshaken.models.chain import Chain, chain_in
 from unshaken.training.chains import drop_diverged
 from unshaken.training.inputs import Batch
+from unshaken.types import Inputs
 
 
 def new_optimizer(
@@ -26,17 +27,16 @@ def new_optimizer(
     return optimizer(model.parameters(), **{name: supplied[name] for name in supplied.keys() & parameters.keys()})
 
 
-def check_before(objective: Callable[..., Tensor], batch: Batch) -> None:
-    """An objective that compares inputs before and after an attack needs inputs that an attack makes."""
-    if batch.before is None and _compares(objective):
+def compared_inputs(objective: Callable[..., Tensor], batch: Batch) -> dict[str, Inputs]:
+    """The argument `before` of an objective that has one: it needs inputs that an attack makes."""
+    if "before" not in inspect.signature(objective).parameters:
+        return {}
+    if batch.before is None:
         raise ValueError(
             "the objective looks at inputs before and after they are moved: it needs inputs of kind 'adversarial', "
             "'langevin' or 'wasserstein'."
         )
-
-
-def _compares(objective: Callable[..., Tensor]) -> bool:
-    return "before" in inspect.signature(objective).parameters
+    return {"before": batch.before}
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,13 @@ class Learner:
     def chain(self) -> Chain | None:
         return chain_in(self.model)
 
-    @cached_property
-    def compares(self) -> bool:
-        return _compares(self.objective)
-
     def learn(self, batch: Batch, seed: int, step: str) -> tuple[float, list[str]]:
         """(mean loss, chains that diverged) of the updates on one minibatch; `step` names it in sentences."""
-        check_before(self.objective, batch)
-        supplied = {"before": batch.before} if self.compares else {}
+        before = compared_inputs(self.objective, batch)
         losses, diverged = list[float](), list[str]()
         for update in range(self.updates):
             update_seed = derive(seed, "update", update) if update else seed
-            loss = self.objective(self.model, batch.x, batch.y, examples=self.examples, seed=update_seed, **supplied)
+            loss = self.objective(self.model, batch.x, batch.y, examples=self.examples, seed=update_seed, **before)
             losses.append(float(loss.detach()))
             chains = 1 if self.chain is None else self.chain.members
             if chains == 1 and not math.isfinite(losses[-1]):

@@ -19,7 +19,7 @@ from unshaken.models.base import mode
 from unshaken.training.augment import AUGMENTS, none
 from unshaken.training.chains import current_states, finite_batch, steps_to_store
 from unshaken.training.checkpoint import TrainingState
-from unshaken.training.history import Epoch, Meter, Score, scores_of, total
+from unshaken.training.history import Epoch, Meter, Score, scores_of
 from unshaken.training.inputs import Batch, InputFunction, Points, clean, points_per_input, with_augmentation
 from unshaken.training.learner import Learner, new_optimizer
 from unshaken.training.monitor import Monitor, last_accuracy
@@ -106,21 +106,9 @@ def train(
         state.load(Path(checkpoint))
     if len(state.history) > epochs:
         raise ValueError(f"{checkpoint} has {len(state.history)} epochs behind it, more than the {epochs} asked for.")
-    trainer = Trainer(
-        learner=learner,
-        state=state,
-        x=x,
-        y=y,
-        inputs=with_augmentation(inputs),
-        augment=augment,
-        minibatches=partial(minibatches, members, passes, batch_size, seed),
-        steps=steps,
-        epochs=epochs,
-        stores_after=stores_after,
-        seed=seed,
-        monitor=monitor,
-        progress=progress,
-    )
+    points = partial(minibatches, members, passes, batch_size, seed)
+    make = partial(with_augmentation(inputs), model)
+    trainer = Trainer(learner, state, x, y, points, augment, make, epochs, steps, stores_after, seed, monitor, progress)
     for epoch in range(len(state.history), epochs):
         for group, rate in zip(state.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * factors[epoch]
@@ -132,23 +120,23 @@ def train(
     return state.history
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Trainer:
     """What every epoch of a training needs: the arguments of `train`, checked and made ready.
 
-    minibatches: epoch -> its points. steps: minibatches of an epoch. stores_after: numbers of minibatches after which a
-    chain stores its states.
+    points: epoch -> its points in minibatches. make: what turns one into a batch. steps: minibatches of an epoch.
+    stores_after: numbers of minibatches after which a chain stores its states.
     """
 
     learner: Learner
     state: TrainingState
     x: Inputs
     y: Labels
-    inputs: Callable[..., Batch]
+    points: Callable[[int], Iterator[Points]]
     augment: Callable[..., Inputs]
-    minibatches: Callable[[int], Iterator[Points]]
-    steps: int
+    make: Callable[..., Batch]
     epochs: int
+    steps: int
     stores_after: range
     seed: int
     monitor: Monitor | None
@@ -159,7 +147,7 @@ class Trainer:
         model, chain = self.learner.model, self.learner.chain
         meter, loss_sum, count, diverged, scores = Meter(model), 0.0, 0, list[str](), list[Score]()
         with mode(model.net, training=True), current_states(chain):
-            for step, points in enumerate(self.minibatches(epoch)):
+            for step, points in enumerate(self.points(epoch)):
                 name, step_seed = f"epoch {epoch + 1}, step {step + 1}", derive(self.seed, "train", epoch, step)
                 batch, left_out = finite_batch(chain, self.batch_maker(points, epoch, step, step_seed), name)
                 loss, stopped = self.learner.learn(batch, step_seed, name)
@@ -173,23 +161,13 @@ class Trainer:
                 if self.progress is not None:
                     self.progress(done, self.epochs * self.steps, self.note(loss, scores))
         accuracy = self.accuracy(derive(self.seed, "accuracy"))
-        spent, evaluation = meter.spent(), total(scores)
-        return Epoch(
-            loss=loss_sum / count,
-            accuracy=accuracy,
-            seconds=spent.seconds - evaluation.seconds,
-            forwards=spent.forwards - evaluation.forwards,
-            gradients=spent.gradients - evaluation.gradients,
-            clamped=clamped_share(self.learner.optimizer),
-            diverged=diverged,
-            scores=scores,
-        )
+        clamped = clamped_share(self.learner.optimizer)
+        return Epoch(loss_sum / count, accuracy, *meter.spent(without=scores), clamped, diverged, scores)
 
     def batch_maker(self, points: Points, epoch: int, step: int, seed: int) -> Callable[[], Batch]:
         """A function that makes the minibatch of these points, always the same while the model is."""
         change = partial(self.augment, seed=derive(self.seed, "augment", epoch, step))
-        x, y = self.x[points.index], self.y[points.index]
-        return partial(self.inputs, self.learner.model, x, y, points, change, seed)
+        return partial(self.make, self.x[points.index], self.y[points.index], points, change, seed)
 
     def evaluate(self, done: int, scores: list[Score]) -> None:
         """Add what the monitor measures after this minibatch, where it does, and keep the tensors that are best."""

@@ -16,21 +16,19 @@ from unshaken.errors import lookup
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.draws import generator
 from unshaken.models.latents import check_coded, with_forward
-from unshaken.training.arguments import Images, Model, Seed, Targets, Total
+from unshaken.training.arguments import Model, N, Seed, X, Y
 from unshaken.types import Count, Inputs, Labels, NotNegative
 from unshaken.validate import check_range
 
 
-def cross_entropy(model: Model, x: Images, y: Targets, *, examples: Total, seed: Seed, draws: Count = 1) -> Tensor:
+def cross_entropy(model: Model, x: X, y: Y, *, examples: N, seed: Seed, draws: Count = 1) -> Tensor:
     """Empirical risk: the mean over batch and draws of −log p_s(y|x)."""
     check_range("draws", draws, Count)
     logits = model.training_logits(x, draws, seed)
     return F.cross_entropy(logits.flatten(0, 1), y.repeat(len(logits)))
 
 
-def elbo(
-    model: Model, x: Images, y: Targets, *, examples: Total, seed: Seed, draws: Count = 1, kl_scale: NotNegative = 1.0
-) -> Tensor:
+def elbo(model: Model, x: X, y: Y, *, examples: N, seed: Seed, draws: Count = 1, kl_scale: NotNegative = 1.0) -> Tensor:
     """Negative evidence lower bound per example: mean −log p_s(y|x) + kl_scale · KL(q ‖ p) / N.
 
     N = `examples` is the number of training inputs, without copies: one pass over N inputs counts the KL once.
@@ -42,14 +40,7 @@ def elbo(
 
 
 def mixture(
-    model: Model,
-    x: Images,
-    y: Targets,
-    *,
-    examples: Total,
-    seed: Seed,
-    draws: Count = 5,
-    kl_weight: NotNegative | None = None,
+    model: Model, x: X, y: Y, *, examples: N, seed: Seed, draws: Count = 5, kl_weight: NotNegative | None = None
 ) -> Tensor:
     """Infinite mixture: −log of the mean likelihood, −mean_i log (1/S) Σ_s p_s(y_i|x_i), plus λ · KL(q ‖ p).
 
@@ -66,15 +57,7 @@ def mixture(
 
 
 def trades(
-    model: Model,
-    x: Images,
-    y: Targets,
-    *,
-    before: Images,
-    examples: Total,
-    seed: Seed,
-    draws: Count = 1,
-    beta: NotNegative = 6.0,
+    model: Model, x: X, y: Y, *, before: X, examples: N, seed: Seed, draws: Count = 1, beta: NotNegative = 6.0
 ) -> Tensor:
     """TRADES: the mean of −log p_s(y|x0) + β · KL(p_s(·|x0) ‖ p_s(·|x)) over batch and draws.
 
@@ -92,11 +75,11 @@ def trades(
 
 def with_clean(
     model: Model,
-    x: Images,
-    y: Targets,
+    x: X,
+    y: Y,
     *,
-    before: Images,
-    examples: Total,
+    before: X,
+    examples: N,
     seed: Seed,
     draws: Count = 1,
     rho: NotNegative = 1.0,
@@ -123,14 +106,7 @@ def with_clean(
 
 
 def vae(
-    model: Model,
-    x: Images,
-    y: Targets,
-    *,
-    examples: Total,
-    seed: Seed,
-    draws: Count = 1,
-    label_weight: NotNegative = 10.0,
+    model: Model, x: X, y: Y, *, examples: N, seed: Seed, draws: Count = 1, label_weight: NotNegative = 10.0
 ) -> Tensor:
     """Variational auto-encoder: the mean of −log p_s(x|z) + KL(q_s(z|x) ‖ N(0, I)) + label_weight · −log p_s(y|x).
 
@@ -145,15 +121,7 @@ def vae(
 
 
 def denoising_vae(
-    model: Model,
-    x: Images,
-    y: Targets,
-    *,
-    before: Images,
-    examples: Total,
-    seed: Seed,
-    draws: Count = 1,
-    label_weight: NotNegative = 10.0,
+    model: Model, x: X, y: Y, *, before: X, examples: N, seed: Seed, draws: Count = 1, label_weight: NotNegative = 10.0
 ) -> Tensor:
     """`vae` with −log p_s(x0|z) of x0, what the input was before the attack: the decoder is to undo the attack.
 
