@@ -57,8 +57,8 @@ def test_schedule_and_augment_are_parts(recipe: str) -> None:
 
 def test_an_attack_may_have_a_default_of_its_own(recipe: str) -> None:
     Path(recipe).write_text(RESOLVED.replace('kind = "mean"', 'kind = "moments"'))
-    assert read_recipe(recipe).config.attacks[0].part.get("loss") == "cw"
-    assert read_recipe(recipe, settings=["attacks.loss=margin"]).config.attacks[0].part.get("loss") == "margin"
+    assert read_recipe(recipe).config.attacks[0].settings.get("loss") == "cw"
+    assert read_recipe(recipe, settings=["attacks.loss=margin"]).config.attacks[0].settings.get("loss") == "margin"
 
 
 def test_parts_from_outside_the_package(recipe: str) -> None:

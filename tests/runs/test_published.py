@@ -19,7 +19,7 @@ def published(recipe: str, paper: str) -> Published:
 def test_published_flatness_stands_beside_the_published_noise_alone(preset: str, same_size: bool) -> None:
     config = read_recipe("constant_flatness", preset=preset).config
     sizes = {entry.size for entry in config.paper.flatness.values()}
-    assert (sizes == {config.analyses[0].part.get("size")}) == same_size
+    assert (sizes == {config.analyses[0].settings.get("size")}) == same_size
 
 
 def test_published_values_are_typed(recipe: str) -> None:

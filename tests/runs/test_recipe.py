@@ -23,7 +23,7 @@ def test_a_recipe_may_begin_with_another(recipe: str) -> None:
     config = read_recipe(str(other), preset="smoke").config
     assert (config.title, config.evaluation.draws, config.evaluation.repeats) == ("Mine", 3, 3)
     assert config.models[0].training.epochs == 9
-    assert [attack.part.kind for attack in config.attacks] == ["mean", *["pgd"] * 4]
+    assert [attack.settings.kind for attack in config.attacks] == ["mean", *["pgd"] * 4]
     other.write_text(f'like = "{other}"\n')
     with raises_sentence("like goes in a circle: other → other"):
         read_recipe(str(other))
@@ -48,8 +48,8 @@ def test_a_recipe_that_is_like_another_publishes_nothing_of_it(recipe: str) -> N
 def test_a_preset_overrides_and_a_setting_overrides_the_preset(recipe: str) -> None:
     config = read_recipe(recipe, preset="smoke", settings=["training.epochs=9", "attacks.draws=3"]).config
     assert config.models[0].training.epochs == 9
-    assert [attack.part.get("steps") for attack in config.attacks] == [None, 2, 2]
-    assert [attack.part.get("draws") for attack in config.attacks] == [None, 3, 3]
+    assert [attack.settings.get("steps") for attack in config.attacks] == [None, 2, 2]
+    assert [attack.settings.get("draws") for attack in config.attacks] == [None, 3, 3]
 
 
 def test_a_mark_of_byte_order_is_no_content(recipe: str) -> None:

@@ -86,8 +86,8 @@ def test_analyses_are_parts_and_attacks_are_then_optional(recipe: str) -> None:
         "gradient agreement, loss cw",
         "gradient agreement, loss log_error",
     ]
-    assert [analysis.part.get("reference") for analysis in config.analyses] == [7, 7]
-    assert config.analyses[0].part.get("draws") == [1, 5, 10, 20, "mean", "moments"]
+    assert [analysis.settings.get("reference") for analysis in config.analyses] == [7, 7]
+    assert config.analyses[0].settings.get("draws") == [1, 5, 10, 20, "mean", "moments"]
 
 
 def test_an_analysis_of_attacks_needs_attacks(recipe: str) -> None:
@@ -100,7 +100,7 @@ def test_an_analysis_of_attacks_needs_attacks(recipe: str) -> None:
 def test_restarts_have_a_column_and_are_in_the_label_alone(recipe: str) -> None:
     settings = ["attacks.start=uniform", "attacks.norm=linf", "attacks.draws=2", "attacks.sweep.restarts=[1, 5]"]
     attacks = read_recipe(recipe, settings=settings).config.attacks
-    names = [(attack.name, attack.label) for attack in attacks if attack.part.kind == "pgd"][:2]
+    names = [(attack.name, attack.label) for attack in attacks if attack.settings.kind == "pgd"][:2]
     assert names == [("pgd", "PGD-2 (restarts 1)"), ("pgd", "PGD-2 (restarts 5)")]
 
 

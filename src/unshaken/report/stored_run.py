@@ -114,12 +114,12 @@ def _flat(about: dict[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in table.items() if v is not None} if isinstance(table, dict) else table
 
     flat = dict(recipe)
-    flat["attacks"] = [a["part"] | {k: a[k] for k in ("name", "label", "eps")} for a in recipe["attacks"]]
-    flat["analyses"] = [a["part"] | {"label": a["label"]} for a in recipe["analyses"]]
+    flat["attacks"] = [a["settings"] | {k: a[k] for k in ("name", "label", "eps")} for a in recipe["attacks"]]
+    flat["analyses"] = [a["settings"] | {"label": a["label"]} for a in recipe["analyses"]]
     optional = ("group", "replica")
     flat["models"] = [{k: v for k, v in m.items() if k not in optional or v is not None} for m in recipe["models"]]
     if recipe["curves"]:
-        curves = [a["part"] | {k: a[k] for k in ("name", "label", "eps")} for a in recipe["curves"]["attacks"]]
+        curves = [a["settings"] | {k: a[k] for k in ("name", "label", "eps")} for a in recipe["curves"]["attacks"]]
         flat["curves"] = recipe["curves"] | {"attacks": curves}
     paper = {k: v for k, v in recipe["paper"].items() if v not in (None, {}, [], "")}
     if "accuracy" in paper:

@@ -83,14 +83,14 @@ def describe(recipe: Recipe) -> str:
         *_distinct("network", [_text(model.network) for model in config.models]),
         *_distinct("training", [_settings(model.training) if model.training else "" for model in config.models]),
         f"attacks     {', '.join(attack.label for attack in config.attacks)}",
-        *(f"analysis    {_text(analysis.part)}" for analysis in config.analyses),
+        *(f"analysis    {_text(analysis.settings)}" for analysis in config.analyses),
         f"eps         {', '.join(f'{size:g}' for size in sizes)}",
         f"evaluation  {_pairs(vars(config.evaluation.prediction) | {'repeats': config.evaluation.repeats})}",
         f"seed        {config.seed}",
         f"units       {len(units)} ({sum(isinstance(unit, TrainUnit) for unit in units)} to train)",
         "",
         "every attack",
-        *(f"  {attack.label:<12} {_text(attack.part)}" for attack in config.attacks),
+        *(f"  {attack.label:<12} {_text(attack.settings)}" for attack in config.attacks),
     ]
     return "\n".join(lines)
 

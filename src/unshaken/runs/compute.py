@@ -85,11 +85,12 @@ def train_unit(
 def monitor(curves: CurvesSource, seed: int, data: dict[str, Data]) -> Monitor:
     """What is evaluated while a model is trained."""
     settings, (x, y, *_) = curves.settings, data[curves.settings.split]
+    attacks = {attack.label: partial(build(ATTACKS, attack.settings), eps=attack.eps[0]) for attack in settings.attacks}
     return Monitor(
         x[: settings.limit],
         y[: settings.limit],
         every=settings.every,
-        attacks={attack.label: partial(build(ATTACKS, attack.part), eps=attack.eps[0]) for attack in settings.attacks},
+        attacks=attacks,
         draws=settings.draws,
         rule=curves.rule,
         select=None if settings.select == "none" else settings.select,
@@ -281,7 +282,7 @@ def perturb(
         if step == 0:
             zero.copy_((gradient == 0).flatten(1).all(1)[: len(zero)])
 
-    attack = build(ATTACKS, unit.attack.part)
+    attack = build(ATTACKS, unit.attack.settings)
     optional = supported_kwargs(attack, indices=indices, on_gradient=note_zeros)
     return attack(model, x, y, eps=sizes, seed=derive(unit.seed, "repeat", unit.repeat), **optional), zero
 
@@ -290,6 +291,6 @@ def analysis_unit(unit: AnalysisUnit, model: StochasticClassifier, data: Data) -
     """The rows of an analysis of one model."""
     supplied: dict[str, Any] = {"seed": derive(unit.seed, "analysis")}
     if unit.attacks:
-        supplied["attacks"] = {attack.label: build(ATTACKS, attack.part) for attack in unit.attacks}
-    rows: DataFrame = build(ANALYSES, unit.analysis.part)(model, data.x, data.y, **supplied)
+        supplied["attacks"] = {attack.label: build(ATTACKS, attack.settings) for attack in unit.attacks}
+    rows: DataFrame = build(ANALYSES, unit.analysis.settings)(model, data.x, data.y, **supplied)
     return rows.assign(model=unit.model, analysis=unit.analysis.label)

@@ -36,28 +36,28 @@ def alongside(count: int, target: Callable[..., None], *args: Any) -> Iterator[C
         yield list
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may hang
-    said = context.SimpleQueue()
+    messages = context.SimpleQueue()
     threads = torch.get_num_threads()
     share = max(1, threads // (count + 1))
-    fellows = [context.Process(target=_work, args=(target, args, said, share), daemon=True) for _ in range(count)]
+    processes = [context.Process(target=_work, args=(target, args, messages, share), daemon=True) for _ in range(count)]
     torch.set_num_threads(share)
     try:
         with _uninterrupted():
-            for fellow in fellows:
-                fellow.start()
-        yield lambda: _heard(said)
-        for fellow in fellows:
-            fellow.join()
+            for process in processes:
+                process.start()
+        yield lambda: _received(messages)
+        for process in processes:
+            process.join()
     finally:
         torch.set_num_threads(threads)
-        for fellow in fellows:
-            fellow.kill() if fellow.is_alive() else None
+        for process in processes:
+            process.kill() if process.is_alive() else None
 
 
-def _work(target: Callable[..., None], args: tuple[Any, ...], said: Any, threads: int) -> None:
+def _work(target: Callable[..., None], args: tuple[Any, ...], messages: Any, threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    target(*args, said.put)
+    target(*args, messages.put)
 
 
 def _end_with_parent() -> None:
@@ -81,8 +81,8 @@ def _uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _heard(said: Any) -> list[str]:
-    found = list[str]()
-    while not said.empty():
-        found.append(said.get())
-    return found
+def _received(messages: Any) -> list[str]:
+    texts = list[str]()
+    while not messages.empty():
+        texts.append(messages.get())
+    return texts

@@ -19,4 +19,4 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return all(mallopt(word, value) for word, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**30), (TOP_PAD, 2**26)))
+    return all(mallopt(option, value) for option, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**30), (TOP_PAD, 2**26)))

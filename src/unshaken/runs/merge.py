@@ -61,10 +61,10 @@ def _settings(entry: dict[str, Any], table: Table) -> set[str]:
     return {*settable(function_of(table, entry.get("kind", "")), table), *(["eps"] if table is ATTACKS else [])}
 
 
-def check_table(section: str, given: Any) -> None:
+def check_table(section: str, value: Any) -> None:
     """A table of settings, not a value or a list."""
-    if not isinstance(given, dict):
-        raise ValueError(f"{section}: expected a table of settings, got {given!r}.")
+    if not isinstance(value, dict):
+        raise ValueError(f"{section}: expected a table of settings, got {value!r}.")
 
 
 def nested(path: str, value: Any) -> dict[str, Any]:

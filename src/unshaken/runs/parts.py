@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache, partial
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_serializer, model_validator
 from pydantic.fields import FieldInfo
@@ -18,6 +18,7 @@ from unshaken.errors import lookup, nearest, unknown
 from unshaken.types import LABELLED, SUPPLIED, OneOf, PartOf
 
 Table = Mapping[str, Callable[..., Any]]
+Section = TypeVar("Section")
 
 SCALARS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 """Types of a TOML file, as an error sentence calls them."""
@@ -78,31 +79,31 @@ class Argument:
     @property
     def choices(self) -> list[str]:
         """Every word that it takes."""
-        return [word for mark in _marks(self.hint) for word in _words(mark)]
+        return [choice for mark in _marks(self.hint) for choice in _words(mark)]
 
     @property
     def plain(self) -> Any:
         """What of its type a TOML file can hold; `Any` where it says nothing about that."""
         return _plain(self.hint)
 
-    def checked(self, where: str, value: Any) -> Any:
+    def checked(self, section: str, value: Any) -> Any:
         """The value of a recipe as its type has it; `ValueError` that says what is expected."""
         if self.table is not None and not (value is None and NoneType in _members(self.hint)):
-            return resolve_part(f"{where}: {self.name}", self.table, value)
+            return resolve_part(f"{section}: {self.name}", self.table, value)
         try:
             return _validated(self.plain, value)
         except ValidationError as error:
-            raise ValueError(f"{where}: {self._complaint(value)}") from error
+            raise ValueError(f"{section}: {self._complaint(value)}") from error
         except RecursionError as error:
-            raise ValueError(f"{where}: {self.name} is nested too deeply.") from error
+            raise ValueError(f"{section}: {self.name} is nested too deeply.") from error
 
     def _complaint(self, value: Any) -> str:
         """What is wrong with a value: an unknown word, with the nearest one, or a value of another type or range."""
-        words = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
+        items = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
         only_words = all(_words(mark) for mark in _marks(self.plain))
-        for word in words if self.choices and str not in _members(self.hint) else ():
-            if word not in self.choices and (only_words or get_close_matches(word, self.choices, cutoff=0.5)):
-                return str(unknown(self.name, word, self.choices))
+        for item in items if self.choices and str not in _members(self.hint) else ():
+            if item not in self.choices and (only_words or get_close_matches(item, self.choices, cutoff=0.5)):
+                return str(unknown(self.name, item, self.choices))
         name, hint, value = _wrong_entry(self.name, self.plain, value)
         return f"{name} must be {describe(hint)}; got {value!r}."
 
@@ -114,16 +115,16 @@ class Argument:
         return list(self.default) if isinstance(self.default, tuple) else self.default
 
 
-def resolve_part(where: str, table: Table, given: Any) -> Part:
-    """A part with its kind and every argument filled in and checked; `where` is for the error."""
-    if not isinstance(given, dict) or "kind" not in given:
-        raise ValueError(f"{where}: expected a part {{ kind = ... }}, got {given!r}: {nearest('', table)}")
+def resolve_part(section: str, table: Table, value: Any) -> Part:
+    """A part with its kind and every argument filled in and checked; `section` is for the error."""
+    if not isinstance(value, dict) or "kind" not in value:
+        raise ValueError(f"{section}: expected a part {{ kind = ... }}, got {value!r}: {nearest('', table)}")
     try:
-        function = function_of(table, given["kind"])
+        function = function_of(table, value["kind"])
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-    settings = {name: value for name, value in given.items() if name != "kind"}
-    return Part(kind=given["kind"], arguments=resolve_arguments(where, function, settings, table))
+        raise ValueError(f"{section}: {error}") from error
+    settings = {name: item for name, item in value.items() if name != "kind"}
+    return Part(kind=value["kind"], arguments=resolve_arguments(section, function, settings, table))
 
 
 def function_of(table: Table, kind: Any) -> Callable[..., Any]:
@@ -133,21 +134,26 @@ def function_of(table: Table, kind: Any) -> Callable[..., Any]:
     return lookup("kind", kind, table)
 
 
+def resolve_section(section: str, kind: Callable[..., Section], settings: Any) -> Section:
+    """A dataclass of settings, checked and with its defaults."""
+    return kind(**resolve_arguments(section, kind, settings))
+
+
 def resolve_arguments(
-    where: str, function: Callable[..., Any], given: Any, table: Table | None = None
+    section: str, function: Callable[..., Any], settings: Any, table: Table | None = None
 ) -> dict[str, Any]:
     """Every argument of `function` that a recipe may set: what is given, checked, and the defaults of the rest."""
-    if not isinstance(given, dict):
-        raise ValueError(f"{where}: expected a table of settings, got {given!r}.")
+    if not isinstance(settings, dict):
+        raise ValueError(f"{section}: expected a table of settings, got {settings!r}.")
     arguments = settable(function, table)
-    for name in given:
+    for name in settings:
         if name not in arguments:
-            raise ValueError(f"{where}: {unknown('setting', name, arguments)}")
-    missing = [name for name, argument in arguments.items() if argument.required and name not in given]
+            raise ValueError(f"{section}: {unknown('setting', name, arguments)}")
+    missing = [name for name, argument in arguments.items() if argument.required and name not in settings]
     if missing:
-        raise ValueError(f"{where}: {missing[0]!r} is missing.")
+        raise ValueError(f"{section}: {missing[0]!r} is missing.")
     return {
-        name: argument.checked(where, given[name]) if name in given else argument.filled()
+        name: argument.checked(section, settings[name]) if name in settings else argument.filled()
         for name, argument in arguments.items()
     }
 
@@ -292,7 +298,7 @@ def _marks(hint: Any) -> Iterator[Any]:
 def _words(mark: Any) -> Iterable[str]:
     if isinstance(mark, OneOf):
         return mark.table
-    return [word for word in get_args(mark) if isinstance(word, str)] if get_origin(mark) is Literal else ()
+    return [choice for choice in get_args(mark) if isinstance(choice, str)] if get_origin(mark) is Literal else ()
 
 
 def _plain(hint: Any) -> Any:

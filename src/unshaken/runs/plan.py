@@ -44,7 +44,7 @@ def plan(recipe: Recipe, inputs: Fingerprint | None = None) -> list[Unit]:
                 label = f"{model.label} {attack.label} r{repeat}"
                 units.append(AttackUnit(label, subject, attack, repeat, config.evaluation.prediction))
         for analysis in config.analyses:
-            attacks = config.attacks if needs_attacks(analysis.part) else []
+            attacks = config.attacks if needs_attacks(analysis.settings) else []
             units.append(AnalysisUnit(f"{model.label} {analysis.label}", subject, analysis, attacks))
     return [*units, *_transfer_units(config, [unit for unit in units if isinstance(unit, AttackUnit)])]
 

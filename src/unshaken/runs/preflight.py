@@ -59,7 +59,7 @@ def check_attacks(model: StochasticClassifier, config: RecipeConfig, spec: Model
         attacks += [all_arguments(ATTACKS, attack)] if attack else []
         attacks += [attack.arguments for attack in config.curves.attacks] if config.curves else []
     used = [arguments.get("draws") for arguments in attacks]
-    for draws in (analysis.part.get("draws") for analysis in config.analyses):
+    for draws in (analysis.settings.get("draws") for analysis in config.analyses):
         used += draws if isinstance(draws, list) else [draws]
     for scheme in sorted(SCHEMES.keys() & set(used)):
         model.logits(x, SCHEMES[scheme](model))
@@ -70,10 +70,10 @@ def check_attacks(model: StochasticClassifier, config: RecipeConfig, spec: Model
 def check_analyses(model: StochasticClassifier, analyses: Sequence[AnalysisConfig], x: Tensor) -> None:
     """What analyses ask of a model beside logits."""
     for analysis in analyses:
-        if analysis.part.kind == "latent_shift":
+        if analysis.settings.kind == "latent_shift":
             reconstructions(model, x, model.draw(1, seed=0))
-        if analysis.part.kind == "conditions":
-            smoothness_under(model, analysis.part.get("smoothness"), analysis.part.get("rule"))
+        if analysis.settings.kind == "conditions":
+            smoothness_under(model, analysis.settings.get("smoothness"), analysis.settings.get("rule"))
 
 
 def check_training(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from unshaken.runs.parts import resolve_arguments
+from unshaken.runs.parts import resolve_section
 from unshaken.types import NotNegative, Probability
 
-Value = TypeVar("Value")
 PerLabel = dict[str, dict[str, float]]
 
 
@@ -78,23 +76,25 @@ PUBLISHED_SECTIONS = (_Section, {"accuracy": (PublishedAccuracy, True), "flatnes
 """[paper] as a TOML file has it, and the types of its tables; whether each is a list of them, or one for each model."""
 
 
-def resolve_published(given: Any) -> Published:
+def resolve_published(settings: Any) -> Published:
     """[paper], checked."""
-    section = _Section(**resolve_arguments("[paper]", _Section, given))
+    section = resolve_section("[paper]", _Section, settings)
     return Published(
         section.source,
         section.eps,
-        [_entry(PublishedAccuracy, f"[[paper.accuracy]] {i}", value) for i, value in enumerate(section.accuracy, 1)],
-        {model: _entry(PublishedFlatness, f"[paper.flatness.{model}]", v) for model, v in section.flatness.items()},
+        [
+            resolve_section(f"[[paper.accuracy]] {i}", PublishedAccuracy, value)
+            for i, value in enumerate(section.accuracy, 1)
+        ],
+        {
+            model: resolve_section(f"[paper.flatness.{model}]", PublishedFlatness, v)
+            for model, v in section.flatness.items()
+        },
         {model: _lengths(values) for model, values in section.length.items()},
         {model: _by_draws(model, values) for model, values in section.inference.items()},
         section.time,
         section.training,
     )
-
-
-def _entry(kind: Callable[..., Value], where: str, given: dict[str, Any]) -> Value:
-    return kind(**resolve_arguments(where, kind, given))
 
 
 def _lengths(values: dict[str, float]) -> PublishedLengths:

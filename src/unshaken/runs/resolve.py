@@ -8,7 +8,7 @@ from typing import Any
 from unshaken.errors import unknown
 from unshaken.runs import sweep
 from unshaken.runs.dependencies import check_dependencies
-from unshaken.runs.parts import resolve_arguments
+from unshaken.runs.parts import resolve_section
 from unshaken.runs.published import resolve_published
 from unshaken.runs.settings import (
     CurvesConfig,
@@ -36,7 +36,7 @@ def resolve(raw: dict[str, Any]) -> RecipeConfig:
         if name not in raw:
             raise ValueError(f"section [{name}] is missing.")
     seeds = _seeds(raw.get("seed", 0))
-    evaluation = EvaluationConfig(**resolve_arguments("[evaluation]", EvaluationConfig, raw["evaluation"]))
+    evaluation = resolve_section("[evaluation]", EvaluationConfig, raw["evaluation"])
     sweep.check_sizes("[evaluation]", evaluation.eps)
     models = sweep.for_seeds(sweep.models(raw, seeds[0]), seeds)
     check_dependencies(models)
@@ -63,21 +63,20 @@ def _text(raw: dict[str, Any], name: str) -> str:
     return text
 
 
-def _seeds(given: Any) -> list[int]:
+def _seeds(value: Any) -> list[int]:
     """One seed, or several: then every model is trained once with each."""
-    seeds = given if isinstance(given, list) else [given]
+    seeds = value if isinstance(value, list) else [value]
     if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) for seed in seeds):
-        raise ValueError(f"seed must be a whole number, or a list of them; got {given!r}.")
+        raise ValueError(f"seed must be a whole number, or a list of them; got {value!r}.")
     sweep.check_unique("seeds", [str(seed) for seed in seeds])
     return seeds
 
 
-def _data(given: Any, models: list[ModelConfig]) -> DataConfig:
+def _data(settings: Any, models: list[ModelConfig]) -> DataConfig:
     """[data], with unlabelled images where a model is taught by another one."""
-    data = DataConfig(**resolve_arguments("[data]", DataConfig, given))
+    data = resolve_section("[data]", DataConfig, settings)
     if data.unlabelled is not None:
-        settings = resolve_arguments("[data.unlabelled]", UnlabelledConfig, data.unlabelled)
-        data = replace(data, unlabelled=UnlabelledConfig(**settings))
+        data = replace(data, unlabelled=resolve_section("[data.unlabelled]", UnlabelledConfig, data.unlabelled))
     if data.unlabelled is not None and data.validation is not None:
         _check_kept(data, data.unlabelled)
     for model in models:
@@ -97,9 +96,9 @@ def _check_kept(data: DataConfig, unlabelled: UnlabelledConfig) -> None:
         )
 
 
-def _curves(given: Any, sizes: list[float], data: DataConfig, models: list[ModelConfig]) -> CurvesConfig:
+def _curves(settings: Any, sizes: list[float], data: DataConfig, models: list[ModelConfig]) -> CurvesConfig:
     """[curves], with attacks of one size each."""
-    curves = CurvesConfig(**resolve_arguments("[curves]", CurvesConfig, given))
+    curves = resolve_section("[curves]", CurvesConfig, settings)
     if curves.attacks:
         curves = replace(curves, attacks=sweep.attacks(curves.attacks, sizes, "[[curves.attacks]]"))
     for attack in curves.attacks:
@@ -119,9 +118,9 @@ def _curves(given: Any, sizes: list[float], data: DataConfig, models: list[Model
     return curves
 
 
-def _transfer(given: Any, models: list[ModelConfig]) -> TransferConfig:
+def _transfer(settings: Any, models: list[ModelConfig]) -> TransferConfig:
     """[transfer], with every model for a group or for "all"."""
-    transfer = TransferConfig(**resolve_arguments("[transfer]", TransferConfig, given))
+    transfer = resolve_section("[transfer]", TransferConfig, settings)
     first = {model.group or model.label: model.label for model in reversed(models)}
     makers = [model for model in models if transfer.keep == "all" or model.label in first.values()]
     named = {"all": [model.label for model in makers]}

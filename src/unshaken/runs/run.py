@@ -184,8 +184,8 @@ class Worker:
         """The units whose end this one waits for: those that train the models it needs, and make its perturbations."""
         needs = self.config.model(unit.model).needs.values() if isinstance(unit, TrainUnit) else [unit.model]
         names = [other.name for other in self.units if isinstance(other, TrainUnit) and other.model in needs]
-        made = unit.perturbations if isinstance(unit, TransferUnit) else None
-        return names + ([made.unit] if isinstance(made, UnitPerturbations) else [])
+        perturbations = unit.perturbations if isinstance(unit, TransferUnit) else None
+        return names + ([perturbations.unit] if isinstance(perturbations, UnitPerturbations) else [])
 
     def finish(self, unit: Unit, progress: Callable[[int, int, str], None]) -> bool:
         """Load or compute one unit and note how it went; False where another process is at it."""
@@ -278,10 +278,10 @@ class Worker:
         """Compute the rows of a unit; what else it makes is written here."""
         test = self.data["test"]
         if isinstance(unit, AnalysisUnit):
-            return analysis_unit(unit, model, test), RowMetadata(unit=unit.name, analysis=unit.analysis.part.kind)
+            return analysis_unit(unit, model, test), RowMetadata(unit=unit.name, analysis=unit.analysis.settings.kind)
         if isinstance(unit, TransferUnit):
-            made = unit.perturbations
-            path = self.folder.perturbations(made.unit) if isinstance(made, UnitPerturbations) else made.path
+            origin = unit.perturbations
+            path = self.folder.perturbations(origin.unit) if isinstance(origin, UnitPerturbations) else origin.path
             rows = transfer_unit(unit, model, test, self.inference_of(unit), load_transfer_set(path))
             return rows, RowMetadata(unit=unit.name, accuracy=float(rows.correct.mean()))
         attacked = attack_unit(unit, model, test, self.inference_of(unit), keep=is_source(unit, self.config))

@@ -128,7 +128,7 @@ class AttackConfig:
     the same `label`.
     """
 
-    part: Part
+    settings: Part
     name: str
     label: str
     eps: list[float]
@@ -136,11 +136,11 @@ class AttackConfig:
     @property
     def arguments(self) -> dict[str, Any]:
         """Every argument, also those that its kind fixes, such as the single step of FGSM."""
-        return {} if self.is_clean else all_arguments(ATTACKS, self.part)
+        return {} if self.is_clean else all_arguments(ATTACKS, self.settings)
 
     @property
     def is_clean(self) -> bool:
-        return self.part.kind == "none"
+        return self.settings.kind == "none"
 
 
 CLEAN = AttackConfig(Part(kind="none"), "none", "clean", [0.0])
@@ -150,7 +150,7 @@ CLEAN = AttackConfig(Part(kind="none"), "none", "clean", [0.0])
 class AnalysisConfig:
     """An analysis of a recipe."""
 
-    part: Part
+    settings: Part
     label: str
 
 

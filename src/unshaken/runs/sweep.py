@@ -171,15 +171,15 @@ def _check_attack(section: str, config: AttackConfig) -> None:
     if arguments.get("norm") == "linf" and largest > 1:
         raise ValueError(f"{section}: eps {largest:g} is larger than the whole input box; is {largest:g}/255 meant?")
     try:
-        check_restarts(config.part.get("restarts", 1), config.part.get("start", "none"))
-        check_start(config.part.get("loss", "cw"), config.part.get("start", "none"))
+        check_restarts(config.settings.get("restarts", 1), config.settings.get("start", "none"))
+        check_start(config.settings.get("loss", "cw"), config.settings.get("start", "none"))
     except ValueError as error:
         raise ValueError(f"{section}: {error}") from error
 
 
 def _labels(configs: list[AttackConfig]) -> list[tuple[str, str]]:
     """(name, label): fgsm and FGSM-10, or FGSM-10 (loss cw) where another attack is FGSM-10 too."""
-    every = [{"kind": config.part.kind, **config.arguments, "eps": config.eps} for config in configs]
+    every = [{"kind": config.settings.kind, **config.arguments, "eps": config.eps} for config in configs]
     names = [attack_name(settings["kind"], str(settings.get("draws", ""))) for settings in every]
     labels = []
     for name, settings in zip(names, every, strict=True):
