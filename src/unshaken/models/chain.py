@@ -12,7 +12,7 @@ from torch.func import vmap
 
 from unshaken.models.base import StochasticClassifier, dropout_from, own_copy
 from unshaken.models.draws import Draws, derive, state_index
-from unshaken.models.wrapper import Wrapper
+from unshaken.models.wrapper import nested
 from unshaken.types import Count, Inputs, Logits, State, Supplied
 from unshaken.validate import check_range
 
@@ -174,9 +174,7 @@ class Chain(StochasticClassifier):
 
 def chain_in(model: StochasticClassifier) -> Chain | None:
     """The chain that a model is, or is wrapped around; None where there is none."""
-    while isinstance(model, Wrapper):
-        model = model.model
-    return model if isinstance(model, Chain) else None
+    return next((inner for inner in nested(model) if isinstance(inner, Chain)), None)
 
 
 def _snapshot(state: State) -> State:

@@ -6,11 +6,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from unshaken.models.base import StochasticClassifier
-from unshaken.models.chain import Chain
+from unshaken.models.chain import chain_in
 from unshaken.models.draws import Draws
 from unshaken.models.ensemble import Ensemble, Together
 from unshaken.models.mean_network import MeanNetwork
-from unshaken.models.wrapper import Wrapper
+from unshaken.models.wrapper import nested
 from unshaken.types import Inputs
 
 
@@ -25,12 +25,10 @@ def parameters(model: StochasticClassifier) -> int:
     share count once.
     """
     weights = sum(tensor.numel() for tensor in model.net.parameters())
-    while isinstance(model, Wrapper) and not isinstance(model, Together):
-        if isinstance(model, MeanNetwork):
-            return weights
-        model = model.model
-    if isinstance(model, Chain):
-        return weights * (len(model.stored) or model.members)
+    if any(isinstance(inner, MeanNetwork) for inner in nested(model)):
+        return weights
+    if chain := chain_in(model):
+        return weights * (len(chain.stored) or chain.members)
     learnt, buffers = (dict(named) for named in (model.net.named_parameters(), model.net.named_buffers()))
     return sum(
         tensor.numel()
@@ -51,15 +49,12 @@ def flops(model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
     BatchNorm, pooling, dropout masks, softmax, interpolation or eigenvalues (of `matrix_estimation`), which grow with
     the size of the layers and not with its square, nor the drawing of the weights.
     """
-    passes, inner = len(draws.distinct), model
-    while isinstance(inner, Wrapper) and not isinstance(inner, Together):
-        inner = inner.model
-    if isinstance(inner, Ensemble | Together):
-        members = inner.model if isinstance(inner, Together) else inner
-        members.check_alike(x)  # a look at the members is no part of it
-    if isinstance(inner, Ensemble):
-        return sum(_of_one(model, x, draw) for draw in draws.distinct.chunks(1))
-    return passes * _of_one(model, x, draws[:1])
+    *wrappers, innermost = nested(model)
+    if isinstance(innermost, Ensemble):
+        innermost.check_alike(x)  # its passes on one input are no part of the prediction
+        if not any(isinstance(wrapper, Together) for wrapper in wrappers):
+            return sum(_of_one(model, x, draw) for draw in draws.distinct.chunks(1))
+    return len(draws.distinct) * _of_one(model, x, draws[:1])
 
 
 def _of_one(model: StochasticClassifier, x: Inputs, one: Draws) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 from torch import Tensor, nn
@@ -51,6 +51,14 @@ class Wrapper(StochasticClassifier):
     @property
     def stored_kind(self) -> str:
         return self.model.stored_kind
+
+
+def nested(model: StochasticClassifier) -> Iterator[StochasticClassifier]:
+    """The model, the one that it is around, and so on."""
+    yield model
+    while isinstance(model, Wrapper):
+        model = model.model
+        yield model
 
 
 def of_shape(
