@@ -21,6 +21,7 @@ from unshaken.types import Count, Inputs, Logits, State
 from unshaken.validate import check_range
 
 VARIANCE = "variance of "  # before the name of a tensor, in the state of `expected`
+NOISE = "input noise"  # the name, in a draw, of what is added to every input
 
 
 def own_copy(net: nn.Module, replacements: Mapping[int, nn.Module] | None = None) -> nn.Module:
@@ -74,7 +75,6 @@ class StochasticClassifier(ABC):
     kind: str
     finite = False  # whether its draws are a few networks, all of which an attacker may know
     shape: tuple[int, ...] | None = None  # of one input, where draws are made for it
-    input_variance: float | None = None  # of noise on every entry of the input
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
@@ -138,7 +138,7 @@ class StochasticClassifier(ABC):
         raise ValueError(f"a {self.kind!r} model has more draws than can be listed: give a number of them instead.")
 
     def variances(self) -> State:
-        """The variance of every tensor that is random, by name, for models whose weights are independent Gaussians."""
+        """The variance of every tensor that is random, by name, of a model with independent Gaussians."""
         raise ValueError(
             f"a {self.kind!r} model has no moments to propagate: attack it with a number of draws instead."
         )
@@ -155,7 +155,7 @@ class StochasticClassifier(ABC):
         fixed = {name: tensor.detach() for name, tensor in self.fixed.items()}
         variances = {name.removeprefix(VARIANCE): tensor for name, tensor in state.items() if name not in fixed}
         self.cost.forwards += len(x)
-        noise = None if self.input_variance is None else torch.full_like(x, self.input_variance)
+        noise = torch.full_like(x, float(variances.pop(NOISE))) if NOISE in variances else None
         inputs = Moments(self.execution.memory_order(x), noise)
         mean, variance, _ = propagate(self.net, fixed | state, variances, inputs)
         return mean, torch.zeros_like(mean) if variance is None else variance

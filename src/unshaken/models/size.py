@@ -42,8 +42,8 @@ def flops(model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
     """Floating point operations of the prediction of `x` (B, ...) with `draws`, a multiply-add counted as two.
 
     The first draw is counted and stands for all: each is a pass through the same layers. Draws of an ensemble, also of
-    one inside a wrapper, are counted one by one. Where nothing is random one pass is a prediction, however many draws
-    there are (as in `predict`).
+    one inside a wrapper, are counted member by member. Where nothing is random one pass is a prediction, however many
+    draws there are (as in `predict`).
 
     Counted are convolutions, matrix products and attention, by torch's FlopCounterMode; not biases, activations,
     BatchNorm, pooling, dropout masks, softmax, interpolation or eigenvalues (of `matrix_estimation`), which grow with
@@ -53,7 +53,9 @@ def flops(model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
     if isinstance(innermost, Ensemble):
         innermost.check_alike(x)  # its passes on one input are no part of the prediction
         if not any(isinstance(wrapper, Together) for wrapper in wrappers):
-            return sum(_of_one(model, x, draw) for draw in draws.distinct.chunks(1))
+            drawn = [int(state["member"]) for state in draws]
+            first = {member: drawn.index(member) for member in set(drawn)}
+            return sum(drawn.count(member) * _of_one(model, x, draws[i : i + 1]) for member, i in first.items())
     return len(draws.distinct) * _of_one(model, x, draws[:1])
 
 

@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from unshaken.models.base import StochasticClassifier
+from unshaken.models.base import NOISE, StochasticClassifier
 from unshaken.models.deterministic import Deterministic
 from unshaken.models.draws import derive, generator
 from unshaken.models.wrapper import Base, Wrapper, of_shape
 from unshaken.types import Count, Inputs, Positive, State, Supplied
 from unshaken.validate import check_range
-
-NOISE = "input noise"  # its name in a draw
 
 
 class Smoothing(Wrapper):
@@ -46,7 +44,6 @@ class Smoothing(Wrapper):
         if model.shape not in (None, tuple(shape)):
             raise ValueError(f"shape must be that of the model's inputs, {model.shape}; got {tuple(shape)}.")
         self.shape, self.sigma, self.noises = tuple(shape), sigma, noises
-        self.input_variance = sigma**2
 
     def sampler(self) -> Callable[[int, int], State]:
         sample, like = self.model.sampler(), next(iter(self.tensors().values()), torch.zeros(()))
@@ -68,7 +65,8 @@ class Smoothing(Wrapper):
         return self.model.forward(x + state[NOISE] if NOISE in state else x, rest, training=training)
 
     def variances(self) -> State:
-        return self.model.variances()
+        # on the CPU, where reading the number does not wait for a GPU
+        return self.model.variances() | {NOISE: torch.tensor(self.sigma**2, dtype=torch.float64)}
 
 
 def smoothing(
