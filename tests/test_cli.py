@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from unshaken import __version__ as unshaken_version
 from unshaken.cli import app
 from unshaken.report import drawing, figures
-from unshaken.runs.recipe import recipe_folders
+from unshaken.runs.recipe import recipe_paths
 
 
 def unshaken(*words: str) -> tuple[int, str, str]:
@@ -35,7 +35,7 @@ def undrawn(folder: Path, name: str, make: Callable[[bool], Figure]) -> drawing.
     return drawing.Inline("", "")
 
 
-RECIPES = {path.stem: path for path in recipe_folders()[0].glob("*.toml")}
+RECIPES = recipe_paths()
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
@@ -57,7 +57,16 @@ def test_every_recipe_runs_at_smoke_and_makes_its_page(recipe: str, tmp_path: Pa
         assert page.read_text(encoding="utf-8") == before
 
 
-def test_the_version_is_told() -> None:
+def test_the_package_is_the_command() -> None:
+    outputs = [
+        subprocess.run([sys.executable, "-m", module, "--help"], check=True, capture_output=True, text=True).stdout
+        for module in ("unshaken", "unshaken.cli")
+    ]
+    assert "run" in outputs[0]
+    assert outputs[0].split("Usage:")[1].split("\n", 1)[1] == outputs[1].split("Usage:")[1].split("\n", 1)[1]
+
+
+def test_the_version_is_printed() -> None:
     code, out, _ = unshaken("--version")
     assert code == 0
     assert out.strip() == unshaken_version
@@ -83,10 +92,10 @@ def test_help_imports_nothing_heavy(start: str) -> None:
     assert "HEAVY []" in out
 
 
-def test_list_tells_every_part_in_a_line() -> None:
+def test_list_has_a_line_for_every_part() -> None:
     code, out, _ = unshaken("list")
     assert code == 0
-    for word in (
+    for entry in (
         "recipes",
         "demo",
         "datasets",
@@ -98,18 +107,18 @@ def test_list_tells_every_part_in_a_line() -> None:
         "PGD-k",
         "ways",
     ):
-        assert word in out
+        assert entry in out
     code, out, _ = unshaken("list", "attacks")
     assert code == 0
     assert "mean" in out
     assert "datasets" not in out
 
 
-def test_show_tells_settings_and_work() -> None:
+def test_show_lists_settings_and_work() -> None:
     code, out, _ = unshaken("show", "demo", "--set", "evaluation.repeats=2")
     assert code == 0
-    for word in ("MEAN", "FGSM-100", "prior_scale=1.0", "units       17 (1 to train)", "repeats=2"):
-        assert word in out
+    for setting in ("MEAN", "FGSM-100", "prior_scale=1.0", "units       17 (1 to train)", "repeats=2"):
+        assert setting in out
 
 
 @pytest.mark.parametrize(
@@ -135,7 +144,7 @@ def test_a_mistake_is_answered_by_one_sentence_and_code_2(words: list[str], mess
 
 
 def test_a_failed_unit_gives_code_1_and_still_a_page(tmp_path: Path) -> None:
-    text = (recipe_folders()[0] / "demo.toml").read_text(encoding="utf-8")
+    text = RECIPES["demo"].read_text(encoding="utf-8")
     attack = '[[attacks]]\nkind = "outside:failing_attack"\n\n[presets.smoke]'
     (tmp_path / "mine.toml").write_text(text.replace("[presets.smoke]", attack), encoding="utf-8")
     mine, runs = str(tmp_path / "mine.toml"), str(tmp_path / "runs")

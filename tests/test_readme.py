@@ -30,9 +30,9 @@ def test_the_recipe_of_the_docs_resolves(tmp_path: Path) -> None:
     text = blocks(ROOT / "docs" / "recipes.md", "toml")
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
     config = read_recipe(str(tmp_path / "mine.toml"), preset="smoke").config
-    assert len(config["models"]) == 2 * 3 * 2
-    assert config["models"][-1]["label"] == "mean_field, prior_scale 1.0, PGD-5, wide"
-    assert [attack["label"] for attack in config["attacks"]] == ["MEAN", "FGSM-1", "FGSM-10"]
+    assert len(config.models) == 2 * 3 * 2
+    assert config.models[-1].label == "mean_field, prior_scale 1.0, PGD-5, wide"
+    assert [attack.label for attack in config.attacks] == ["MEAN", "FGSM-1", "FGSM-10"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

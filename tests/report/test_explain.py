@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from oracles import raises_sentence
 from unshaken.report.explain import explain
 from unshaken.report.stored_run import load_run
 from unshaken.runs.recipe import read_recipe
@@ -44,28 +45,28 @@ start = "uniform"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def finished_run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("explain")
     (folder / "small.toml").write_text(RECIPE)
     return run(read_recipe(str(folder / "small.toml")), out=folder / "runs")
 
 
 @pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / made.name))
+def folder(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / finished_run.name))
 
 
 @pytest.mark.parametrize("attack", ["FGM-5", "PGD-2"])
 def test_what_it_says_of_an_input_is_what_the_run_found(folder, attack):
-    said: list[str] = []
-    page = explain(folder, inputs=range(30), attack=attack, eps=1.0, say=said.append)
+    lines: list[str] = []
+    page = explain(folder, inputs=range(30), attack=attack, eps=1.0, say=lines.append)
     rows = load_run(folder).rows
     attacked = rows[(rows.eps == 1.0) & (rows.role == "sweep") & (rows.attack_draws == attack[-1])].set_index("index")
     clean = rows[rows.attack == "none"].set_index("index")
-    for place, line in enumerate(said):
-        stood, right = bool(attacked.correct[place]), bool(clean.correct[place])
-        assert line.startswith(f"input {place} {'wrong before' if not right else 'stood' if stood else 'fell'}")
-    assert {"stood", "fell"} <= {line.split()[2].rstrip(".") for line in said}
+    for index, line in enumerate(lines):
+        stood, right = bool(attacked.correct[index]), bool(clean.correct[index])
+        assert line.startswith(f"input {index} {'wrong before' if not right else 'stood' if stood else 'fell'}")
+    assert {"stood", "fell"} <= {line.split()[2].rstrip(".") for line in lines}
     text = page.read_text()
     assert page == folder / "explain.html"
     assert text.count("<section") == 30
@@ -82,14 +83,14 @@ def test_an_input_is_explained_alike_alone_and_among_others(folder):
 
 
 def test_by_default_it_shows_some_that_fell_and_some_that_stood(folder):
-    said: list[str] = []
-    explain(folder, say=said.append)
-    assert {line.split()[2].rstrip(".") for line in said} == {"fell", "stood"}
-    assert len(said) == 6
+    lines: list[str] = []
+    explain(folder, say=lines.append)
+    assert {line.split()[2].rstrip(".") for line in lines} == {"fell", "stood"}
+    assert len(lines) == 6
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"inputs": [30]}, "there is no input 30: the run has 30 of them, from 0 to 29"),
         ({"inputs": [-1]}, "there is no input -1"),
@@ -98,9 +99,15 @@ def test_by_default_it_shows_some_that_fell_and_some_that_stood(folder):
         ({"eps": 0.7}, "was not run with eps 0.7; choose one of: 0.5, 1"),
     ],
 )
-def test_what_is_not_there_is_answered_in_a_sentence(folder, settings, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_is_not_there_is_answered_in_a_sentence(folder, settings, message):
+    with pytest.raises(ValueError, match=message):
         explain(folder, **settings)
+
+
+def test_a_foreign_run_is_refused_in_a_sentence(folder):
+    (folder / "run.json").write_text('{"name": "small", "recipe": {}, "units": []}')
+    with raises_sentence("run.json"):
+        explain(folder)
 
 
 def test_a_run_that_is_none_or_has_no_model_or_other_images_is_refused(folder, tmp_path):
@@ -154,10 +161,10 @@ def test_chains_of_an_auto_encoder_are_explained_by_the_attack_on_their_label(tm
     rows = load_run(folder).rows
     clean = rows[rows.attack == "none"].set_index("index")
     right = clean.index[clean.correct][:2].tolist()
-    said: list[str] = []
-    page = explain(folder, inputs=right, say=said.append)
+    lines: list[str] = []
+    page = explain(folder, inputs=right, say=lines.append)
     assert "FGSM-3 on chain" in page.read_text(), "not the attack on the latent, which comes first"
     stood = rows[(rows.attack == "fgsm") & (rows.role == "sweep")].set_index("index").correct
-    told = [f"input {place} {'stood' if stood[place] else 'fell'}" for place in right]
-    assert [line.partition(".")[0] for line in said] == told
-    assert len(told) == 2
+    outcomes = [f"input {index} {'stood' if stood[index] else 'fell'}" for index in right]
+    assert [line.partition(".")[0] for line in lines] == outcomes
+    assert len(outcomes) == 2

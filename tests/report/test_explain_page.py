@@ -15,7 +15,7 @@ from unshaken.report.explain_page import Case, case_figure, case_sentences, outc
 NAMES = ("cat", "dog", "fox")
 
 
-def made(
+def explanation(
     margin: float = 0.4,
     slope: float = -0.2,
     after: float = 0.2,
@@ -49,59 +49,61 @@ def made(
 
 
 def test_a_label_that_stood_says_what_would_make_it_fall():
-    told = case_sentences(made(), NAMES)
-    assert outcome_text(made()) == "stood"
-    assert told[0] == "It is cat, with probability 0.700 before the attack and 0.600 after it."
-    assert told[1] == (
+    sentences = case_sentences(explanation(), NAMES)
+    assert outcome_text(explanation()) == "stood"
+    assert sentences[0] == "It is cat, with probability 0.700 before the attack and 0.600 after it."
+    assert sentences[1] == (
         "Its margin over dog is 0.400; to first order the perturbation takes 0.200 of it away (gradient norm 0.500 × "
         "length 2.00 × cosine -0.20), so by the linear condition the label stands, as it does."
     )
-    assert told[2] == (
+    assert sentences[2] == (
         "For the label to fall, the perturbation would have to be 2.00 times as long by the linear condition, 2.00 "
         "times in fact; to first order its cosine at this length would have to be below -0.40, and is -0.20."
     )
 
 
 def test_a_label_that_fell_says_what_would_make_it_stand():
-    told = case_sentences(made(slope=-0.8, after=-0.4), NAMES)
-    assert outcome_text(made(after=-0.4)) == "fell"
-    assert told[0].endswith("and 0.300 after it, when dog has 0.700.")
-    assert "takes 0.800 of it away" in told[1]
-    assert told[1].endswith("by the linear condition the label falls, as it does.")
-    assert told[2].startswith(
+    sentences = case_sentences(explanation(slope=-0.8, after=-0.4), NAMES)
+    assert outcome_text(explanation(after=-0.4)) == "fell"
+    assert sentences[0].endswith("and 0.300 after it, when dog has 0.700.")
+    assert "takes 0.800 of it away" in sentences[1]
+    assert sentences[1].endswith("by the linear condition the label falls, as it does.")
+    assert sentences[2].startswith(
         "For the label to stand, the perturbation would have to be shorter than 0.50 times its length by the linear "
         "condition, 0.50 times in fact; to first order its cosine at this length would have to be above -0.40"
     )
 
 
 def test_where_the_condition_is_wrong_it_says_so():
-    assert case_sentences(made(slope=-0.2, after=-0.1), NAMES)[1].endswith("the label stands, which it does not.")
+    assert case_sentences(explanation(slope=-0.2, after=-0.1), NAMES)[1].endswith(
+        "the label stands, which it does not."
+    )
 
 
 def test_a_perturbation_that_moves_away_has_no_distance():
-    told = case_sentences(made(slope=0.2, after=0.5), NAMES)
-    assert "adds 0.200 to it" in told[1]
-    assert told[2] == (
+    sentences = case_sentences(explanation(slope=0.2, after=0.5), NAMES)
+    assert "adds 0.200 to it" in sentences[1]
+    assert sentences[2] == (
         "To first order it falls nowhere in this direction; in fact at more than 3 times the length of the "
         "perturbation."
     )
 
 
 def test_a_label_that_falls_against_the_linear_condition_says_so():
-    told = case_sentences(made(slope=0.2, after=-0.4), NAMES)
-    assert told[2] == (
+    sentences = case_sentences(explanation(slope=0.2, after=-0.4), NAMES)
+    assert sentences[2] == (
         "To first order it falls nowhere in this direction; in fact at 0.50 times the length of the perturbation."
     )
 
 
 def test_where_no_direction_is_enough_it_says_what_length_is():
-    assert case_sentences(made(norm=0.1, other=0.1), NAMES)[2].endswith(
+    assert case_sentences(explanation(norm=0.1, other=0.1), NAMES)[2].endswith(
         "no direction of this length is enough, the best one needs 4.00."
     )
 
 
 def test_a_wrong_input_and_one_that_was_not_moved_have_nothing_to_explain():
-    wrong, still = made(margin=-0.2, after=-0.3), made(length=0.0, slope=0.0, after=0.4)
+    wrong, still = explanation(margin=-0.2, after=-0.3), explanation(length=0.0, slope=0.0, after=0.4)
     assert outcome_text(wrong) == "wrong before the attack"
     assert case_sentences(wrong, NAMES)[-1] == "It was taken for dog before the attack, so there is no label to defend."
     assert len(case_sentences(still, NAMES)) == 2
@@ -111,7 +113,7 @@ def test_a_wrong_input_and_one_that_was_not_moved_have_nothing_to_explain():
 @pytest.mark.parametrize("narrow", [False, True])
 def test_a_figure_shows_the_images_and_the_margins_with_a_tangent(narrow):
     clean = np.zeros((1, 4, 4), dtype=np.float32)
-    figure = case_figure(Case(3, clean, clean + 0.25, made()), NAMES, narrow=narrow)
+    figure = case_figure(Case(3, clean, clean + 0.25, explanation()), NAMES, narrow=narrow)
     (curves,) = (axis for axis in figure.axes if axis.get_legend() is not None)
     images = [axis for axis in figure.axes if axis is not curves]
     assert [axis.get_xlabel() for axis in images] == ["clean", "change × 2", "attacked"]
