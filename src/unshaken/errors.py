@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from importlib import import_module
+from numbers import Real
 from typing import TypeVar
 
 Entry = TypeVar("Entry")
@@ -29,7 +30,7 @@ def lookup(kind: str, key: str | Entry, table: Mapping[str, Entry]) -> Entry:
 
     Raises `ValueError` with the nearest choice for an unknown key.
     """
-    if isinstance(key, int | float) or key is None:
+    if isinstance(key, Real) or key is None:
         raise unknown(kind, key, table)
     if not isinstance(key, str):
         return key

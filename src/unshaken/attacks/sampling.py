@@ -40,7 +40,7 @@ def draws_of_steps(
     model: StochasticClassifier, draws: int | str | Draws, steps: int, redraw: bool, seed: int
 ) -> Iterator[Draws]:
     """The draws of each step: the next k of one set, or the same ones at all steps, kept in memory."""
-    if isinstance(draws, int) and redraw:
+    if redraw and not isinstance(draws, str | Draws):
         check_range("draws", draws, Count)
         return model.draw(draws * steps, seed=derive(seed, "attack")).chunks(draws)
     fixed = attack_draws(model, draws, seed)
@@ -49,5 +49,5 @@ def draws_of_steps(
 
 def selection_draws(model: StochasticClassifier, draws: int | str | Draws, seed: int) -> Draws:
     """The draws that choose among perturbations: k new ones, at least SELECTION_DRAWS, or the scheme of the attack."""
-    draws = max(draws, SELECTION_DRAWS) if isinstance(draws, int) else draws
+    draws = draws if isinstance(draws, str | Draws) else max(draws, SELECTION_DRAWS)
     return attack_draws(model, draws, derive(seed, "judge")).keep()

@@ -105,7 +105,7 @@ def finite_differences(
     estimate = torch.zeros_like(x)
     for at in batches(len(x), max(1, batch_size // directions)):
         rngs = [generator(seed, index, x.device) for index in indices[at]]
-        for signs in torch.stack([_signs(directions, x.shape[1:], rng) for rng in rngs]).split(batch_size, 1):
+        for signs in torch.stack([_signs(directions, x.shape[1:], rng) for rng in rngs]).split(int(batch_size), 1):
             v = signs.to(x.dtype)  # (b, d, ...)
             labels = y[at].repeat_interleave(v.shape[1], 0)
             above, below = (

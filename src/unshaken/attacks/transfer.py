@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,7 +148,7 @@ def input_ids(x: Inputs) -> list[str]:
 
 def _eps_index(eps: object, sizes: list[float]) -> int:
     """The index of a size among those of a set; the decimals of a fraction may differ by rounding."""
-    near = [i for i, size in enumerate(sizes) if isinstance(eps, int | float) and abs(size - eps) <= 1e-6 * size]
+    near = [i for i, size in enumerate(sizes) if isinstance(eps, Real) and abs(size - float(eps)) <= 1e-6 * size]
     if not near:
         raise ValueError(f"the perturbations were made for eps {', '.join(f'{e:g}' for e in sizes)}; got {eps}.")
     return near[0]

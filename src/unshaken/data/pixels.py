@@ -22,7 +22,7 @@ def shape_of(size: int | Sequence[int] | None) -> tuple[int, int] | None:
     """(height, width) of the argument `size`."""
     if size is None:
         return None
-    sides = (size, size) if isinstance(size, int) else tuple(size)
+    sides = (size, size) if isinstance(size, int | np.integer) else tuple(size)
     if len(sides) != 2 or min(sides) < 1:
         raise ValueError(f"size must be (height, width) or one number, each at least 1, got {size}.")
     return sides[0], sides[1]

@@ -10,7 +10,7 @@ def order(count: int, seed: int | None) -> Tensor:
     """All of `count` images, (count,) int64: as they come, or in that seed's order."""
     if seed is None:
         return torch.arange(count)
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return torch.randperm(count, generator=torch.Generator().manual_seed(int(seed)))
 
 
 def split_rows(count: int, share: float, keyword: str, title: str, *, first: bool) -> Tensor:

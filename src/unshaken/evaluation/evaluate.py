@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
@@ -67,8 +68,8 @@ def inference_sets(
     check_range("repeats", repeats, Count)
     if draws == "all":
         return [model.all()] * repeats
-    if isinstance(draws, int):
-        return [model.draw(draws, seed=derive(seed, "inference", r)) for r in range(repeats)]
+    if isinstance(draws, Integral):
+        return [model.draw(int(draws), seed=derive(seed, "inference", r)) for r in range(repeats)]
     if isinstance(draws, str) or not isinstance(draws, Sequence) or not draws:
         raise ValueError(f"draws must be a number, 'all', a Draws object or a list of these; got {draws!r}.")
     return [*draws]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Annotated, TypeAlias
 
 import torch
@@ -142,7 +143,7 @@ class MatrixEstimation(Wrapper):
         estimate: str | Estimate = "leading",
     ) -> None:
         for name, value in (("low", low), ("high", high)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= 1:
                 raise ValueError(f"{name} must be a number above 0 and at most 1; got {value!r}.")
         if low > high:
             raise ValueError(f"low must be at most high; got {low} and {high}.")

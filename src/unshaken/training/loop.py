@@ -198,7 +198,7 @@ def minibatches(members: Tensor, passes: int, batch_size: int, seed: int, epoch:
     """
     for number in range(passes):
         order = torch.Generator().manual_seed(derive(seed, "order", epoch * passes + number))
-        for index in members[torch.randperm(len(members), generator=order).to(members.device)].split(batch_size):
+        for index in members[torch.randperm(len(members), generator=order).to(members.device)].split(int(batch_size)):
             copy = (shuffled(derive(seed, "copies", epoch), index) + number) % passes
             yield Points(index, copy, epoch, seed)
 
