@@ -9,7 +9,8 @@ demo: $(READY)
 	$(BIN)/unshaken run demo
 
 test: $(READY) lint types
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal  # one thread for each of as many processes as there are cores
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal --durations=20 \
+		--cov --cov-report=term:skip-covered  # one thread for each of as many processes as there are cores
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -26,4 +27,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache .coverage
