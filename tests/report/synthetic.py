@@ -100,6 +100,11 @@ def source(*parts: pd.DataFrame, analyses: dict[str, pd.DataFrame] | None = None
     return StoredRun(Path(), about, rows, {}, {}, analyses or {})
 
 
+def conditions_run(*rows: pd.DataFrame, **about: Any) -> StoredRun:
+    """A run in which nothing but the conditions was computed, with these rows."""
+    return source(analyses={"conditions": pd.concat(rows, ignore_index=True)}, **about)
+
+
 def curves(run: StoredRun) -> list[Any]:
     """The panels of a run."""
     return panels(accuracy_table(run.rows))

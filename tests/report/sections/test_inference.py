@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from synthetic import conditions, source
+from synthetic import conditions, conditions_run, source
 
 from unshaken.evaluation.statistics import accuracy, mean
 from unshaken.report.sections.inference import draw_sweeps, inference_figure, inference_section
 
 COUNTS = (1, 5, 100)
-
-
-def run(*parts: pd.DataFrame, **about):
-    return source(analyses={"conditions": pd.concat(parts, ignore_index=True)}, **about)
 
 
 def rows(model: str = "m", **settings) -> pd.DataFrame:
@@ -26,7 +22,7 @@ def chosen(swept: pd.DataFrame, draws: int, eps: float = 1.0, attack: str = "FGM
 
 def test_the_table_has_accuracy_without_an_attack_and_under_each():
     swept = rows()
-    (table,) = inference_section(run(swept), []).tables
+    (table,) = inference_section(conditions_run(swept), []).tables
     assert table.head == ["inference draws", "no attack", "FGM-1, eps 1", "MEAN, eps 1"]
     fgm, at_mean = chosen(swept, 5), chosen(swept, 5, attack="MEAN")
     assert table.body[1] == [
@@ -42,7 +38,7 @@ def test_the_table_has_accuracy_without_an_attack_and_under_each():
 
 def test_the_sentence_sets_the_fewest_and_the_next_beside_the_most():
     swept = rows()
-    (sentence,) = inference_section(run(swept), []).sentences
+    (sentence,) = inference_section(conditions_run(swept), []).sentences
 
     def gap(column: str, draws: int) -> str:
         tables = [
@@ -67,22 +63,22 @@ def test_the_sentence_sets_the_fewest_and_the_next_beside_the_most():
 def test_no_difference_beyond_chance_is_called_so():
     swept = rows(inference=(5, 100))
     swept.loc[swept.inference_draws == 5, "survived"] = swept[swept.inference_draws == 100].survived.to_numpy()
-    (sentence,) = inference_section(run(swept), []).sentences
+    (sentence,) = inference_section(conditions_run(swept), []).sentences
     assert sentence.endswith("the two agree on every input.")
     swept.loc[swept.inference_draws == 5, "survived"] ^= swept["index"] == 3
-    (sentence,) = inference_section(run(swept), []).sentences
+    (sentence,) = inference_section(conditions_run(swept), []).sentences
     assert "no difference beyond chance" in sentence.partition("Under")[2]
 
 
 def test_only_models_with_several_numbers_have_a_place():
-    (sweep,) = draw_sweeps(run(conditions("one"), rows("several")))
+    (sweep,) = draw_sweeps(conditions_run(conditions("one"), rows("several")))
     assert sweep.model == "several"
-    assert inference_section(run(conditions("one")), []) is None
+    assert inference_section(conditions_run(conditions("one")), []) is None
     assert inference_section(source(), []) is None
 
 
 def test_one_size_has_a_table_and_no_figure():
-    section = inference_section(run(rows(eps=(0.5,))), [])
+    section = inference_section(conditions_run(rows(eps=(0.5,))), [])
     assert section.drawings == []
     assert section.tables[0].head[2] == "FGM-1, eps 0.5"
 
@@ -90,7 +86,7 @@ def test_one_size_has_a_table_and_no_figure():
 @pytest.mark.parametrize("narrow", [True, False])
 def test_each_model_has_axes_with_a_line_for_each_number_from_the_clean_accuracy_on(narrow):
     swept = [rows("a"), rows("bb")]
-    figure = inference_figure(draw_sweeps(run(*swept)), narrow=narrow)
+    figure = inference_figure(draw_sweeps(conditions_run(*swept)), narrow=narrow)
     assert [axis.get_title("left") for axis in figure.axes] == ["a", "bb"]
     (line, *others) = figure.axes[1].get_lines()
     assert len(others) == 2

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from synthetic import conditions, source
+from synthetic import conditions, conditions_run, source
 
 from unshaken.evaluation.statistics import mean
 from unshaken.report.sections.slopes import QUANTITIES, measured, slopes_figure, slopes_section
 
 COUNTS = (1, 5, 100)
-
-
-def run(*parts: pd.DataFrame, **about):
-    return source(analyses={"conditions": pd.concat(parts, ignore_index=True)}, **about)
 
 
 def rows(model: str = "m", **settings) -> pd.DataFrame:
@@ -24,7 +20,7 @@ def rows(model: str = "m", **settings) -> pd.DataFrame:
 
 def test_the_table_has_every_quantity_for_each_number_of_inference_draws():
     told = rows()
-    (table,) = slopes_section(run(told), []).tables
+    (table,) = slopes_section(conditions_run(told), []).tables
     chosen = told[(told.attack == "FGM-1") & (told.eps == 1)]
     assert table.data.quantity.tolist() == [quantity for quantity in QUANTITIES for _ in COUNTS]
     assert set(table.data.attack) == {"FGM-1"}
@@ -39,7 +35,7 @@ def test_the_table_has_every_quantity_for_each_number_of_inference_draws():
 
 def test_the_sentence_sets_the_fewest_draws_and_the_next_beside_the_most():
     told = rows()
-    (sentence,) = slopes_section(run(told), []).sentences
+    (sentence,) = slopes_section(conditions_run(told), []).sentences
     part = told[(told.attack == "FGM-1") & (told.eps == 1)]
     norms = {
         count: own.pivot(index="index", columns="repeat", values="gradient_norm").to_numpy()
@@ -58,7 +54,7 @@ def test_the_sentence_sets_the_fewest_draws_and_the_next_beside_the_most():
 def test_what_does_not_change_is_called_no_difference():
     told = rows()
     told["gradient_norm"] = told.groupby(["index", "repeat"]).gradient_norm.transform("first")
-    (sentence,) = slopes_section(run(told), []).sentences
+    (sentence,) = slopes_section(conditions_run(told), []).sentences
     assert "norm of the margin gradient is" in sentence
     assert sentence.count("the two agree on every input") == 1
 
@@ -66,14 +62,14 @@ def test_what_does_not_change_is_called_no_difference():
 def test_small_norms_keep_two_digits_that_count():
     told = rows()
     told["gradient_norm"] *= 1e-3
-    section = slopes_section(run(told), [])
+    section = slopes_section(conditions_run(told), [])
     few = told[(told.attack == "FGM-1") & (told.eps == 1) & (told.inference_draws == 1)]
     assert f"norm of the margin gradient is {few.gradient_norm.mean():.5f} with one" in section.sentences[0]
     assert section.tables[0].body[3][3] == f"{few.gradient_norm.median():.5f}"
 
 
 def test_one_number_of_inference_draws_has_no_section():
-    assert slopes_section(run(conditions("m")), []) is None
+    assert slopes_section(conditions_run(conditions("m")), []) is None
     assert slopes_section(source(), []) is None
 
 
