@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -68,17 +68,10 @@ def flatness(
         scored.append(_losses_and_hits(model, versions, y[at], inference))
     # (B, 1 + copies) each
     loss, correct = (torch.cat(slices, dim=1).T.cpu().numpy() for slices in zip(*scored, strict=True))
-    return pd.DataFrame(
-        {
-            "index": np.repeat(np.arange(len(y)), copies),
-            "copy": np.tile(np.arange(copies), len(y)),
-            **{"noise": noise, "size": float(size), "draws": draws},
-            "loss": np.repeat(loss[:, 0], copies),
-            "difference": (loss[:, 1:] - loss[:, :1]).flatten(),
-            "correct": np.repeat(correct[:, 0], copies),
-            "survived": correct[:, 1:].flatten(),
-        }
-    )
+    columns: dict[str, Any] = {"index": np.repeat(np.arange(len(y)), copies), "copy": np.tile(range(copies), len(y))}
+    columns |= {"noise": noise, "size": float(size), "draws": draws}
+    columns |= {"loss": np.repeat(loss[:, 0], copies), "difference": (loss[:, 1:] - loss[:, :1]).flatten()}
+    return pd.DataFrame(columns | {"correct": np.repeat(correct[:, 0], copies), "survived": correct[:, 1:].flatten()})
 
 
 def _losses_and_hits(model: StochasticClassifier, versions: Tensor, y: Labels, draws: Draws) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ from unshaken.validate import check_inputs, check_range, check_ranges
 MARGINS = (cw, margin)  # the losses of LOSSES that are above 0 where the label has fallen, and only there
 BALL = NORMS["l2"]
 INSIDE = 0.999999  # artanh is infinite at the edges of the box
+Evaluate = Callable[[Inputs, Tensor, Draws], tuple[Tensor, Tensor]]  # (x_adv, active, draws) -> (losses, gradient)
 STOP_CHECKS = 10  # how often a descent is asked whether its objective has fallen, by this share at least
 STOP_FALL = 1e-4
 
@@ -137,12 +138,7 @@ class Nearest:
 
 
 def _descend(
-    evaluate: Callable[[Inputs, Tensor, Draws], tuple[Tensor, Tensor]],
-    nearest: Nearest,
-    c: Tensor,
-    samples: Iterator[Draws],
-    lr: float,
-    patience: int,
+    evaluate: Evaluate, nearest: Nearest, c: Tensor, samples: Iterator[Draws], lr: float, patience: int
 ) -> Tensor:
     """One turn of the search, from x: whether a point wins with these c, (B,).
 

@@ -85,18 +85,19 @@ def doubling(
         used.extend(provenance_of(x_adv))
         return x_adv
 
-    def losses(x_adv: Inputs, active: Tensor, loss: Loss) -> Tensor:
-        return losses_under(model, x_adv, labels[active], selection, loss, batch_size)
+    def evaluate(x_adv: Inputs, active: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each input, and whether its label is lost."""
+        inputs = model, x_adv, labels[active], selection
+        return losses_under(*inputs, objective, batch_size), losses_under(*inputs, margin, batch_size) > 0
 
     active = torch.arange(len(origin), device=x.device)
     x_adv = ascend(active, steps, on_gradient)
-    best = losses(x_adv, active, objective)
-    active = active[losses(x_adv, active, margin) <= 0]
+    best, fooled = evaluate(x_adv, active)
+    active = active[~fooled]
     while len(active) and 2 * steps <= most_steps:
         steps *= 2
         candidate = ascend(active, steps)
-        values = losses(candidate, active, objective)
-        fooled = losses(candidate, active, margin) > 0
+        values, fooled = evaluate(candidate, active)
         better = fooled | (values > best[active])  # losing the label counts, whatever it does to the loss
         settled = values <= best[active] + rise
         x_adv[active[better]], best[active[better]] = candidate[better], values[better]

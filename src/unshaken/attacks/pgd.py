@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from unshaken.attacks.gradient import input_gradient
 from unshaken.attacks.interface import GradientEstimator, OnGradient, fixed_argument, supported_kwargs
 from unshaken.attacks.losses import LATENT, LOSSES, SOFT, LossName
 from unshaken.attacks.norms import NORMS, Norm, NormName, StartName, per_input
-from unshaken.attacks.objective import loss_target
+from unshaken.attacks.objective import loss_target, losses_under
 from unshaken.attacks.restarts import Candidate, check_restarts, check_start, random_start, strongest
 from unshaken.attacks.sampling import SchemeName, draws_of_steps, selection_draws
 from unshaken.attacks.updates import UPDATES, UpdateName
@@ -112,9 +113,9 @@ def pgd(
     x_adv, used = ascend(seed, on_gradient)
     if restarts > 1:
         others = (ascend(derive(seed, "restart", number), None) for number in range(1, restarts))
-        selection = selection_draws(model, draws, seed)
-        targets = budgets.tile(target)
-        x_adv, used = strongest(model, (x_adv, used), others, targets, selection, objective, batch_size)
+        selection, targets = selection_draws(model, draws, seed), budgets.tile(target)
+        losses = partial(losses_under, model, target=targets, draws=selection, loss=objective, batch_size=batch_size)
+        x_adv, used = strongest((x_adv, [*used, selection.provenance]), others, losses)
     return budgets.result(x_adv, used)
 
 

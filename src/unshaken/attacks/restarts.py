@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,9 +10,7 @@ from torch import Tensor
 from unshaken.attacks.budgets import Budgets
 from unshaken.attacks.losses import LATENT, LOSSES
 from unshaken.attacks.norms import STARTS, Norm, per_input
-from unshaken.attacks.objective import losses_under
 from unshaken.errors import lookup, unknown
-from unshaken.models import Draws, StochasticClassifier
 from unshaken.models.draws import Provenance, generator
 from unshaken.types import Count, Inputs, Loss, Positive
 from unshaken.validate import check_range
@@ -29,23 +27,13 @@ def random_start(
     return (budgets.tile(x) + noise * per_input(budgets.radius, noise)).clamp(0, 1)
 
 
-def strongest(
-    model: StochasticClassifier,
-    first: Candidate,
-    others: Iterable[Candidate],
-    target: Tensor,
-    draws: Draws,
-    loss: Loss,
-    batch_size: int,
-) -> Candidate:
-    """Of every input the perturbation with the largest loss under the selection draws; of equals the first."""
-    x_adv, used = first[0], [*first[1], draws.provenance]
-    best = losses_under(model, x_adv, target, draws, loss, batch_size)
+def strongest(first: Candidate, others: Iterable[Candidate], losses: Callable[[Inputs], Tensor]) -> Candidate:
+    """Of every input the perturbation with the largest loss, and all draws that were used; of equals the first."""
+    (x_adv, used), best = first, losses(first[0])
     for other, other_used in others:
-        values = losses_under(model, other, target, draws, loss, batch_size)
+        values = losses(other)
         x_adv = torch.where(per_input(values > best, x_adv), other, x_adv)
-        best = torch.maximum(best, values)
-        used += other_used
+        best, used = torch.maximum(best, values), [*used, *other_used]
     return x_adv, used
 
 

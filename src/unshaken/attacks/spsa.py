@@ -61,25 +61,10 @@ def spsa(
     """
     check_range("directions", directions, Count)
     check_range("delta", delta, Positive)
-    return pgd(
-        model,
-        x,
-        y,
-        eps=eps,
-        norm=norm,
-        loss=loss,
-        draws=draws,
-        steps=steps,
-        step_size=step_size,
-        start=start,
-        restarts=restarts,
-        update=update,
-        seed=seed,
-        batch_size=batch_size,
-        indices=indices,
-        on_gradient=on_gradient,
-        gradient_estimator=partial(finite_differences, directions=directions, delta=delta),
-    )
+    attack = partial(pgd, norm=norm, loss=loss, draws=draws, steps=steps, step_size=step_size, start=start)
+    attack = partial(attack, restarts=restarts, update=update, seed=seed, batch_size=batch_size, indices=indices)
+    estimator = partial(finite_differences, directions=directions, delta=delta)
+    return attack(model, x, y, eps=eps, on_gradient=on_gradient, gradient_estimator=estimator)
 
 
 @torch.no_grad()
