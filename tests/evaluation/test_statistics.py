@@ -8,7 +8,7 @@ from scipy.stats import beta
 
 from oracles import CoinClassifier
 from unshaken.evaluation.evaluate import evaluate
-from unshaken.evaluation.statistics import Interval, accuracy, crossed, difference, two_level_variance
+from unshaken.evaluation.statistics import Interval, accuracy, crossed, difference, differences, two_level_variance
 
 
 def rows_of(table: np.ndarray) -> pd.DataFrame:
@@ -87,6 +87,14 @@ def test_difference_is_paired() -> None:
     assert change.value == pytest.approx(after.mean() - before.mean())
     assert change.high < 0
     assert difference(rows_of(before), rows_of(before)) == Interval(0, 0, 0)
+
+
+def test_several_differences_share_the_level() -> None:
+    rng = np.random.default_rng(3)
+    tables = [rows_of(simulated(rng, 0.3, 0.1)) for _ in range(4)]
+    pairs = [(tables[0], tables[1]), (tables[2], tables[3])]
+    assert differences(pairs) == [difference(*pair, level=0.975) for pair in pairs]
+    assert differences(iter(pairs[:1])) == [difference(*pairs[0], level=0.95)]
 
 
 def test_what_cannot_be_a_table_is_refused() -> None:
