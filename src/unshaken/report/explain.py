@@ -43,7 +43,7 @@ def explain(
 
     Args:
         run: the folder of a run with attacks.
-        inputs: places of the inputs among the test images; by default some that fell and some that did not.
+        inputs: indices among the test images; by default some that fell and some that did not.
         model, attack: labels as in the report; by default its first model and the attack that is strongest on it.
         eps: one of the sizes of the attack; by default the smallest that halves the accuracy.
         data_root: where the images are, as for the run itself.
@@ -57,12 +57,13 @@ def explain(
     size = panel.informative(label) if eps is None else _size(curve, eps, label)
     rows = rows_behind(curve, size, source.rows)
     rows = rows[rows.repeat == 0].sort_values("index")
-    places = _places(inputs, len(rows)) if inputs else _chosen(rows, source, panel.model)
-    data = _images(source, data_root, device)
+    indices = _checked(inputs, len(rows)) if inputs else _typical_inputs(rows, source, panel.model)
+    record = read_record(source.folder / "run.json", RunRecord)
+    data = _images(source.folder, record, data_root, device)
     attack_label = attack_entry(source.about, rows.iloc[0])[1]["label"]
-    cases = _cases(source, panel.model, attack_label, data, size, places)
+    cases = _cases(source.folder, record, (panel.model, attack_label), data, size, indices)
     for case in cases:
-        say(f"input {case.place} {outcome_text(case.why)}. {case_sentences(case.why, data.labels)[-1]}")
+        say(f"input {case.input_index} {outcome_text(case.why)}. {case_sentences(case.why, data.labels)[-1]}")
     return write_explain_page(source, cases, f"{label} on {panel.model}", size)
 
 
@@ -71,65 +72,66 @@ def _choice(source: StoredRun, model: str | None, attack: str | None) -> tuple[P
 
     One with a step of its own, or that aims at the latent, is not meant by default where there is another.
     """
-    found = sorted(panels(accuracy_table(source.rows)), key=lambda panel: bool(panel.apart))
-    if not found:
+    candidates = sorted(panels(accuracy_table(source.rows)), key=lambda panel: bool(panel.apart))
+    if not candidates:
         raise ValueError(f"{source.folder} has no attacks to explain.")
     if model is not None:
-        lookup("model", model, {panel.model: panel for panel in found})
-        found = [panel for panel in found if panel.model == model]
+        lookup("model", model, {panel.model: panel for panel in candidates})
+        candidates = [panel for panel in candidates if panel.model == model]
     if attack is None:
-        return found[0], found[0].strongest()
-    lookup("attack", attack, {label: panel for panel in found for label in panel.curves})
-    return next(panel for panel in found if attack in panel.curves), attack
+        return candidates[0], candidates[0].strongest()
+    panel = lookup("attack", attack, {label: panel for panel in reversed(candidates) for label in panel.curves})
+    return panel, attack
 
 
 def _size(curve: DataFrame, eps: float, label: str) -> float:
     near = [float(size) for size in curve.eps if abs(size - eps) < 1e-6]
     if not near:
-        known = ", ".join(eps_text(curve.eps).values())
-        raise ValueError(f"{label} was not run with eps {eps:g}; choose one of: {known}.")
+        sizes = ", ".join(eps_text(curve.eps).values())
+        raise ValueError(f"{label} was not run with eps {eps:g}; choose one of: {sizes}.")
     return near[0]
 
 
-def _places(inputs: Sequence[int], count: int) -> list[int]:
-    for place in inputs:
-        if not 0 <= place < count:
-            raise ValueError(f"there is no input {place}: the run has {count:,} of them, from 0 to {count - 1:,}.")
+def _checked(inputs: Sequence[int], count: int) -> list[int]:
+    for index in inputs:
+        if not 0 <= index < count:
+            raise ValueError(f"there is no input {index}: the run has {count:,} of them, from 0 to {count - 1:,}.")
     return list(dict.fromkeys(inputs))
 
 
-def _chosen(rows: DataFrame, source: StoredRun, model: str) -> list[int]:
-    """Inputs that were right before the attack: the first that fell and the first that did not, in turns."""
+def _typical_inputs(rows: DataFrame, source: StoredRun, model: str) -> list[int]:
+    """Inputs that were classified correctly before the attack: the first that fell and the first that did not."""
     clean = source.rows[(source.rows.attack == "none") & (source.rows.model == model) & (source.rows.repeat == 0)]
     right = rows[rows["index"].isin(clean[clean.correct]["index"])]
-    fell, stood = (right[right.correct == kept]["index"].tolist() for kept in (False, True))
+    fell, stood = (right[right.correct == correct]["index"].tolist() for correct in (False, True))
     half = CASES // 2
-    chosen = fell[: max(half, CASES - len(stood))] + stood[: max(half, CASES - len(fell))]
-    return sorted(int(place) for place in chosen) or rows["index"].tolist()[:CASES]
+    indices = fell[: max(half, CASES - len(stood))] + stood[: max(half, CASES - len(fell))]
+    return sorted(map(int, indices)) or rows["index"].tolist()[:CASES]
 
 
-def _images(source: StoredRun, data_root: str | Path | None, device: str) -> Data:
-    """The test images of the run, after a look at whether they are the same."""
-    record = read_record(source.folder / "run.json", RunRecord)
+def _images(folder: Path, record: RunRecord, data_root: str | Path | None, device: str) -> Data:
+    """The test images of the run; an error if they have changed since."""
     data = load_split(record.recipe.data, "test", data_root, choose_device(device))
     if hash_tensors([data.x, data.y]) != record.inputs.images["test"]:
-        raise ValueError(f"{source.folder} was made with other test images than {data.name!r} has now.")
+        raise ValueError(f"{folder} was made with other test images than {data.name!r} has now.")
     return data
 
 
-def _cases(source: StoredRun, model_label: str, attack: str, data: Data, size: float, places: list[int]) -> list[Case]:
-    """The attack of a unit on some inputs, and why it won or lost."""
-    record = read_record(source.folder / "run.json", RunRecord)
-    units = [
-        unit for unit in plan(Recipe(record.name, None, record.recipe), record.inputs) if unit.model == model_label
-    ]
+def _cases(
+    folder: Path, record: RunRecord, labels: tuple[str, str], data: Data, size: float, indices: list[int]
+) -> list[Case]:
+    """The attack on a model, by their labels, on some inputs, and why it won or lost."""
+    model_label, attack_label = labels
+    every = plan(Recipe(record.name, None, record.recipe), record.inputs)
+    units = [unit for unit in every if unit.model == model_label]
     train = next(unit for unit in units if isinstance(unit, TrainUnit))
-    unit = next(unit for unit in units if isinstance(unit, AttackUnit) and unit.attack.label == attack)
+    unit = next(unit for unit in units if isinstance(unit, AttackUnit) and unit.attack.label == attack_label)
     model = new_model(train.source, data)
-    model.load(source.folder / "models" / f"{train.name}.safetensors")
-    x, y = data.x[places], data.y[places]
-    x_adv = perturb(unit, model, x, y, [size], places)[0][0]
+    model.load(folder / "models" / f"{train.name}.safetensors")
+    x, y = data.x[indices], data.y[indices]
+    x_adv = perturb(unit, model, x, y, [size], indices)[0][0]
     rule = unit.prediction.rule
     smoothness = "published" if hasattr(model, "sigma") and rule == "probability" else None
-    told = explanations(model, x, y, x_adv, inference_draws(unit, model), smoothness=smoothness, rule=rule)
-    return [Case(place, x[i].cpu().numpy(), x_adv[i].cpu().numpy(), told[i]) for i, place in enumerate(places)]
+    whys = explanations(model, x, y, x_adv, inference_draws(unit, model), smoothness=smoothness, rule=rule)
+    images = zip(indices, x.cpu().numpy(), x_adv.cpu().numpy(), whys, strict=True)
+    return [Case(*case) for case in images]

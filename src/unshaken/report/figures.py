@@ -16,6 +16,7 @@ from unshaken.report.drawing import (
     draw_lines,
     empty_figure,
     eps_axis,
+    facets,
     legend,
     legend_height,
     line_styles,
@@ -26,7 +27,7 @@ from unshaken.report.drawing import (
 from unshaken.report.groups import group_of, representatives
 from unshaken.report.pictures import Pictures, choose_pictures
 from unshaken.report.section import Section
-from unshaken.report.stored_run import StoredRun
+from unshaken.report.stored_run import StoredRun, model_entries
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,77 +35,80 @@ if TYPE_CHECKING:
 
 
 OFF = "mean network alone"
+"""Of a curve: its model is the mean network of the one that the axes belong to."""
+
+TRAINING_AXES = {"loss": "loss (nats per image)", "accuracy": "training accuracy"}
+
+TRAINED = ("network", "training", "seed", "model")
+"""The entries of a model that say what is trained."""
 
 
-def write_figures(source: StoredRun, found: Sequence[Panel], sections: Sequence[Section] = ()) -> dict[str, Inline]:
+def write_figures(source: StoredRun, curves: Sequence[Panel], sections: Sequence[Section] = ()) -> dict[str, Inline]:
     """figures/<name>.svg, .png, .pdf of every figure there is something for; returns them for the page."""
     makers: dict[str, Callable[[bool], Figure]] = {}
-    first = representatives(source.about, [panel.model for panel in found])
-    if drawn := [panel for panel in drawable_panels(found) if panel.model in first]:
+    first = representatives(source.about, [panel.model for panel in curves])
+    if drawn := [panel for panel in drawable_panels(curves) if panel.model in first]:
         alone = mean_networks(source.about)
         makers["accuracy"] = lambda narrow: accuracy_figure(drawn, alone, narrow=narrow)
     if source.histories:
         groups = group_of(source.about, list(source.histories))
         makers["training"] = lambda narrow: training_figure(source.histories, groups, narrow=narrow)
-    if (pictures := choose_pictures(source, found)) is not None:
-        names = source.class_names
-        makers["pictures"] = lambda narrow: picture_figure(pictures, names, narrow=narrow)
+    if (pictures := choose_pictures(source, curves)) is not None:
+        makers["pictures"] = lambda narrow: picture_figure(pictures, source.class_names, narrow=narrow)
     makers |= {drawing.name: drawing.make for section in sections for drawing in section.drawings}
     return {name: write_figure(source.folder / "figures", name, make) for name, make in makers.items()}
 
 
-def drawable_panels(found: Sequence[Panel]) -> list[Panel]:
-    """The panels to draw where one has two sizes: at one there is no line, least of all for a step of its own."""
-    several = any(len(panel.eps()) > 1 for panel in found)
-    return [panel for panel in found if several and (len(panel.eps()) > 1 or panel.apart != STEP)]
+def drawable_panels(curves: Sequence[Panel]) -> list[Panel]:
+    """The panels to draw if one has two sizes: at one there is no line, least of all for a step of its own."""
+    several = any(len(panel.eps()) > 1 for panel in curves)
+    return [panel for panel in curves if several and (len(panel.eps()) > 1 or panel.apart != STEP)]
 
 
 def mean_networks(about: dict[str, Any]) -> dict[str, str]:
     """Label of a model -> label of its mean network by itself, where a recipe has both."""
-    models = about.get("recipe", {}).get("models", [])
-    made = {entry["label"]: [entry.get(word) for word in ("network", "training", "seed", "model")] for entry in models}
-    alone = [entry for entry in models if (entry.get("model") or {}).get("kind") == "mean_network"]
-    of = [(one["label"], [*made[one["label"]][:3], one["model"]["base"]]) for one in alone]
-    return {label: one for one, base in of for label, how in made.items() if how == base}
+    alone: dict[str, str] = {}
+    for entry in model_entries(about):
+        model = entry.get("model") or {}
+        if model.get("kind") == "mean_network":
+            random = entry | {"model": model["base"]}
+            same = [e for e in model_entries(about) if all(e.get(key) == random.get(key) for key in TRAINED)]
+            alone |= {other["label"]: entry["label"] for other in same}
+    return alone
 
 
 @styled()
-def accuracy_figure(found: Sequence[Panel], alone: Mapping[str, str] | None = None, *, narrow: bool = False) -> Figure:
+def accuracy_figure(curves: Sequence[Panel], alone: Mapping[str, str] | None = None, *, narrow: bool = False) -> Figure:
     """Accuracy against eps with 95 % intervals, one line for each attack, one set of axes for each model and norm.
 
     MEAN and MOMENTS are the broad lines underneath, and the interval bars of one eps stand side by side, so that
     attacks of equal strength do not hide each other. An attack with several losses is drawn with its strongest. A model
     whose mean network by itself was attacked too (`alone`) has it in its own axes, as a line for each kind of attack.
     """
-    found = _with_mean_networks(found, alone or {})
-    columns = 1 if narrow else min(len(found), 2)
-    rows = -(-len(found) // columns)
-    found = [panel.strongest_losses() for panel in found]
-    styles, handles = line_styles(found), dict[str, Any]()
+    drawn = [panel.strongest_losses() for panel in _with_mean_networks(curves, alone or {})]
+    styles, handles = line_styles(drawn), dict[str, Any]()
     styles |= {label: style | {"color": INK, "ls": ":"} for label, style in styles.items() if label.endswith(OFF)}
-    width, height = (3.7, 2.4) if narrow else (7.6, 3.2 if columns > 1 else 3.7)
     below = narrow or max(map(len, styles)) > 18
-    figure = empty_figure(width, height * rows + (legend_height(width, [CLEAN, *styles]) if below else 0))
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
-    for place, panel in enumerate(found):
-        handles |= _draw_panel(axes[place], panel, styles)
-        axes[place].set_ylabel("accuracy" if place % columns == 0 else "")
-    for empty in axes[len(found) :]:
-        empty.set_visible(False)
+    more = legend_height(3.7 if narrow else 7.6, [CLEAN, *styles]) if below else 0.0
+    height = 2.4 if narrow else 3.2 if len(drawn) > 1 else 3.7
+    figure, axes = facets(len(drawn), narrow=narrow, height=height, more=more, sharey=True)
+    for index, (axis, panel) in enumerate(zip(axes, drawn, strict=True)):
+        handles |= _draw_panel(axis, panel, styles)
+        axis.set_ylabel("" if index % 2 and not narrow else "accuracy")
     legend(figure, handles, below=below)
     return figure
 
 
-def _with_mean_networks(found: Sequence[Panel], alone: Mapping[str, str]) -> list[Panel]:
+def _with_mean_networks(curves: Sequence[Panel], alone: Mapping[str, str]) -> list[Panel]:
     """The panels without those of mean networks, whose curves join the panel of their model, one of each kind."""
-    kept = []
-    for panel in found:
-        if panel.model in alone.values():
-            continue
-        own = [p for p in found if p.model == alone.get(panel.model) and (p.norm, p.apart) == (panel.norm, panel.apart)]
-        kinds = {f"{c.attack.iloc[0].upper()}, {OFF}": c for p in own for c in reversed(p.curves.values())}
-        kept.append(panel._replace(curves=panel.curves | kinds))
-    return kept
+    joined = []
+    for panel in curves:
+        if panel.model not in alone.values():
+            wanted = (alone.get(panel.model), panel.norm, panel.apart)
+            means = [other for other in curves if (other.model, other.norm, other.apart) == wanted]
+            kinds = {f"{c.attack.iloc[0].upper()}, {OFF}": c for p in means for c in reversed(p.curves.values())}
+            joined.append(panel._replace(curves=panel.curves | kinds))
+    return joined
 
 
 @styled()
@@ -117,21 +121,17 @@ def training_figure(
     group = {model: (groups or {}).get(model, model) for model in histories}
     labels = list(dict.fromkeys(group.values()))
     many = len(labels) > 5
-    figure = (
-        empty_figure(3.7, 4.4 + legend_height(3.7, labels) * many)
-        if narrow
-        else empty_figure(7.6, max(2.6, (0.3 + 0.19 * len(labels)) * many))
-    )
+    if narrow:
+        figure = empty_figure(3.7, 4.4 + (legend_height(3.7, labels) if many else 0))
+    else:
+        figure = empty_figure(7.6, max(2.6, 0.3 + 0.19 * len(labels)) if many else 2.6)
     axes = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
     styles, handles = named_styles(labels), dict[str, Any]()
-    for axis, key, label in zip(
-        axes, ("loss", "accuracy"), ("loss (nats per image)", "training accuracy"), strict=True
-    ):
+    for axis, (key, label) in zip(axes, TRAINING_AXES.items(), strict=True):
         for model, history in histories.items():
             epochs, values = range(1, len(history) + 1), [epoch[key] for epoch in history]
             (handles[group[model]],) = axis.plot(epochs, values, **styles[group[model]] | {"ms": 3.6})
-        axis.set_xlabel("epoch")
-        axis.set_ylabel(label)
+        axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if many:
         legend(figure, handles, below=narrow)
@@ -149,20 +149,20 @@ def picture_figure(pictures: Pictures, names: Sequence[str], *, narrow: bool = F
     n = min(len(pictures.labels), 4 if narrow else 8)
     width, (high, wide) = 3.7 if narrow else 7.6, pictures.clean.shape[1:3]
     figure = empty_figure(width, 3 * (width - 0.8) / n * high / wide * 0.92 + 0.7)
-    axes = figure.subplots(3, n, squeeze=False)
-    change = (pictures.attacked - pictures.clean) * pictures.gain() + 0.5
-    for row, images in enumerate((pictures.clean, change, pictures.attacked)):
-        for axis, image in zip(axes[row], images, strict=False):
+    axes, gain = figure.subplots(3, n, squeeze=False), pictures.gain()
+    change = (pictures.attacked - pictures.clean) * gain + 0.5
+    titles = ("clean", f"change\n× {gain:.2g}", "attacked")
+    for row, images, title in zip(axes, (pictures.clean, change, pictures.attacked), titles, strict=True):
+        row[0].set_ylabel(title, rotation=0, ha="right", va="center", labelpad=8)
+        for axis, image in zip(row, images, strict=False):
             show_image(axis, image)
-    for i in range(n):
-        label, before, after = (_name(names, part[i]) for part in (pictures.labels, pictures.before, pictures.after))
+    for i, fooled in enumerate(pictures.fooled()[:n]):
+        label, before, after = (_name(names, ids[i]) for ids in (pictures.labels, pictures.before, pictures.after))
         axes[0, i].set_xlabel(label if before == label else f"{before}\n(is {label})", color=MUTED)
         axes[2, i].set_xlabel(after)
-        if pictures.fooled()[i]:
+        if fooled:
             axes[2, i].set_xlabel(after, color=MEAN_COLOUR, fontweight="bold")
             axes[2, i].spines[:].set(visible=True, color=MEAN_COLOUR, linewidth=2)
-    for axis, told in zip(axes[:, 0], ("clean", f"change\n× {pictures.gain():.2g}", "attacked"), strict=True):
-        axis.set_ylabel(told, rotation=0, ha="right", va="center", labelpad=8)
     return figure
 
 
