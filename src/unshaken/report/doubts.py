@@ -147,15 +147,15 @@ def _some(names: Sequence[str], what: str) -> str:
 
 def _not_done(units: list[dict[str, Any]]) -> list[str]:
     """A sentence for each part without a result, its repeats together; one for all that wait, if they are many."""
-    parts: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    repeats: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for unit in units:
         if unit["status"] != "done":
-            parts.setdefault((unit["kind"], unit_label(unit), unit["model"], unit["status"]), []).append(unit)
-    waiting = [part for part in parts.values() if part[0]["status"] not in ("failed", "skipped")]
+            repeats.setdefault((unit["kind"], unit_label(unit), unit["model"], unit["status"]), []).append(unit)
+    waiting = [group for group in repeats.values() if group[0]["status"] not in ("failed", "skipped")]
     if len(waiting) <= MOST_WAITING:
-        return [_missing(part) for part in parts.values()]
-    models = list(dict.fromkeys(part[0]["model"] for part in waiting))
-    sentences = [_missing(part) for part in parts.values() if part not in waiting]
+        return [_missing(group) for group in repeats.values()]
+    models = list(dict.fromkeys(group[0]["model"] for group in waiting))
+    sentences = [_missing(group) for group in repeats.values() if group not in waiting]
     return [*sentences, f"{sum(map(len, waiting))} units have not been run yet, on {listed(models)}."]
 
 

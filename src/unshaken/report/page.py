@@ -94,7 +94,7 @@ def page(
         paper=paper.get("source", ""),
         pictures=choose_pictures(source, curves),
         costs=_costs(cost_summary(cost_table(source.units))),
-        made=recipe_lines(run),
+        recipe=recipe_lines(run),
         command=run.get("command", ""),
     )
 

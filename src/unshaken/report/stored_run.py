@@ -16,31 +16,13 @@ if TYPE_CHECKING:
 
 Content = TypeVar("Content")
 
-COLUMNS = {
-    "model": str,
-    "attack": str,
-    "norm": str,
-    "loss": str,
-    "attack_draws": str,
-    "steps": int,
-    "restarts": int,
-    "inference_draws": int,
-    "eps": float,
-    "role": str,
-    "source": str,
-    "repeat": int,
-    "index": int,
-    "label": int,
-    "predicted": int,
-    "correct": bool,
-    "votes": int,
-    "saturated": int,
-    "probability": float,
-    "shared_draws": float,
-    "size": float,
-    "zero_gradient": float,
+COLUMNS: dict[str, type] = {
+    **dict.fromkeys(("model", "attack", "norm", "loss", "attack_draws", "role", "source"), str),
+    **dict.fromkeys(("steps", "restarts", "inference_draws", "repeat", "index", "label", "predicted"), int),
+    **dict.fromkeys(("eps", "probability", "shared_draws", "size", "zero_gradient"), float),
+    **{"correct": bool, "votes": int, "saturated": int},
 }
-"""The columns of a row, in their order."""
+"""The columns of a row."""
 
 
 class Examples(NamedTuple):

@@ -52,19 +52,19 @@ def cost_summary(cost: DataFrame) -> DataFrame:
 
 def write_tables(source: StoredRun, table: DataFrame, sections: Sequence[Section] = ()) -> None:
     """tables/accuracy.csv, .md, .tex, repeats.csv, cost.csv, .md, and the tables of the sections."""
-    folder = source.folder / "tables"
+    folder, sizes = source.folder / "tables", model_sizes(source.about)
     cost = cost_table(source.units)
-    summary, known = cost_summary(cost), model_sizes(source.about)
-    sized = [(panel, str(known.get(panel.model, ModelSize()))) for panel in panels(table)]
-    write(folder / "accuracy.csv", add_size_columns(table.drop(columns="spread"), known).to_csv(index=False))
-    write(folder / "accuracy.md", "\n".join(_markdown_panel(panel, size) for panel, size in sized))
-    write(folder / "accuracy.tex", "\n".join(_latex_panel(panel, size) for panel, size in sized))
-    write(folder / "repeats.csv", add_size_columns(repeats_table(source.rows), known).to_csv(index=False))
-    write(folder / "cost.csv", add_size_columns(cost, known).to_csv(index=False))
-    write(folder / "cost.md", markdown(list(summary.columns), [[_plain(v) for v in row] for row in summary.to_numpy()]))
+    frames = {"accuracy": table.drop(columns="spread"), "repeats": repeats_table(source.rows), "cost": cost}
+    for name, frame in frames.items():
+        write(folder / f"{name}.csv", add_size_columns(frame, sizes).to_csv(index=False))
+    panel_sizes = [(panel, str(sizes.get(panel.model, ModelSize()))) for panel in panels(table)]
+    write(folder / "accuracy.md", "\n".join(_markdown_panel(panel, size) for panel, size in panel_sizes))
+    write(folder / "accuracy.tex", "\n".join(_latex_panel(panel, size) for panel, size in panel_sizes))
+    summary = cost_summary(cost)
+    write(folder / "cost.md", markdown(list(summary), [[_plain(cell) for cell in row] for row in summary.to_numpy()]))
     for section in sections:
-        for part in section.tables:
-            write_table(folder, part)
+        for section_table in section.tables:
+            write_table(folder, section_table)
 
 
 def _text_panel(panel: Panel) -> list[list[str]]:
@@ -79,7 +79,7 @@ def _markdown_panel(panel: Panel, size: str) -> str:
 
 def _latex_panel(panel: Panel, size: str) -> str:
     head = ["attack", *(f"ε = {text}" for text in eps_text(grid_eps(panel)).values())]
-    return latex(head, _text_panel(panel), title=": ".join(part for part in (panel.title, size) if part))
+    return latex(head, _text_panel(panel), title=": ".join(text for text in (panel.title, size) if text))
 
 
 def _plain(value: Any) -> str:
