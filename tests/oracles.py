@@ -275,6 +275,15 @@ def small_coder(seed: int = 0, *, dtype=torch.float32) -> VAE:
     return net.to(dtype).eval()
 
 
+def precise_model() -> StochasticClassifier:
+    """In float64, for gradients that are compared with formulas."""
+    return small_model("mean_field", dtype=torch.float64)
+
+
+def precise_coder() -> MeanField:
+    return MeanField(small_coder(dtype=torch.float64), initial_scale=0.3)
+
+
 def small_inputs(n: int = 6, *, dtype=torch.float32) -> tuple[Tensor, Tensor]:
     rng = generator(0, 0)
     return torch.rand(n, 1, 3, 4, generator=rng, dtype=dtype), torch.randint(3, (n,), generator=rng)

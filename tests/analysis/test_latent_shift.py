@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from oracles import precise_coder as model
 from oracles import raises_sentence, small_coder, small_inputs, small_model
 from unshaken.analysis import latent_shift
 from unshaken.attacks import ATTACKS
-from unshaken.models import Deterministic, MeanField, derive
+from unshaken.models import Deterministic, derive
 from unshaken.models.latents import latents, reconstructions
 
 X, Y = small_inputs(12, dtype=torch.float64)
@@ -27,10 +28,6 @@ def darker(model, x, y, *, eps, seed):
 
 
 SETTINGS = {"seed": 1, "attacks": {"lighter": lighter, "darker": darker}, "eps": [0.2, 0.1], "draws": 6}
-
-
-def model() -> MeanField:
-    return MeanField(small_coder(dtype=torch.float64), initial_scale=0.3)
 
 
 @pytest.mark.parametrize("batch_size", [256, 5])

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from oracles import LinearClassifier, raises_sentence, small_inputs, small_model, small_net
+from oracles import LinearClassifier, raises_sentence, small_inputs, small_net
+from oracles import precise_model as model
 from unshaken.attacks import ATTACKS, LOSSES, NORMS, carlini_wagner
 from unshaken.attacks.losses import cw
 from unshaken.attacks.sampling import draws_of_steps
@@ -23,10 +24,6 @@ WIDE_X = torch.rand(6, 1, 1, 8, dtype=torch.float64, generator=generator(0, 0))
 WIDE_Y = LINEAR.logits(WIDE_X, LINEAR.mean())[0].argmax(-1)
 BOX = math.sqrt(8)
 size = NORMS["l2"].size
-
-
-def model() -> StochasticClassifier:
-    return small_model("mean_field", dtype=torch.float64)
 
 
 def answers(net: StochasticClassifier, x: Tensor) -> Tensor:

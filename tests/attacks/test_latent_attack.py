@@ -6,22 +6,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from oracles import precise_coder as model
 from oracles import raises_sentence, small_coder, small_inputs, small_model
 from unshaken.attacks import fgsm, input_gradient, pgd, spsa
 from unshaken.attacks.gradient import GRAPHS
 from unshaken.attacks.losses import cw, latent_shift
 from unshaken.attacks.objective import loss_target
-from unshaken.models import Deterministic, MeanField
+from unshaken.models import Deterministic
 from unshaken.models.latents import latents
 
 X, Y = small_inputs(10, dtype=torch.float64)
 DELTA = 0.05 * torch.randn(X.shape, generator=torch.Generator().manual_seed(1), dtype=X.dtype)
 MOVED = (X + DELTA).clamp(0, 1)
 NEAR = {"loss": "latent_shift", "start": "near"}
-
-
-def model() -> MeanField:
-    return MeanField(small_coder(dtype=torch.float64), initial_scale=0.3)
 
 
 def shift(net, x_adv, *, seed: int = 9) -> torch.Tensor:

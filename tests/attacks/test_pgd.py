@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from oracles import OF_LOGITS, CoinClassifier, LinearClassifier, raises_sentence, small_inputs, small_model, small_net
+from oracles import OF_LOGITS, CoinClassifier, LinearClassifier, raises_sentence, small_inputs, small_net
+from oracles import precise_model as model
 from unshaken.attacks import LOSSES, NORMS, fgm, fgsm, ifgsm, input_gradient, mean, one_step_cw, pgd
 from unshaken.attacks.losses import SOFT, cw
 from unshaken.attacks.norms import STARTS
 from unshaken.attacks.updates import UPDATES
-from unshaken.models import Deterministic, MeanField, derive, shared_draws
+from unshaken.models import Deterministic, derive, shared_draws
 from unshaken.models.draws import provenance_of
 
 X, Y = small_inputs(dtype=torch.float64)
@@ -21,10 +22,6 @@ LINEAR = LinearClassifier(dtype=torch.float64)
 LINEAR_X, LINEAR_Y = LINEAR.inputs(10)
 COIN = CoinClassifier(0.5, classes=3)
 random_start = pytest.mark.parametrize("start", [start for start in STARTS if start != "none"])
-
-
-def model() -> MeanField:
-    return small_model("mean_field", dtype=torch.float64)
 
 
 def moves(norm: str, **settings) -> Tensor:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from oracles import CoinClassifier, raises_sentence, small_inputs, small_model
+from oracles import precise_model as model
 from unshaken import load, spatial
 from unshaken.attacks import ATTACKS
 from unshaken.attacks.losses import cw
 from unshaken.attacks.spatial import flow_cost, warp
-from unshaken.models import Deterministic, StochasticClassifier, shared_draws
+from unshaken.models import Deterministic, shared_draws
 from unshaken.models.draws import generator
 from unshaken.report.accuracy import accuracy_table, panels
 from unshaken.runs.parts import all_arguments, resolve_part
@@ -26,10 +27,6 @@ from unshaken.store import read_rows
 
 X, Y = small_inputs(dtype=torch.float64)
 EPS = [0.0, 0.02, 0.1, 0.5]
-
-
-def model() -> StochasticClassifier:
-    return small_model("mean_field", dtype=torch.float64)
 
 
 def small_cnn(dtype: torch.dtype = torch.float32) -> nn.Module:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from oracles import OF_LOGITS, CoinClassifier, LinearClassifier, raises_sentence, small_inputs, small_model, small_net
+from oracles import OF_LOGITS, CoinClassifier, LinearClassifier, raises_sentence, small_inputs, small_net
+from oracles import precise_model as model
 from unshaken.attacks import ATTACKS, LOSSES, NORMS, input_gradient, pgd, spsa
 from unshaken.attacks.losses import cw
 from unshaken.models import Deterministic, SeededModule, StochasticClassifier
@@ -14,10 +15,6 @@ from unshaken.runs.parts import resolve_part
 
 X, Y = small_inputs(dtype=torch.float64)
 QUICK = {"directions": 8, "steps": 3, "draws": 2}
-
-
-def model() -> StochasticClassifier:
-    return small_model("mean_field", dtype=torch.float64)
 
 
 def estimate(net: StochasticClassifier, x: Tensor = X, y: Tensor = Y, *, step: int = 0, **settings) -> Tensor:

@@ -17,6 +17,7 @@ from oracles import (
     small_inputs,
     small_model,
 )
+from oracles import precise_model as model
 from unshaken.attacks import ATTACKS, NORMS
 from unshaken.attacks.norms import STARTS
 from unshaken.attacks.sampling import SCHEMES
@@ -33,10 +34,6 @@ QUICK = {  # settings of attacks that are slow by default
 EXACT = {"carlini_wagner": {"steps": 40, "search_steps": 4, "initial_c": 0.1, "lr": 0.02, "confidence": 0.02}}
 GRADIENT_FREE = ("spsa",)
 NEAREST = ("carlini_wagner",)  # attacks that move an input no further than it takes, with one search for all sizes
-
-
-def model():
-    return small_model("mean_field", dtype=torch.float64)
 
 
 def attack(name: str, norm: str, net=None, x=X, y=Y, *, eps, **settings):
