@@ -58,12 +58,10 @@ def test_every_recipe_runs_at_smoke_and_makes_its_page(recipe: str, tmp_path: Pa
 
 
 def test_the_package_is_the_command() -> None:
-    outputs = [
-        subprocess.run([sys.executable, "-m", module, "--help"], check=True, capture_output=True, text=True).stdout
-        for module in ("unshaken", "unshaken.cli")
-    ]
-    assert "run" in outputs[0]
-    assert outputs[0].split("Usage:")[1].split("\n", 1)[1] == outputs[1].split("Usage:")[1].split("\n", 1)[1]
+    command = [sys.executable, "-m", "unshaken", "--help"]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "python -m unshaken" in out
+    assert all(f" {name} " in out for name in ("run", "report", "explain", "list", "show", "schema"))
 
 
 def test_the_version_is_printed() -> None:

@@ -19,7 +19,7 @@ from unshaken.runs.loading import load_split
 from unshaken.runs.parts import resolve_part
 from unshaken.runs.run import run
 from unshaken.runs.settings import AttackConfig, DataConfig, PredictionConfig
-from unshaken.runs.units import AttackUnit, Fingerprint
+from unshaken.runs.units import AttackUnit, Fingerprint, Subject
 
 DATA = DataConfig("digits", test_limit=4)
 
@@ -42,11 +42,7 @@ def test_the_whole_box_is_given_to_attacks_that_can_fill_it(attack: dict[str, An
     model = Deterministic(vae((1, 8, 8), 10, latent=2, widths=(4,)))
     unit = AttackUnit(
         label="an attack",
-        model="m",
-        source="",
-        seed=0,
-        data=DATA,
-        inputs=Fingerprint(),
+        subject=Subject(model="m", source="", seed=0, data=DATA, inputs=Fingerprint()),
         attack=AttackConfig(resolve_part("attack", ATTACKS, attack), "attack", "ATTACK", [0.1]),
         repeat=0,
         prediction=PredictionConfig(draws=1, rule="probability", batch_size=4),

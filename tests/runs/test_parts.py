@@ -73,7 +73,7 @@ def test_an_argument_that_any_function_of_the_table_is_supplied_with_cannot_be_s
 
 def test_a_resolved_attack_knows_what_its_kind_fixes(recipe: str) -> None:
     mean = read_recipe(recipe).config.attacks[0]
-    assert "draws" not in mean.part.arguments
+    assert "draws" not in mean.settings.arguments
     assert mean.arguments["draws"] == "mean"
     assert build(ATTACKS, Part(kind="fgsm", arguments={"draws": 3})).keywords["draws"] == 3
 

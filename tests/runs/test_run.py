@@ -220,12 +220,12 @@ def test_a_training_is_evaluated_and_ends_with_the_selected_weights(path: Path, 
     folder = run(read_with_curves(path), out=tmp_path / "runs")
     (record,) = (read_record(file, ModelRecord) for file in folder.glob("models/*.json"))
     scores = [score for epoch in record.history for score in epoch.scores]
-    assert [score["step"] for score in scores] == [3, 6, 9, 12]
-    assert all([*score["right"]] == ["clean", "FGSM-1", "PGD-2"] and score["images"] == 40 for score in scores)
+    assert [score.step for score in scores] == [3, 6, 9, 12]
+    assert all([*score.right] == ["clean", "FGSM-1", "PGD-2"] and score.images == 40 for score in scores)
     assert record.gradients == 0
-    assert scores[0]["gradients"] == 40 + 2 * 2 * 40
-    (best,) = [score for score in scores if score.get("selected")]
-    assert best["right"]["FGSM-1"] == max(score["right"]["FGSM-1"] for score in scores)
+    assert scores[0].gradients == 40 + 2 * 2 * 40
+    (best,) = [score for score in scores if score.selected]
+    assert best.right["FGSM-1"] == max(score.right["FGSM-1"] for score in scores)
     assert failed_units(folder) == []
     first, second = curves_section(load_run(folder), []).tables
     assert (len(first.data), len(second.data)) == (4 * 3, 3)

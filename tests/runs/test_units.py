@@ -22,7 +22,7 @@ def train_unit(path: Path, *settings: str) -> TrainUnit:
 def test_a_name_is_a_label_and_the_digest_of_everything_else(path: Path) -> None:
     unit = next(unit for unit in plan(read(path)) if isinstance(unit, AttackUnit))
     assert unit.name == f"mean-field-clean-r0-{unit.digest}"
-    assert replace(unit, label="another", model="another").digest == unit.digest
+    assert replace(unit, label="another", subject=replace(unit.subject, model="another")).digest == unit.digest
     assert replace(unit, repeat=1).digest != unit.digest
 
 
