@@ -48,12 +48,12 @@ def make_run(
 ) -> Path:
     """Train, attack, evaluate and store, as a run does it; `about` goes into run.json."""
     folder.mkdir(parents=True)
-    for part in ("rows", "models", "examples"):
-        (folder / part).mkdir()
+    for subfolder in ("rows", "models", "examples"):
+        (folder / subfolder).mkdir()
     learn, test = load("digits", split="train"), load("digits", limit=inputs)
     units = []
-    for place, name in enumerate(models):
-        model = _trained(folder, name, learn, place)
+    for seed, name in enumerate(models):
+        model = _trained(folder, name, learn, seed)
         units.append(_unit(f"{name}-0a1b2c3d", "train", name, name, 2.5, 36, 36))
         clean = evaluate(model, test.x, test.y, draws=INFERENCE_DRAWS, seed=7, repeats=repeats)
         clean = clean.assign(model=name, attack="none", norm="", loss="", attack_draws="", steps=0, eps=0.0)
@@ -87,9 +87,9 @@ def _attacked(model: MeanField, test: Any, name: str, label: str, repeats: int, 
     metadata = {"label": label.split()[0], "model": name, "eps": json.dumps(sizes)}
     save_file({"x": test.x[:8].contiguous(), "x_adv": x_adv[:, :8].contiguous()}, pictures, metadata)
     parts = []
-    for place, eps in enumerate(sizes):
-        rows = evaluate(model, x_adv[place], test.y, draws=INFERENCE_DRAWS, seed=7, repeats=repeats)
-        change = (x_adv[place] - test.x).flatten(1)
+    for index, eps in enumerate(sizes):
+        rows = evaluate(model, x_adv[index], test.y, draws=INFERENCE_DRAWS, seed=7, repeats=repeats)
+        change = (x_adv[index] - test.x).flatten(1)
         size = change.abs().amax(1) if norm == "linf" else change.norm(dim=1)
         parts.append(rows.assign(eps=eps, role="sweep" if eps in EPS[norm] else "check", size=size.tolist() * repeats))
     return pd.concat(parts, ignore_index=True).assign(

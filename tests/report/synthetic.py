@@ -19,7 +19,7 @@ KINDS = {"MEAN": ("mean", "mean"), "MOMENTS": ("moments", "moments")}
 def attacked(model: str, label: str, right: dict[float, Any], **columns: Any) -> pd.DataFrame:
     """Rows of one attack: at each eps the first `right` of 100 inputs survive, in all or in each of three repeats."""
     kind, draws = KINDS.get(label) or label.lower().split("-")
-    told = {
+    defaults = {
         "model": model,
         "attack": kind,
         "norm": "linf",
@@ -40,7 +40,7 @@ def attacked(model: str, label: str, right: dict[float, Any], **columns: Any) ->
         survivors = np.broadcast_to(survive, REPEATS)[repeat]
         parts.append(pd.DataFrame({"index": index, "repeat": repeat, "eps": eps, "correct": index < survivors}))
     rows = pd.concat(parts, ignore_index=True)
-    return rows.assign(label=rows["index"] % 10, predicted=rows["index"] % 10, **{**told, **columns})
+    return rows.assign(label=rows["index"] % 10, predicted=rows["index"] % 10, **{**defaults, **columns})
 
 
 def clean(model: str, right: Any = 95, **columns: Any) -> pd.DataFrame:
@@ -76,22 +76,22 @@ def conditions(
         norm = 0.5 * (1 + 1 / draws) * np.exp(noise.normal(0, 0.3, n * repeats))
         still = quality.ravel() > 1.0 + 0.1 * many
         left = margin + np.where(still, 0, size * cosine * norm)
-        told = {"index": index, "repeat": repeat, "attack": attack, "eps": size, "inference_draws": draws}
-        told |= {"correct": margin > 0, "survived": left + noise.normal(0, 0.03, n * repeats) > 0}
-        told |= {"linear": (margin > 0) & (left > 0), "linear_distance": np.inf, "linear_class": 1, "margin": margin}
-        told |= {"cosine": np.where(still, np.nan, cosine), "gradient_norm": norm}
-        told |= {"length": np.where(still, 0.0, size * (0.9 + 0.1 * many))}
+        values = {"index": index, "repeat": repeat, "attack": attack, "eps": size, "inference_draws": draws}
+        values |= {"correct": margin > 0, "survived": left + noise.normal(0, 0.03, n * repeats) > 0}
+        values |= {"linear": (margin > 0) & (left > 0), "linear_distance": np.inf, "linear_class": 1, "margin": margin}
+        values |= {"cosine": np.where(still, np.nan, cosine), "gradient_norm": norm}
+        values |= {"length": np.where(still, 0.0, size * (0.9 + 0.1 * many))}
         if smooth:
-            told |= {"smooth": left - size**2 > 0.2, "smooth_distance": 1.0, "smooth_class": 1}
-        parts.append(pd.DataFrame(told))
+            values |= {"smooth": left - size**2 > 0.2, "smooth_distance": 1.0, "smooth_class": 1}
+        parts.append(pd.DataFrame(values))
     return pd.concat(parts, ignore_index=True).assign(model=model, analysis=analysis)
 
 
 def spread(model: str, variance: Any, *, saturated: Any = 0, draws: int = 1000) -> pd.DataFrame:
     """Rows of `prediction_variance`: one for each input, with these variances."""
     variance = np.asarray(variance, dtype=float)
-    told = {"index": np.arange(len(variance)), "draws": draws, "variance": variance, "probability": 0.9}
-    return pd.DataFrame({**told, "saturated": saturated}).assign(model=model, analysis="prediction variance")
+    values = {"index": np.arange(len(variance)), "draws": draws, "variance": variance, "probability": 0.9}
+    return pd.DataFrame({**values, "saturated": saturated}).assign(model=model, analysis="prediction variance")
 
 
 def source(*parts: pd.DataFrame, analyses: dict[str, pd.DataFrame] | None = None, **about: Any) -> StoredRun:
@@ -112,5 +112,5 @@ def curves(run: StoredRun) -> list[Any]:
 
 def trained(**seconds: float) -> list[dict[str, Any]]:
     """Units of finished trainings."""
-    told = {"kind": "train", "status": "done", "forwards": 1, "gradients": 1, "error": None}
-    return [{"name": m, "label": m, "model": m, "seconds": s, **told} for m, s in seconds.items()]
+    unit = {"kind": "train", "status": "done", "forwards": 1, "gradients": 1, "error": None}
+    return [{"name": m, "label": m, "model": m, "seconds": s, **unit} for m, s in seconds.items()]

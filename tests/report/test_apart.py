@@ -29,34 +29,34 @@ from unshaken.report.verdict import panel_results, verdict
 L2 = {"norm": "l2", "zero_gradient": 0.0}
 
 
-def own_step(model: str, right: int, moved: float = 2.0, **told: Any) -> pd.DataFrame:
+def own_step(model: str, right: int, moved: float = 2.0, **columns: Any) -> pd.DataFrame:
     return attacked(
-        model, "FGM-5", {28.0: right}, **L2 | {"attack": "one_step_cw", "loss": "logit_sum", "size": moved} | told
+        model, "FGM-5", {28.0: right}, **L2 | {"attack": "one_step_cw", "loss": "logit_sum", "size": moved} | columns
     )
 
 
-def nearest(model: str, **told: Any) -> pd.DataFrame:
+def nearest(model: str, **columns: Any) -> pd.DataFrame:
     right = {0.5: 80, 1.0: 40, 3.0: 10}
-    return attacked(model, "PGD-5", right, **L2 | {"attack": "carlini_wagner", "steps": 100, "size": 0.9} | told)
+    return attacked(model, "PGD-5", right, **L2 | {"attack": "carlini_wagner", "steps": 100, "size": 0.9} | columns)
 
 
-def latent(model: str, right: dict[float, Any], **told: Any) -> pd.DataFrame:
-    return attacked(model, "PGD-3", right, **{"loss": "latent_shift"} | told)
+def latent(model: str, right: dict[float, Any], **columns: Any) -> pd.DataFrame:
+    return attacked(model, "PGD-3", right, **{"loss": "latent_shift"} | columns)
 
 
 def test_a_step_of_its_own_squeezes_no_curve_and_wins_over_none() -> None:
     run = source(clean("m"), own_step("m", 0), nearest("m"))
-    found = curves(run)
-    assert {panel.title: [*panel.curves] for panel in found} == {
+    panels = curves(run)
+    assert {panel.title: [*panel.curves] for panel in panels} == {
         "a step of its own": ["ONE-STEP-CW-5"],
         "": ["CARLINI-WAGNER-5"],
     }
-    assert [panel.title for panel in drawable_panels(found)] == [""]
-    assert found[1].strongest() == "CARLINI-WAGNER-5"
-    (_, single), (_, swept) = panel_results(run, found)
+    assert [panel.title for panel in drawable_panels(panels)] == [""]
+    assert panels[1].strongest() == "CARLINI-WAGNER-5"
+    (_, single), (_, swept) = panel_results(run, panels)
     assert "Under ONE-STEP-CW-5, the only attack, it is 0.000" in single
     assert "Under CARLINI-WAGNER-5, the only attack, it is 0.800" in swept
-    assert "a single eps is in the tables alone" in page(run, found, {"accuracy": Inline("", "")})
+    assert "a single eps is in the tables alone" in page(run, panels, {"accuracy": Inline("", "")})
 
 
 def test_attacks_at_one_size_are_drawn_where_nothing_sets_them_apart() -> None:
@@ -69,8 +69,8 @@ def test_an_attack_on_the_latent_is_not_called_the_stronger_one() -> None:
     parts = clean("m"), attacked("m", "PGD-3", {0.1: 60, 0.2: 30}), latent("m", {0.1: 10, 0.2: 5})
     run = source(*parts)
     assert [panel.title for panel in curves(run)] == ["", "aimed at the latent"]
-    told = verdict(run)
-    assert any("Under PGD-3, the only attack, it is 0.600" in line for line in told)
+    sentences = verdict(run)
+    assert any("Under PGD-3, the only attack, it is 0.600" in line for line in sentences)
     assert survival_section(run, curves(run)) is None, "it falsifies nothing"
     assert losses_section(run, curves(run)) is None, "nor are the aims two losses of one attack"
     other = parts[2].assign(loss="margin")
@@ -81,7 +81,7 @@ def test_an_attack_on_the_latent_is_not_called_the_stronger_one() -> None:
 
 def test_how_far_a_step_of_its_own_goes_is_told_beside_the_accuracies() -> None:
     parts = [
-        part for m, right, moved in (("a", 0, 4.0), ("b", 30, 1.5)) for part in (own_step(m, right, moved), clean(m))
+        rows for m, right, moved in (("a", 0, 4.0), ("b", 30, 1.5)) for rows in (own_step(m, right, moved), clean(m))
     ]
     run = source(*parts, *(nearest(m) for m in "ab"), *(latent(m, {0.1: 10}) for m in "ab"))
     section = models_section(run, curves(run))
@@ -106,17 +106,19 @@ def test_every_length_is_told_at_a_size_that_its_attack_had() -> None:
     ]
 
 
-@pytest.mark.parametrize("make", [lambda m, **told: own_step(m, 60, **told), nearest], ids=["own step", "nearest"])
+@pytest.mark.parametrize(
+    "make", [lambda m, **columns: own_step(m, 60, **columns), nearest], ids=["own step", "nearest"]
+)
 def test_perturbations_that_go_further_elsewhere_are_no_sign_of_masked_gradients(make: Any) -> None:
-    given = make("a", role="transfer", source="b").assign(correct=False)
-    run = source(clean("a"), make("a"), given)
+    transferred = make("a", role="transfer", source="b").assign(correct=False)
+    run = source(clean("a"), make("a"), transferred)
     for matrix in matrices(run.rows, {"a": "a", "b": "b"}, curves(run)):
         assert all(cell.change is None for cell in matrix.cells.values())
     section = transfer_section(run, curves(run))
     assert section is not None
     assert "on those made against itself." in section.sentences[0]
-    parts = [part.assign(attack=part.attack.where(part.attack == "none", "pgd"), loss="cw") for part in (run.rows,)]
-    section = transfer_section(source(*parts), curves(source(*parts)))
+    changed = [rows.assign(attack=rows.attack.where(rows.attack == "none", "pgd"), loss="cw") for rows in (run.rows,)]
+    section = transfer_section(source(*changed), curves(source(*changed)))
     assert section is not None
     assert "a sign of masked gradients" in section.sentences[0], "of any other attack"
 
@@ -126,16 +128,16 @@ def test_a_sweep_is_told_at_the_size_of_attacks_of_the_same_aim() -> None:
     fgm = [attacked(m, "FGM-5", {0.5: 80, 1.0: 30}, **L2) for m in models.values()]
     step = [own_step(m, 0).assign(eps=0.5) for m in models.values()]
     run = source(*(clean(m) for m in models.values()), *fgm, *step)
-    found = measure_sweep(Setting("model.sigma", [Family("", models)]), run, curves(run))
-    assert found is not None
-    assert found.eps["FGM-5"] == 1.0, "where FGM halves, not where the other does"
+    sweep = measure_sweep(Setting("model.sigma", [Family("", models)]), run, curves(run))
+    assert sweep is not None
+    assert sweep.eps["FGM-5"] == 1.0, "where FGM halves, not where the other does"
 
 
 def test_a_model_that_guesses_is_told_once_not_for_every_norm() -> None:
     run = source(clean("m", right=8), own_step("m", 0), nearest("m"), attacked("m", "FGSM-5", {0.1: 5}))
-    ((title, told),) = panel_results(run, curves(run))
+    ((title, text),) = panel_results(run, curves(run))
     assert title == ""
-    assert "not surely better than chance" in told
+    assert "not surely better than chance" in text
     other = source(run.rows, clean("n"), nearest("n"))
     assert [title for title, _ in panel_results(other, curves(other))] == ["m", "n, L2 norm"]
 
@@ -145,11 +147,11 @@ def test_words_are_explained_where_they_occur() -> None:
     assert glossary_entries(plain.about, plain.rows) == []
     flow = attacked("m", "PGD-5", {0.01: 50}, attack="spatial (flow_weight 0.1)", norm="flow")
     chain = {"kind": "smoothing", "base": {"kind": "chain"}}
-    told = {"recipe": {"models": [{"label": "m", "model": chain}]}}
-    every = source(clean("m"), own_step("m", 0), nearest("m"), latent("m", {0.1: 9}), flow, **told)
-    assert [word for word, _ in glossary_entries(every.about, every.rows)] == [word for word, _ in GLOSSARY.values()]
+    about = {"recipe": {"models": [{"label": "m", "model": chain}]}}
+    every = source(clean("m"), own_step("m", 0), nearest("m"), latent("m", {0.1: 9}), flow, **about)
+    assert [term for term, _ in glossary_entries(every.about, every.rows)] == [term for term, _ in GLOSSARY.values()]
     text = page(every, curves(every), {})
-    assert all(f"<dt>{word}</dt><dd>{meaning}</dd>" in text for word, meaning in GLOSSARY.values())
+    assert all(f"<dt>{term}</dt><dd>{meaning}</dd>" in text for term, meaning in GLOSSARY.values())
     assert "<dt>chains</dt>" not in page(plain, curves(plain), {})
 
 
@@ -158,16 +160,16 @@ def test_pictures_are_of_an_attack_on_the_label_where_there_is_one() -> None:
     image = np.zeros((2, 1, 4, 4), np.float32)
     examples = {str(i): Examples(image, image[None], [0.1], rows) for i, rows in enumerate(parts[1:])}
     run = dataclasses.replace(source(*parts), examples=examples)
-    found = curves(run)
-    assert found[0].apart
-    chosen = choose_pictures(run, found)
+    panels = curves(run)
+    assert panels[0].apart
+    chosen = choose_pictures(run, panels)
     assert chosen is not None
     assert chosen.attack == "FGSM-1"
 
 
 def test_networks_of_seeds_are_told_of_under_an_attack_that_nothing_sets_apart() -> None:
     models = [{"label": f"{g}{s}", "group": g, "seed": s} for g in "ab" for s in (0, 1)]
-    parts = [part for m in models for part in (clean(m["label"]), own_step(m["label"], 0), nearest(m["label"]))]
+    parts = [rows for m in models for rows in (clean(m["label"]), own_step(m["label"], 0), nearest(m["label"]))]
     run = source(*parts, recipe={"models": models})
     section = seeds_section(run, curves(run))
     assert section is not None
@@ -177,13 +179,13 @@ def test_networks_of_seeds_are_told_of_under_an_attack_that_nothing_sets_apart()
 def test_of_many_attacks_the_one_that_is_shown_is_strongest_on_the_label() -> None:
     kinds = [attacked("a", f"PGD-{k}", {0.1: 90 - k, 0.2: 80 - k}) for k in (1, 2, 4, 8)]
     apart = [latent("a", {0.1: 5, 0.2: 2})]
-    run = source(*(part.assign(model=m) for m in "ab" for part in (clean("a"), *apart, *kinds)))
-    found = curves(run)
-    assert [attack.label for attack in select_attacks(shared_attacks(found), found)] == ["PGD-8"]
+    run = source(*(rows.assign(model=m) for m in "ab" for rows in (clean("a"), *apart, *kinds)))
+    panels = curves(run)
+    assert [attack.label for attack in select_attacks(shared_attacks(panels), panels)] == ["PGD-8"]
 
 
 def test_the_mean_network_alone_joins_attacks_of_the_same_aim() -> None:
-    run = source(*(part.assign(model=m) for m in "mn" for part in (clean("m"), own_step("m", 0), nearest("m"))))
+    run = source(*(rows.assign(model=m) for m in "mn" for rows in (clean("m"), own_step("m", 0), nearest("m"))))
     figure = accuracy_figure(curves(run), {"m": "n"})
     drawn = [len(axis.lines) for axis in figure.axes if axis.get_visible()]
     assert drawn == [3, 3], "no attack, the attack, and the same on the mean network"

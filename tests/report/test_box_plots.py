@@ -42,8 +42,8 @@ def test_numbers_are_the_plain_ones_also_of_a_column_without_values():
     quartiles = np.quantile(table, [0.25, 0.5, 0.75])
     assert numbers.loc["a"].tolist() == pytest.approx([50, table.mean(), *interval, *quartiles])
     assert numbers.n["none"] == 0
-    known, unknown = (box_cells(row) for row in numbers.itertuples())
-    assert known[1:4:2] == [f"{np.median(table):.3f}", "50"]
+    finite, unknown = (box_cells(row) for row in numbers.itertuples())
+    assert finite[1:4:2] == [f"{np.median(table):.3f}", "50"]
     assert unknown == ["", "", "", "0"]
 
 

@@ -85,15 +85,15 @@ def test_moments_stands_beside_mean_and_their_pgd_is_told_from_draws(source):
     pgd = source.rows[source.rows.attack == "pgd"]
     more = [pgd.assign(attack_draws=scheme) for scheme in ("mean", "moments")]
     moments = source.rows[source.rows.attack == "mean"].assign(attack="moments", attack_draws="moments")
-    found = panels(accuracy_table(pd.concat([moments, *more, source.rows])))
-    styles = line_styles(found)
+    curves = panels(accuracy_table(pd.concat([moments, *more, source.rows])))
+    styles = line_styles(curves)
     assert to_hex(styles["MOMENTS"]["color"]) == to_hex(styles["PGD-MOMENTS"]["color"]) == MOMENTS_COLOUR
     assert to_hex(styles["MEAN"]["color"]) == to_hex(styles["PGD-MEAN"]["color"]) == MEAN_COLOUR
     assert len({styles[label]["marker"] for label in ("MEAN", "MOMENTS", "PGD-MEAN")}) == 3
     assert styles["PGD-MEAN"]["marker"] == styles["PGD-10"]["marker"]
     assert [styles[label].get("mfc") for label in ("PGD-MEAN", "PGD-10")] == [HOLLOW_STYLE["mfc"], None]
     assert min(styles[label]["lw"] for label in ("MEAN", "MOMENTS")) > styles["PGD-MOMENTS"]["lw"]
-    labels = [text.get_text() for text in accuracy_figure(found).legends[0].get_texts()]
+    labels = [text.get_text() for text in accuracy_figure(curves).legends[0].get_texts()]
     assert labels == ["no attack", "FGSM-1", "FGSM-10", "PGD-10", "PGD-MEAN", "PGD-MOMENTS", "MOMENTS", "MEAN"]
 
 

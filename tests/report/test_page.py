@@ -37,9 +37,9 @@ def text_of(folder) -> str:
 def test_every_check_is_said_before_the_first_result(reported):
     text = (reported / "report.html").read_text()
     before = words(text[: text.index('<section id="curves">')])
-    found = findings(load_run(reported).rows)
-    assert len(found) == len(CHECKS)
-    for finding in found:
+    checks = findings(load_run(reported).rows)
+    assert len(checks) == len(CHECKS)
+    for finding in checks:
         assert finding.sentence in before
     assert "All seven checks that could be made pass; not made: black box, gradient free, more steps." in before
 
@@ -154,13 +154,13 @@ def test_a_run_of_analyses_alone_speaks_of_no_attack(run, edit):
         if not path.name.startswith("clean"):
             path.unlink()
     units = [unit for unit in json.loads((run / "run.json").read_text())["units"] if unit["kind"] != "attack"]
-    told = {
+    unit = {
         "kind": "analysis",
         "label": "mean_field gradient agreement",
         "name": "gradient-agreement-1",
         "seconds": 3.0,
     }
-    edit(units=[*units, units[0] | told])
+    edit(units=[*units, units[0] | unit])
     rows = pd.DataFrame({"index": range(40), "draws": "mean", "repeat": 0, "agreement": 0.75}).assign(
         model="mean_field"
     )
@@ -168,12 +168,12 @@ def test_a_run_of_analyses_alone_speaks_of_no_attack(run, edit):
     rows = pd.concat([rows.assign(draws="10", agreement=0.5), rows]).assign(analysis="gradient agreement")
     write_rows(run / "analyses/gradient-agreement-1.parquet", rows, {"analysis": "gradient_agreement"})
     text = report(run).read_text()
-    told = words(text)
-    assert "Without an attack, accuracy on 200 test inputs of digits is 0.9" in told
-    assert "MEAN agrees with the gradient of many draws in 0.75 of the entries, 10 draws in 0.50" in told
+    text_of_page = words(text)
+    assert "Without an attack, accuracy on 200 test inputs of digits is 0.9" in text_of_page
+    assert "MEAN agrees with the gradient of many draws in 0.75 of the entries, 10 draws in 0.50" in text_of_page
     assert re.findall(r'<section id="(\w+)">', text) == ["agreement", "training", "cost", "made", "words"]
-    assert "gradient agreement 3.00" in told
-    assert not re.search("No attack|believed|checks?\\b|fewer", told)
+    assert "gradient agreement 3.00" in text_of_page
+    assert not re.search("No attack|believed|checks?\\b|fewer", text_of_page)
     written = sorted(path.name for path in (run / "figures").glob("*.png"))
     assert written == ["gradient_agreement.png", "training.png"]
     data = pd.read_csv(run / "tables/gradient_agreement.csv", dtype={"draws": str})
@@ -187,10 +187,10 @@ def test_analyses_that_have_not_finished_are_said_so(run, edit):
         path.unlink()
     unit = {"kind": "analysis", "label": "m attack time", "model": "m", "name": "a", "status": "failed", "error": "no."}
     edit(units=[unit])
-    told = words(text_of(run))
-    assert "No analysis has finished yet." in told
-    assert "attack time on m failed: no." in told
-    assert "Reasons for caution" in told
+    visible = words(text_of(run))
+    assert "No analysis has finished yet." in visible
+    assert "attack time on m failed: no." in visible
+    assert "Reasons for caution" in visible
 
 
 def test_clean_rows_alone_make_a_page(run):
@@ -225,8 +225,8 @@ def test_a_recipe_is_told_in_one_line(value, text):
 
 
 def test_signs_and_spaces_are_set():
-    told = typeset("PGD-10 at eps 0.1: -0.010 [-0.020, +0.001], 95 %")
-    assert told == "PGD-10 at eps\u00a00.1: −0.010 [−0.020,\u00a0+0.001], 95\u00a0%"
+    sentence = typeset("PGD-10 at eps 0.1: -0.010 [-0.020, +0.001], 95 %")
+    assert sentence == "PGD-10 at eps\u00a00.1: −0.010 [−0.020,\u00a0+0.001], 95\u00a0%"
 
 
 # Errors

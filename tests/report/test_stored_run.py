@@ -21,8 +21,8 @@ ATTACKS = ("PGD-10", "MEAN", "PGD-2", "FGSM-1")
 @pytest.fixture
 def folder(tmp_path):
     """Files whose names sort otherwise than the recipe."""
-    for part in ("rows", "models", "analyses"):
-        (tmp_path / part).mkdir()
+    for subfolder in ("rows", "models", "analyses"):
+        (tmp_path / subfolder).mkdir()
     entries = [{"label": label, "name": label.lower().split("-")[0], "loss": "cw"} for label in ATTACKS]
     for entry in entries:
         entry |= {"draws": int(entry["label"].split("-")[1])} if "-" in entry["label"] else {}
@@ -47,10 +47,10 @@ def _complete(rows):
 
 def test_everything_is_in_the_order_of_the_recipe(folder):
     source = load_run(folder)
-    found = panels(accuracy_table(source.rows))
-    assert [panel.model for panel in found] == list(MODELS)
-    assert all(list(panel.curves) == list(ATTACKS) for panel in found)
-    assert all(curve.eps.tolist() == [0.1, 0.2] for curve in found[0].curves.values())
+    curves = panels(accuracy_table(source.rows))
+    assert [panel.model for panel in curves] == list(MODELS)
+    assert all(list(panel.curves) == list(ATTACKS) for panel in curves)
+    assert all(curve.eps.tolist() == [0.1, 0.2] for curve in curves[0].curves.values())
     assert list(source.histories) == list(MODELS)
     assert source.analyses["attack_time"].model.tolist() == list(MODELS)
     text = report(folder).read_text()
@@ -59,9 +59,9 @@ def test_everything_is_in_the_order_of_the_recipe(folder):
 
 def test_without_a_recipe_draws_are_counted_and_mean_is_last(folder):
     (folder / "run.json").write_text("{}")
-    found = panels(accuracy_table(load_run(folder).rows))
-    assert [panel.model for panel in found] == ["FGSM-10", "FGSM-2", "MEAN", "none"]
-    assert list(found[0].curves) == ["FGSM-1", "PGD-2", "PGD-10", "MEAN"]
+    curves = panels(accuracy_table(load_run(folder).rows))
+    assert [panel.model for panel in curves] == ["FGSM-10", "FGSM-2", "MEAN", "none"]
+    assert list(curves[0].curves) == ["FGSM-1", "PGD-2", "PGD-10", "MEAN"]
 
 
 def test_an_attack_of_another_loss_is_another_entry():

@@ -100,8 +100,8 @@ def test_curves_of_one_name_are_told_apart_by_loss_and_steps(rows):
 
 
 def test_perturbations_of_other_models_are_no_curves(rows):
-    given = rows[rows.attack == "pgd"].assign(role="transfer", source="other", correct=False)
-    assert accuracy_table(pd.concat([rows, given])).equals(accuracy_table(rows))
+    transferred = rows[rows.attack == "pgd"].assign(role="transfer", source="other", correct=False)
+    assert accuracy_table(pd.concat([rows, transferred])).equals(accuracy_table(rows))
 
 
 def test_models_norms_and_inference_draws_are_panels_of_their_own(rows):

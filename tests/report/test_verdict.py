@@ -38,23 +38,23 @@ def test_the_verdict_gives_clean_and_attacked_accuracy(source):
 
 
 @pytest.mark.parametrize(
-    ("right", "told"),
+    ("right", "phrase"),
     [(True, "MEAN is the weaker attack there"), (False, "MEAN is the stronger attack there")],
 )
-def test_mean_is_compared_with_the_most_draws(source, right, told):
+def test_mean_is_compared_with_the_most_draws(source, right, phrase):
     rows = source.rows.copy()
     rows.loc[(rows.attack == "mean") & (rows["index"] % 3 > 0), "correct"] = right
-    assert told in verdict_on(source, rows)[-1]
+    assert phrase in verdict_on(source, rows)[-1]
 
 
 def test_moments_is_compared_too_and_mean_with_the_loss_of_the_draws(source):
     rows = source.rows
     moments = rows[rows.attack == "mean"].assign(attack="moments", attack_draws="moments", correct=False)
     weak = rows[rows.attack == "mean"].assign(loss="cw", correct=True)
-    told = verdict_on(source, pd.concat([weak, rows, moments]))[-2]
-    assert "MEAN (log_error), which attacks one average network, leaves" in told
-    assert " MOMENTS, which takes one pass of means and variances, leaves 0.000 at eps" in told
-    assert "MOMENTS is the stronger attack there" in told
+    sentence = verdict_on(source, pd.concat([weak, rows, moments]))[-2]
+    assert "MEAN (log_error), which attacks one average network, leaves" in sentence
+    assert " MOMENTS, which takes one pass of means and variances, leaves 0.000 at eps" in sentence
+    assert "MOMENTS is the stronger attack there" in sentence
 
 
 def test_a_model_that_guesses_has_no_word_on_its_robustness(source):
@@ -66,10 +66,10 @@ def test_a_model_that_guesses_has_no_word_on_its_robustness(source):
 
 def test_the_sections_speak_after_the_models(source):
     rows = pd.DataFrame({"attack": "MEAN", "round": [0, 1], "seconds": [0.02, 0.04], "model": "m", "analysis": "time"})
-    told = verdict_on(source, source.rows, analyses={"attack_time": rows})
-    assert told[-1] == "One batch takes MEAN 30.0 ms."
+    sentences = verdict_on(source, source.rows, analyses={"attack_time": rows})
+    assert sentences[-1] == "One batch takes MEAN 30.0 ms."
     guessing = source.rows.assign(correct=source.rows["index"] % 10 == 0)
-    assert verdict_on(source, guessing, analyses={"attack_time": rows})[-2] == told[-1]
+    assert verdict_on(source, guessing, analyses={"attack_time": rows})[-2] == sentences[-1]
 
 
 def test_equal_attacks_are_called_equal(source):
@@ -91,8 +91,8 @@ def test_attacks_without_a_common_size_or_repeat_are_not_compared(source):
 
 def test_several_models_have_a_paragraph_each(source):
     rows = source.rows.merge(source.rows.assign(model="wide"), how="outer")
-    told = verdict_on(source, rows)
-    assert [line.split(":")[0] for line in told[-2:]] == ["mean_field", "wide"]
+    sentences = verdict_on(source, rows)
+    assert [line.split(":")[0] for line in sentences[-2:]] == ["mean_field", "wide"]
 
 
 def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
@@ -124,7 +124,7 @@ def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
 
 
 @pytest.mark.parametrize(
-    ("states", "told"),
+    ("states", "sentence"),
     [
         ([True, True], "All two checks pass."),
         ([False, True, None], "1 of 2 checks raises a doubt: check 0."),
@@ -134,20 +134,20 @@ def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
         ([], "There are no rows to check yet."),
     ],
 )
-def test_the_checks_in_one_sentence(states, told):
-    assert check_summary([Finding(f"check {i}", state, "") for i, state in enumerate(states)]) == told
+def test_the_checks_in_one_sentence(states, sentence):
+    assert check_summary([Finding(f"check {i}", state, "") for i, state in enumerate(states)]) == sentence
 
 
 def test_a_failed_check_is_said_in_the_terminal_before_any_result(source):
     rows = source.rows.assign(shared_draws=3)
-    told = verdict_on(source, rows)
-    assert told[0] == "1 of 7 checks raises a doubt: disjoint draws."
-    assert told[1].startswith("Attack and inference share draws")
+    sentences = verdict_on(source, rows)
+    assert sentences[0] == "1 of 7 checks raises a doubt: disjoint draws."
+    assert sentences[1].startswith("Attack and inference share draws")
 
 
 def test_a_run_without_rows_says_so(source):
-    told = verdict_on(source, source.rows.head(0))
-    assert told[-1].startswith("No attack has finished yet")
+    sentences = verdict_on(source, source.rows.head(0))
+    assert sentences[-1].startswith("No attack has finished yet")
 
 
 def test_two_repeats_and_a_clean_accuracy_like_chance_are_doubts(source):
