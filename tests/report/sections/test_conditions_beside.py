@@ -109,12 +109,12 @@ def test_promises_of_the_smooth_condition_are_counted():
 def test_a_smooth_condition_is_named_by_the_smoothness_it_assumes(smoothness, name):
     recipe = {"analyses": [{"label": "conditions", "smoothness": smoothness}]}
     (case, *_) = measured_conditions(conditions_run(conditions("m", smooth=True), recipe=recipe))
-    assert [smooth.name for smooth in case.smooth] == [name]
+    assert list(case.smooth) == [name]
 
 
 def test_smooth_conditions_that_the_recipe_does_not_tell_apart_have_the_names_of_their_analyses():
     (case, *_) = measured_conditions(conditions_run(*both()))
-    assert [smooth.name for smooth in case.smooth] == [f"smooth condition ({label})" for label in LABELS]
+    assert list(case.smooth) == [f"smooth condition ({label})" for label in LABELS]
 
 
 def test_one_size_or_no_rows_have_no_section():

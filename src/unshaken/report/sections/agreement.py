@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
@@ -96,7 +96,7 @@ def agreement_table(agreements: Sequence[Agreement]) -> Table:
 def agreement_figure(agreements: Sequence[Agreement], *, narrow: bool = False) -> Figure:
     """Box plots of the agreement, one box for each entry of `draws`, one set of axes for each model."""
 
-    def draw(axis: Axes, agreement: Agreement) -> dict[str, Any]:
+    def draw(axis: Axes, agreement: Agreement) -> None:
         columns = agreement.columns
         counts = sorted(int(draws) for draws in columns if draws.isdigit())
         sampled = {str(count): shade(COLOURS["fgsm"], counts, count) for count in counts}
@@ -107,13 +107,9 @@ def agreement_figure(agreements: Sequence[Agreement], *, narrow: bool = False) -
         axis.set(title=agreement.title, xlabel="draws in the gradient")
         reference = f" of {agreement.reference} draws" if agreement.reference else ""
         axis.set_ylabel(f"agreement with the signs\nof the gradient{reference}")
-        return {}
 
     height = 3.2 if len(agreements) == 1 and not narrow else 2.6
-    figure = facet_figure(agreements, draw, narrow=narrow, height=height, sharey=True)
-    for right in [] if narrow else figure.axes[1::2]:
-        right.set_ylabel("")
-    return figure
+    return facet_figure(agreements, draw, narrow=narrow, height=height, sharey=True)
 
 
 def _mean_more(columns: Mapping[str, Series], draws: str) -> Interval:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import BOX_CAPTION, BOX_COLUMNS, box_ticks, draw_boxes, zero_line
@@ -89,7 +89,7 @@ def angles_table(angles: Sequence[Angles], eps: float) -> Table:
 def angles_figure(angles: Sequence[Angles], *, narrow: bool = False) -> Figure:
     """Box plots of the cosine, one box for each attack, one set of axes for each model."""
 
-    def draw(axis: Axes, model: Angles) -> dict[str, Any]:
+    def draw(axis: Axes, model: Angles) -> None:
         labels, colours = list(model.columns), attack_colours(list(model.columns))
         draw_boxes(axis, model.columns, [colours[label] for label in labels])
         box_ticks(axis, _ticks(labels))
@@ -97,7 +97,6 @@ def angles_figure(angles: Sequence[Angles], *, narrow: bool = False) -> Figure:
         kinds = {split_label(label)[0] for label in labels}
         xlabel = f"draws of the attack ({kinds.pop().upper()})" if len(kinds) == 1 else "attack and its draws"
         axis.set(title=model.model if len(angles) > 1 else "", xlabel=xlabel)
-        return {}
 
     height = 3.2 if len(angles) == 1 and not narrow else 2.6
     return facet_figure(angles, draw, narrow=narrow, height=height, ylabel="cosine of the angle", sharey=True)

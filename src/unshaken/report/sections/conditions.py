@@ -40,22 +40,15 @@ STYLES: list[dict[str, Any]] = [
 """The linear condition, then each smooth one."""
 
 
-class Smooth(NamedTuple):
-    """A smooth condition: its name, and the rows of its analysis for one attack."""
-
-    name: str
-    rows: DataFrame
-
-
 class Conditions(NamedTuple):
-    """One attack on one model over several sizes: its rows, and those of each smooth condition."""
+    """One attack on one model over several sizes: its rows, and those of the analysis of each smooth condition."""
 
     title: str
     model: str
     attack: str
     inference_draws: int
     rows: DataFrame
-    smooth: list[Smooth]
+    smooth: dict[str, DataFrame]
 
     def eps(self) -> list[float]:
         """Every size, in order."""
@@ -67,7 +60,7 @@ class Conditions(NamedTuple):
     def curves(self) -> dict[str, DataFrame]:
         """Accuracy, and the share of inputs with each condition, by name: eps, accuracy, low, high."""
         columns = {ACCURACY: (self.rows, "survived"), LINEAR: (self.rows, "linear")}
-        columns |= {smooth.name: (smooth.rows, "smooth") for smooth in self.smooth}
+        columns |= {name: (rows, "smooth") for name, rows in self.smooth.items()}
         return {
             name: eps_curve({eps: true_share(group, column) for eps, group in rows.groupby("eps")})
             for name, (rows, column) in columns.items()
@@ -115,7 +108,7 @@ def measured_conditions(source: StoredRun) -> list[Conditions]:
         if first.eps.nunique() > 1:
             title = distinguishing_title({"model": model, "attack": attack}, rows)
             computed = {label: group[group.smooth.notna()] for label, group in by_analysis.items() if label in names}
-            smooth = [Smooth(names[label], group) for label, group in computed.items() if len(group)]
+            smooth = {names[label]: group for label, group in computed.items() if len(group)}
             conditions.append(Conditions(title, model, attack, draws, first, smooth))
     return conditions
 
@@ -130,13 +123,10 @@ def conditions_table(conditions: Sequence[Conditions]) -> Table:
     import pandas as pd
 
     data = pd.DataFrame([_shares(case, eps) for case in conditions for eps in case.eps()])
-    names, texts = (
-        list(dict.fromkeys(smooth.name for case in conditions for smooth in case.smooth)),
-        eps_text(data.eps),
-    )
+    names = list(dict.fromkeys(name for case in conditions for name in case.smooth))
     columns = {
         "model": data.title if len(conditions) > 1 else None,
-        "eps": [texts[eps] for eps in data.eps],
+        "eps": data.eps.map(eps_text(data.eps)),
         "accuracy": interval_cells(data, "accuracy"),
         "linear": interval_cells(data, "linear"),
         "linear agrees": interval_cells(data, "agreement"),
@@ -204,12 +194,12 @@ def _shares(case: Conditions, eps: float) -> dict[str, Any]:
     line |= {"eps": eps, "n": rows["index"].nunique()}
     for name, column in (("accuracy", "survived"), ("linear", "linear"), ("agreement", "agrees")):
         line |= interval_columns(name, true_share(rows, column))
-    for smooth in case.smooth:
-        rows = smooth.rows[smooth.rows.eps == eps]
+    for name, smooth in case.smooth.items():
+        rows = smooth[smooth.eps == eps]
         if len(rows):
             rows = rows.assign(violated=rows.smooth.astype(bool) & ~rows.survived.astype(bool))
-            line |= interval_columns(smooth.name, true_share(rows, "smooth"))
-            line |= interval_columns(smooth.name + FAILS, true_share(rows, "violated"))
+            line |= interval_columns(name, true_share(rows, "smooth"))
+            line |= interval_columns(name + FAILS, true_share(rows, "violated"))
     return line
 
 
@@ -236,15 +226,14 @@ def _sentence(case: Conditions, *, several: bool) -> str:
         f"{eps_text(case.eps())[furthest]}, it holds for {rows.linear.mean():.3f} where {rows.survived.mean():.3f} "
         f"survive: {significance_text(gaps[furthest])}."
     )
-    return " ".join([sentence, *map(_smooth_sentence, case.smooth)])
+    return " ".join([sentence, *(_smooth_sentence(name, smooth) for name, smooth in case.smooth.items())])
 
 
-def _smooth_sentence(smooth: Smooth) -> str:
+def _smooth_sentence(name: str, rows: DataFrame) -> str:
     """Where a smooth condition holds, and whether its promise is kept."""
-    rows = smooth.rows
     held = rows[rows.smooth.astype(bool)]
     if len(held) == 0:
-        return f"The {smooth.name} holds for no input at any size."
+        return f"The {name} holds for no input at any size."
     means = rows.groupby("eps").smooth.mean().astype(float)
     texts = eps_text(float(eps) for eps in means.index)
     first, last = (f"{means[eps]:.3f} of the inputs at eps {texts[eps]}" for eps in (means.index[0], means.index[-1]))
@@ -253,4 +242,4 @@ def _smooth_sentence(smooth: Smooth) -> str:
     if broken:
         succeed = f"{broken:,} of the {len(held):,} attacks for which it holds succeed{'s' if broken == 1 else ''}"
         kept = f"{succeed} ({percent(broken / len(held))}), so the network is not as smooth as it assumes"
-    return f"The {smooth.name} holds for {first} and {last}; {kept}."
+    return f"The {name} holds for {first} and {last}; {kept}."

@@ -19,7 +19,7 @@ WIDTHS = {False: 7.6, True: 3.7}
 
 def facet_figure(
     contents: Sequence[Content],
-    draw: Callable[[Axes, Content], Mapping[str, Any]],
+    draw: Callable[[Axes, Content], Mapping[str, Any] | None],
     *,
     narrow: bool,
     height: float,
@@ -31,15 +31,17 @@ def facet_figure(
 ) -> Figure:
     """One set of axes of a height in inches for each of `contents`, and one legend of `labels`, where there are any.
 
-    `draw(axis, content)` returns {label: line}. `ylabel` stands at the axes on the left; `options` go to `subplots`.
+    `draw(axis, content)` returns {label: line}, or None where there is no legend. `ylabel` stands at the axes on the
+    left, and labels of y axes stand there alone if these are shared; `options` go to `subplots`.
     """
     more = legend_height(WIDTHS[narrow], labels) if labels and below else 0.0
     figure, axes = facets(len(contents), narrow=narrow, height=height, columns=columns, more=more, **options)
     handles: dict[str, Any] = {}
     for index, (axis, content) in enumerate(zip(axes, contents, strict=True)):
-        handles |= draw(axis, content)
-        if ylabel and index % (1 if narrow else columns) == 0:
-            axis.set_ylabel(ylabel)
+        handles |= draw(axis, content) or {}
+        left = index % (1 if narrow else columns) == 0
+        if (ylabel and left) or (options.get("sharey") and not left):
+            axis.set_ylabel(ylabel if left else "")
     if labels:
         legend(figure, {label: handles[label] for label in labels}, below=below)
     return figure

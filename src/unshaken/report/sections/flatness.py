@@ -145,10 +145,9 @@ def flatness_figure(losses: Sequence[NoisyLoss], *, narrow: bool = False) -> Fig
     names = list(dict.fromkeys(loss.name for loss in losses))
     styles = named_styles(names)
 
-    def draw(axis: Axes, noise: str) -> dict[str, Any]:
+    def draw(axis: Axes, noise: str) -> None:
         _draw_noise(axis, [loss for loss in losses if loss.noise == noise], styles)
         axis.set_title(f"noise from {noise}")
-        return {}
 
     noises, height = list(dict.fromkeys(loss.noise for loss in losses)), 0.9 + 0.42 * max(len(names), 2)
     figure = facet_figure(noises, draw, narrow=narrow, height=height, columns=1, sharex=True)

@@ -85,10 +85,8 @@ def frontier_table(frontiers: Sequence[Frontier]) -> Table:
     """Accuracy and relative time of every point of the figure."""
     import pandas as pd
 
-    tables = [
-        frontier.table.assign(title=frontier.panel.title, model=frontier.panel.model, eps=frontier.eps)
-        for frontier in frontiers
-    ]
+    about = [{"title": one.panel.title, "model": one.panel.model, "eps": one.eps} for one in frontiers]
+    tables = [one.table.assign(**columns) for one, columns in zip(frontiers, about, strict=True)]
     data = pd.concat(tables, ignore_index=True)
     columns = {
         "model": data.title if len(frontiers) > 1 else None,
@@ -142,21 +140,13 @@ def _draw_sampled(axis: Axes, table: DataFrame) -> dict[str, Any]:
     for index, (kind, family) in enumerate(sampled.groupby("attack", sort=False)):
         best = family.sort_values("accuracy").drop_duplicates("attack_draws")  # the strongest loss of each
         line = best.sort_values("attack_draws", key=lambda draws: draws.astype(int))
-        colour = COLOURS.get(kind, OTHERS[index % len(OTHERS)])
-        marker = MARKERS.get(kind, "v")
+        colour, marker = COLOURS.get(kind, OTHERS[index % len(OTHERS)]), MARKERS.get(kind, "v")
         _bars(axis, line, colour)
         (handles[f"{kind.upper()}-k"],) = axis.plot(line.time, line.accuracy, lw=1.2, ms=4, color=colour, marker=marker)
+        style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5, "color": colour}
+        style |= {"xytext": (0, -5), "va": "top"} if index % 2 else {"xytext": (0, 5), "va": "bottom"}
         for point in line.itertuples():
-            axis.annotate(
-                point.attack_draws,
-                (point.time, point.accuracy),
-                xytext=(0, -5 if index % 2 else 5),
-                textcoords="offset points",
-                ha="center",
-                va="top" if index % 2 else "bottom",
-                fontsize=7.5,
-                color=colour,
-            )
+            axis.annotate(point.attack_draws, (point.time, point.accuracy), **style)
     return handles
 
 

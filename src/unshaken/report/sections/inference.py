@@ -132,10 +132,7 @@ def inference_figure(sweeps: Sequence[DrawSweep], *, narrow: bool = False) -> Fi
         return handles
 
     height = 2.4 if narrow else 2.9 if len(sweeps) > 1 else 3.4
-    figure = facet_figure(sweeps, draw, narrow=narrow, height=height, labels=list(styles), sharey=True)
-    for right in [] if narrow else figure.axes[1::2]:
-        right.set_ylabel("")
-    return figure
+    return facet_figure(sweeps, draw, narrow=narrow, height=height, labels=list(styles), sharey=True)
 
 
 def _clean_rows(rows: DataFrame) -> DataFrame:

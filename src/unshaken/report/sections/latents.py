@@ -156,8 +156,8 @@ def latents_figure(shifts: Sequence[LatentShift], *, narrow: bool = False) -> Fi
         curves = {shift.name: _curve(shift, column) for shift in shifts if shift.attack == attack}
         handles = draw_lines(axis, curves, styles)
         eps_axis(axis, sorted({float(eps) for curve in curves.values() for eps in curve.eps}))
-        axis.autoscale(axis="y")
-        axis.set_ylim(bottom=0)
+        top = max(curve.high.fillna(curve.accuracy).max() for curve in curves.values())
+        axis.set_ylim(0, 1.05 * top or 1.0)  # bars are set aside, so that autoscale would not see their ends
         axis.set(xlabel="eps", ylabel=YLABELS[column], title=attack if len(attacks) > 1 else "")
         return handles
 
