@@ -13,12 +13,6 @@ from unshaken.runs.run import failed_units, run
 from unshaken.store import read_rows, read_tensors, write_rows
 
 
-@pytest.fixture
-def folder(path: Path, tmp_path: Path) -> Path:
-    """A finished run."""
-    return run(read(path), out=tmp_path / "runs")
-
-
 def run_again(path: Path, tmp_path: Path, *settings: str) -> list[str]:
     """What the same command says."""
     messages: list[str] = []
@@ -75,16 +69,15 @@ def test_a_foreign_record_of_a_model_is_written_again(path: Path, tmp_path: Path
     assert all(after[name] == before[name] for name in ("unit", "model", "sha256", "forwards"))
 
 
-def test_a_cut_checkpoint_is_named_and_dropped(path: Path, tmp_path: Path) -> None:
-    whole = run(read(path), out=tmp_path / "whole")
-    unit = next((whole / "models").glob("*.json"))
-    other = tmp_path / "runs" / whole.name / "models" / f"{unit.stem}.checkpoint"
-    other.parent.mkdir(parents=True)
-    other.write_bytes(b"half a checkpoint")
+def test_a_cut_checkpoint_is_named_and_dropped(path: Path, tmp_path: Path, finished: Path) -> None:
+    unit = next((finished / "models").glob("*.json"))
+    checkpoint = tmp_path / "runs" / finished.name / "models" / f"{unit.stem}.checkpoint"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"half a checkpoint")
     message = run_again(path, tmp_path)[0]
-    assert "truncated or not a safetensors file" in message
+    assert f"{checkpoint.name} is truncated or not a safetensors file" in message
     assert "Training from the start" in message
-    assert_same_rows(whole, tmp_path / "runs" / whole.name)
+    assert_same_rows(finished, tmp_path / "runs" / finished.name)
 
 
 @pytest.mark.parametrize("content", [b"", None])

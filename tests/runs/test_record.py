@@ -26,16 +26,14 @@ FOREIGN = ["", "[]", "{}", "null", "5", '{"units": [', json.dumps(OLD), '{"name"
 
 
 @pytest.mark.parametrize("content", FOREIGN)
-def test_a_foreign_run_json_is_one_sentence_and_written_again(path: Path, tmp_path: Path, content: str) -> None:
-    settings = ["evaluation.repeats=1", "attacks=[{kind='mean'}]", "training.epochs=1"]
-    folder = run(read(path, *settings), out=tmp_path / "runs")
+def test_a_foreign_run_json_is_one_sentence_and_written_again(path, tmp_path, folder, content: str) -> None:
     before = record_of(folder)
     (folder / "run.json").write_text(content)
     for reader in (record_of, failed_units):
         with raises_sentence("run.json (cannot be read as JSON|is damaged or of another version)", Damaged):
             reader(folder)
     messages: list[str] = []
-    assert run(read(path, *settings), out=tmp_path / "runs", say=messages.append) == folder
+    assert run(read(path), out=tmp_path / "runs", say=messages.append) == folder
     after = record_of(folder)
     assert (after.units, after.sizes, after.recipe, after.inputs) == (
         before.units,
