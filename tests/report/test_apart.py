@@ -21,7 +21,7 @@ from unshaken.report.sections.models import models_section, select_attacks
 from unshaken.report.sections.seeds import seeds_section
 from unshaken.report.sections.shared_attacks import shared_attacks
 from unshaken.report.sections.survival import survival_section
-from unshaken.report.sections.transfer import matrices, transfer_section
+from unshaken.report.sections.transfer import transfer_matrices, transfer_section
 from unshaken.report.stored_run import Examples
 from unshaken.report.sweep import Family, Setting, measure_sweep
 from unshaken.report.verdict import panel_results, verdict
@@ -112,7 +112,7 @@ def test_every_length_is_told_at_a_size_that_its_attack_had() -> None:
 def test_perturbations_that_go_further_elsewhere_are_no_sign_of_masked_gradients(make: Any) -> None:
     transferred = make("a", role="transfer", source="b").assign(correct=False)
     run = source(clean("a"), make("a"), transferred)
-    for matrix in matrices(run.rows, {"a": "a", "b": "b"}, curves(run)):
+    for matrix in transfer_matrices(run.rows, {"a": "a", "b": "b"}, curves(run)):
         assert all(cell.change is None for cell in matrix.cells.values())
     section = transfer_section(run, curves(run))
     assert section is not None

@@ -9,7 +9,7 @@ from scipy import stats
 from synthetic import source
 
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
-from unshaken.report.sections.timing import measured, median_interval, timing_figure, timing_section
+from unshaken.report.sections.timing import measure_timings, median_interval, timing_figure, timing_section
 
 PAPER = {"source": "A (2020), table 2", "time": {"digits": {"FGSM-10": 5.9772}, "mnist": {"FGSM-2": 1.0}}}
 FACTORS = {"MEAN": 1.0, "MOMENTS": 2.0, "FGSM-10": 8.0, "FGSM-2": 1.5}
@@ -30,7 +30,7 @@ def run(table: pd.DataFrame, **about):
 
 
 def test_ratios_are_taken_within_rounds():
-    (timing,) = measured(run(rows()))
+    (timing,) = measure_timings(run(rows()))
     table = timing.table.set_index("attack")
     assert timing.base == "MEAN"
     assert list(table.index) == list(FACTORS)
@@ -80,15 +80,15 @@ def test_the_sentence_has_time_and_factors():
 def test_the_base_is_the_first_attack_on_the_average_network():
     attacks = [{"kind": "fgsm", "label": "FGSM-2"}, {"kind": "mean", "label": "MEAN (loss cw)"}]
     renamed = rows().replace({"attack": {"MEAN": "MEAN (loss cw)"}})
-    (timing,) = measured(run(renamed, recipe={"attacks": attacks}))
+    (timing,) = measure_timings(run(renamed, recipe={"attacks": attacks}))
     assert timing.base == "MEAN (loss cw)"
-    (timing,) = measured(run(rows()[rows().attack.str.startswith("FGSM")]))
+    (timing,) = measure_timings(run(rows()[rows().attack.str.startswith("FGSM")]))
     assert timing.base == "FGSM-10"
 
 
 @pytest.mark.parametrize("narrow", [True, False])
 def test_the_figure_has_our_times_and_the_published_ones(narrow):
-    figure = timing_figure(measured(run(rows())), narrow=narrow)
+    figure = timing_figure(measure_timings(run(rows())), narrow=narrow)
     (axis,) = figure.axes
     assert axis.get_xscale() == "log"
     assert [text.get_text() for text in axis.get_yticklabels()] == list(FACTORS)

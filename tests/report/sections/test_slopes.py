@@ -7,7 +7,7 @@ import pytest
 from synthetic import conditions, conditions_run, source
 
 from unshaken.evaluation.statistics import mean
-from unshaken.report.sections.slopes import QUANTITIES, measured, slopes_figure, slopes_section
+from unshaken.report.sections.slopes import QUANTITIES, measure_slopes, slopes_figure, slopes_section
 
 COUNTS = (1, 5, 100)
 
@@ -75,7 +75,7 @@ def test_one_number_of_inference_draws_has_no_section():
 
 @pytest.mark.parametrize("narrow", [True, False])
 def test_models_share_the_axis_of_a_quantity(narrow):
-    figure = slopes_figure(measured(pd.concat([rows("a", eps=(1.0,)), rows("bb", eps=(1.0,))])), narrow=narrow)
+    figure = slopes_figure(measure_slopes(pd.concat([rows("a", eps=(1.0,)), rows("bb", eps=(1.0,))])), narrow=narrow)
     labels = [axis.get_ylabel() for axis in figure.axes]
     titles = [axis.get_title("left") for axis in figure.axes]
     told = list(QUANTITIES.values())

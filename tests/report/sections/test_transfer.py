@@ -13,7 +13,7 @@ from unshaken.evaluation.statistics import accuracy
 from unshaken.report.drawing import MEAN_COLOUR
 from unshaken.report.groups import correct_by_network
 from unshaken.report.sections.survival import measure_survival
-from unshaken.report.sections.transfer import matrices, shown, transfer_figure, transfer_section
+from unshaken.report.sections.transfer import select_matrices, transfer_figure, transfer_matrices, transfer_section
 
 SEEDS = {"a": (0, 1, 2), "b": (0, 1)}
 OWN = {("a", 0): 40, ("a", 1): 42, ("a", 2): 47, ("b", 0): 20, ("b", 1): 24, ("erm", 0): 5}
@@ -48,7 +48,7 @@ def run(groups: tuple[str, ...] = ("a", "b", "erm"), eps: tuple[float, ...] = (0
 
 
 def cells(run):
-    (matrix,) = matrices(run.rows, {name(*m): m[0] for m in OWN}, curves(run))
+    (matrix,) = transfer_matrices(run.rows, {name(*m): m[0] for m in OWN}, curves(run))
     return matrix.cells
 
 
@@ -223,9 +223,9 @@ def test_many_targets_of_one_source_stand_below_each_other():
 def test_of_many_matrices_each_attack_is_drawn_where_it_halves_accuracy():
     sizes = (0.1, 0.2, 0.3, 0.4, 0.5)
     told = run(("b", "erm"), sizes)
-    found = matrices(told.rows, {name(*m): m[0] for m in OWN}, curves(told))
+    found = transfer_matrices(told.rows, {name(*m): m[0] for m in OWN}, curves(told))
     assert [matrix.eps for matrix in found] == list(sizes)
-    assert [matrix.eps for matrix in shown(found)] == [0.3]
+    assert [matrix.eps for matrix in select_matrices(found)] == [0.3]
     assert len(transfer_figure(found).axes) == 6
 
 
@@ -251,7 +251,7 @@ def test_sources_that_kept_some_perturbations_are_compared_on_the_inputs_that_al
     own = (whole.rows.role == "transfer") & whole.rows.source.str.endswith("seed 1") & (whole.rows["index"] >= 70)
     other = (whole.rows.role == "transfer") & whole.rows.source.str.endswith("seed 0") & (whole.rows["index"] < 10)
     kept = whole.rows[~own & ~other]
-    (matrix,) = matrices(kept, {name(*m): m[0] for m in OWN}, curves(whole))
+    (matrix,) = transfer_matrices(kept, {name(*m): m[0] for m in OWN}, curves(whole))
     assert (matrix.inputs, matrix.of) == (60, 100)
     within = whole.rows[whole.rows["index"].between(10, 69)]
     white = within[(within.role == "sweep") & (within.attack != "none") & within.model.str.startswith("a,")]

@@ -55,10 +55,7 @@ SECTIONS: dict[str, Callable[[StoredRun, Sequence[Panel]], Section | None]] = {
 }
 
 
-def sections(source: StoredRun, panels: Sequence[Panel]) -> list[Section]:
+def sections(run: StoredRun, panels: Sequence[Panel]) -> list[Section]:
     """Every section that there is something for, in the order of SECTIONS; its tables tell the sizes of models."""
-    known = model_sizes(source.about)
-    found = [section(source, panels) for section in SECTIONS.values()]
-    return [
-        part._replace(tables=[add_sizes(table, known) for table in part.tables]) for part in found if part is not None
-    ]
+    sizes, written = model_sizes(run.about), [section(run, panels) for section in SECTIONS.values()]
+    return [s._replace(tables=[add_sizes(table, sizes) for table in s.tables]) for s in written if s is not None]

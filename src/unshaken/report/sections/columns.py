@@ -47,7 +47,10 @@ def box_data(distributions: Sequence[Any], key: str, *attributes: str) -> DataFr
     return pd.concat(tables, ignore_index=True)
 
 
-def box_columns(data: DataFrame, mean: str = "mean") -> dict[str, tuple[str, ...]]:
-    """Rows of `box_numbers` as columns of text, by their heads."""
-    cells = zip(*(box_cells(row) for row in data.itertuples()), strict=True)
+def box_columns(
+    data: DataFrame, mean: str = "mean", *, decimals: Iterable[int] | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Rows of `box_numbers` as columns of text, by their heads, each row with its decimals, or with three."""
+    numbers = zip(data.itertuples(), [3] * len(data) if decimals is None else decimals, strict=True)
+    cells = zip(*(box_cells(row, digits) for row, digits in numbers), strict=True)
     return dict(zip((mean, "median", "quartiles", "n"), cells, strict=True))

@@ -23,7 +23,7 @@ from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells
 from unshaken.report.sections.comparison import shared_level
 from unshaken.report.sections.text import one_eps
-from unshaken.report.sections.timing import Timing, measured
+from unshaken.report.sections.timing import Timing, measure_timings
 from unshaken.report.stored_run import StoredRun, attack_entry
 from unshaken.report.wording import significant_digits, times_text
 
@@ -69,7 +69,7 @@ def frontier_section(source: StoredRun, panels: Sequence[Panel]) -> Section | No
 def panel_frontiers(source: StoredRun, panels: Sequence[Panel]) -> list[Frontier]:
     """Every panel whose attacks were timed, at its informative eps."""
     timings: dict[str, Timing] = {}
-    for timing in measured(source):
+    for timing in measure_timings(source):
         timings.setdefault(timing.model, timing)
     frontiers = []
     for panel in panels:

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.report.accuracy import Panel
-from unshaken.report.box_plots import (
-    BOX_CAPTION,
-    BOX_COLUMNS,
-    box_cells,
-    box_decimals,
-    box_numbers,
-    box_ticks,
-    draw_boxes,
-    zero_line,
-)
+from unshaken.report.box_plots import BOX_CAPTION, BOX_COLUMNS, box_ticks, draw_boxes, zero_line
 from unshaken.report.condition_rows import (
     attack_with_most_draw_counts,
     attacked_rows,
@@ -23,13 +14,17 @@ from unshaken.report.condition_rows import (
     reported_eps,
     values_by_input,
 )
-from unshaken.report.drawing import facets, inference_styles, styled
-from unshaken.report.groups import representatives
+from unshaken.report.drawing import inference_styles, styled
 from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.sections.columns import box_columns, box_data, column_table
+from unshaken.report.sections.comparison import of_representatives
+from unshaken.report.sections.facets import facet_figure
+from unshaken.report.sections.text import one_eps
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import decimals_for, eps_text
+from unshaken.report.wording import decimals_for
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pandas import DataFrame, Series
 
@@ -49,89 +44,90 @@ class Slopes(NamedTuple):
     columns: dict[int, Series]
 
 
-def slopes_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
+def slopes_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """What the number of inference draws changes in the margin; None where there is one number only."""
-    rows = attacked_rows(source)
+    rows = attacked_rows(run)
     if rows is None:
         return None
-    eps = reported_eps(rows, source)
-    found = measured(rows[rows.eps == eps])
-    if not found:
+    eps = reported_eps(rows, run)
+    slopes = measure_slopes(rows[rows.eps == eps])
+    if not slopes:
         return None
-    kept = representatives(source.about, [part.model for part in found])
-    drawn, text = [part for part in found if part.model in kept], eps_text([eps])[eps]
+    drawn: list[Slopes] = of_representatives(run.about, slopes)
     drawing = Drawing(
         "slopes",
         lambda narrow: slopes_figure(drawn, narrow=narrow),
         "Box plots of the cosine, the norm of the margin gradient and their product, by number of inference draws",
-        f"One attack, {_attacks(drawn)} at eps {text}, seen by more and more inference draws, for the class that it "
-        "comes nearest to. Cosine times norm is how steeply the margin falls along the attack: the lower, the sooner "
-        f"the label does. {BOX_CAPTION}",
+        f"One attack, {_attacks(drawn)} at eps {one_eps(eps)}, seen by more and more inference draws, for the class "
+        "that it comes nearest to. Cosine times norm is how steeply the margin falls along the attack: the lower, the "
+        f"sooner the label does. {BOX_CAPTION}",
     )
-    said = [_sentence([p for p in drawn if p.model == model], text, several=len(kept) > 1) for model in kept]
-    return Section("slopes", "What more inference draws see of an attack", said, [drawing], [slopes_table(found, eps)])
-
-
-def measured(rows: DataFrame) -> list[Slopes]:
-    """Every quantity of each model, under the first attack that was run with the most numbers of inference draws."""
-    rows, found = rows.assign(slope=rows.cosine * rows.gradient_norm), []
-    for model, part in rows.groupby("model", sort=False):
-        attack = attack_with_most_draw_counts(part)
-        own = dict(list(part[part.attack == attack].groupby("inference_draws")))
-        for quantity in QUANTITIES if len(own) > 1 else ():
-            columns = {int(draws): values_by_input(one, quantity) for draws, one in own.items()}
-            found.append(Slopes(str(model), attack, quantity, columns))
-    return found
-
-
-def slopes_table(found: Sequence[Slopes], eps: float) -> Table:
-    """Mean, quartiles and n of every quantity for each number of inference draws."""
-    import pandas as pd
-
-    tables = [
-        box_numbers(part.columns).assign(model=part.model, attack=part.attack, quantity=part.quantity) for part in found
+    models = dict.fromkeys(quantity.model for quantity in drawn)
+    sentences = [
+        _sentence([quantity for quantity in drawn if quantity.model == model], eps, several=len(models) > 1)
+        for model in models
     ]
-    data = pd.concat(tables).rename_axis("inference_draws").reset_index().assign(eps=eps)
-    decimals = {quantity: box_decimals(part) for quantity, part in data.groupby("quantity")}
-    titled, body = data.model.nunique() > 1, []
-    for row in data.itertuples():
-        cells = [QUANTITIES[row.quantity], str(row.inference_draws), *box_cells(row, decimals[row.quantity])]
-        body.append([str(row.model)] * titled + cells)
-    head = ["model"] * titled + ["quantity", "inference draws", "mean", "median", "quartiles", "n"]
-    note = f"Under {_attacks(found)} at eps {eps_text([eps])[eps]}. Inputs that were not moved have no cosine."
+    title = "What more inference draws see of an attack"
+    return Section("slopes", title, sentences, [drawing], [slopes_table(slopes, eps)])
+
+
+def measure_slopes(rows: DataFrame) -> list[Slopes]:
+    """Every quantity of each model, under the first attack that was run with the most numbers of inference draws."""
+    rows, slopes = rows.assign(slope=rows.cosine * rows.gradient_norm), []
+    for model, attacked in rows.groupby("model", sort=False):
+        attack = attack_with_most_draw_counts(attacked)
+        by_draws = dict(iter(attacked[attacked.attack == attack].groupby("inference_draws")))
+        for quantity in QUANTITIES if len(by_draws) > 1 else ():
+            columns = {int(draws): values_by_input(group, quantity) for draws, group in by_draws.items()}
+            slopes.append(Slopes(str(model), attack, quantity, columns))
+    return slopes
+
+
+def slopes_table(slopes: Sequence[Slopes], eps: float) -> Table:
+    """Mean, quartiles and n of every quantity for each number of inference draws."""
+    data = box_data(slopes, "inference_draws", "model", "attack", "quantity").assign(eps=eps)
+    decimals = data.quantity.map(data.groupby("quantity")["mean"].agg(decimals_for))
+    columns = {
+        "model": data.model if data.model.nunique() > 1 else None,
+        "quantity": data.quantity.map(QUANTITIES),
+        "inference draws": data.inference_draws,
+        **box_columns(data, decimals=decimals),
+    }
+    note = f"Under {_attacks(slopes)} at eps {one_eps(eps)}. Inputs that were not moved have no cosine."
     order = ["model", "quantity", "inference_draws", "attack", "eps", *BOX_COLUMNS]
-    return Table("slopes", data[order], head, body, note=note)
+    return column_table("slopes", data[order], columns, note=note)
 
 
 @styled()
-def slopes_figure(found: Sequence[Slopes], *, narrow: bool = False) -> Figure:
+def slopes_figure(slopes: Sequence[Slopes], *, narrow: bool = False) -> Figure:
     """One row of axes for each model, one column for each quantity; below each other by quantity on a phone."""
-    several = len({part.model for part in found}) > 1
-    ordered = sorted(found, key=lambda part: list(QUANTITIES).index(part.quantity)) if narrow else found
-    figure, axes = facets(len(found), narrow=narrow, height=2.2 if narrow else 2.5, columns=len(QUANTITIES))
-    first = {part.quantity: axis for axis, part in reversed(list(zip(axes, ordered, strict=True)))}
-    for axis, part in zip(axes, ordered, strict=True):
-        if axis is not first[part.quantity]:
-            axis.sharey(first[part.quantity])
-        styles = inference_styles(list(part.columns))
-        draw_boxes(axis, part.columns, [styles[draws]["color"] for draws in part.columns])
-        box_ticks(axis, [str(draws) for draws in part.columns])
-        axis.set(title=part.model if several else "", xlabel="inference draws", ylabel=QUANTITIES[part.quantity])
-        if part.quantity != "gradient_norm":
+    several, first = len({quantity.model for quantity in slopes}) > 1, dict[str, Any]()
+
+    def draw(axis: Axes, slope: Slopes) -> dict[str, Any]:
+        if first.setdefault(slope.quantity, axis) is not axis:
+            axis.sharey(first[slope.quantity])
+        styles = inference_styles(list(slope.columns))
+        draw_boxes(axis, slope.columns, [styles[draws]["color"] for draws in slope.columns])
+        box_ticks(axis, [str(draws) for draws in slope.columns])
+        axis.set(title=slope.model if several else "", xlabel="inference draws", ylabel=QUANTITIES[slope.quantity])
+        if slope.quantity != "gradient_norm":
             zero_line(axis)
-    return figure
+        return {}
+
+    ordered = sorted(slopes, key=lambda slope: list(QUANTITIES).index(slope.quantity)) if narrow else slopes
+    return facet_figure(ordered, draw, narrow=narrow, height=2.2 if narrow else 2.5, columns=len(QUANTITIES))
 
 
-def _attacks(found: Sequence[Slopes]) -> str:
-    return " and ".join(dict.fromkeys(part.attack for part in found))
+def _attacks(slopes: Sequence[Slopes]) -> str:
+    return " and ".join(dict.fromkeys(slope.attack for slope in slopes))
 
 
-def _sentence(parts: Sequence[Slopes], eps: str, *, several: bool) -> str:
+def _sentence(quantities: Sequence[Slopes], eps: float, *, several: bool) -> str:
     """Every quantity with the fewest inference draws, and the product also with the next, beside the most."""
-    told = []
-    for place, part in enumerate(parts):
-        what = f"{'The' if place else 'the'} mean {QUANTITIES[part.quantity]} is"
-        decimals = decimals_for(column.mean() for column in part.columns.values())
-        told.append(fewer_draws_text(part.columns, what, decimals, beside=2 if part.quantity == "slope" else 1))
-    where = f"On {parts[0].model} under" if several else "Under"
-    return f"{where} {parts[0].attack} at eps {eps}, {'. '.join(told)}."
+    texts: list[str] = []
+    for slope in quantities:
+        subject = f"{'The' if texts else 'the'} mean {QUANTITIES[slope.quantity]} is"
+        decimals = decimals_for(column.mean() for column in slope.columns.values())
+        texts.append(fewer_draws_text(slope.columns, subject, decimals, beside=2 if slope.quantity == "slope" else 1))
+    under = f"On {quantities[0].model} under" if several else "Under"
+    return f"{under} {quantities[0].attack} at eps {one_eps(eps)}, {'. '.join(texts)}."

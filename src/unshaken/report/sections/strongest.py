@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from unshaken.report.accuracy import Panel, point_at
 from unshaken.report.section import Section, Table
+from unshaken.report.sections.columns import column_table, interval_cells
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text
 
 
-def strongest_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
+def strongest_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """The strongest attack at each eps and its loss; None where there is nothing to choose from."""
     if all(len(panel.curves) < 2 for panel in panels):
         return None
@@ -24,21 +25,21 @@ def strongest_table(panels: Sequence[Panel]) -> Table:
     values = []
     for panel in panels:
         for eps in panel.eps():
-            points = {
-                label: point_at(curve, eps) for label, curve in panel.curves.items() if eps in curve.eps.to_numpy()
-            }
+            curves = {label: curve for label, curve in panel.curves.items() if eps in curve.eps.to_numpy()}
+            points = {label: point_at(curve, eps) for label, curve in curves.items()}
             first = min(points, key=lambda label: points[label].value)
             equal = sum(point.value == points[first].value for point in points.values()) - 1
-            loss = panel.curves[first].loss.iloc[0]
-            values.append((panel.title, panel.model, panel.norm, eps, first, loss, *points[first][:3], equal))
+            key = (panel.title, panel.model, panel.norm, eps, first, curves[first].loss.iloc[0])
+            values.append((*key, *points[first][:3], equal))
     names = ["title", "model", "norm", "eps", "attack", "loss", "accuracy", "low", "high", "others_equal"]
     data = pd.DataFrame(values, columns=names)
-    texts, titled = eps_text(data.eps), len(panels) > 1
-    body = []
-    for row in data.itertuples():
-        others = f" and {row.others_equal} other{'s' if row.others_equal > 1 else ''}" if row.others_equal else ""
-        accuracy = f"{row.accuracy:.3f} [{row.low:.3f}, {row.high:.3f}]"
-        body.append([str(row.title)] * titled + [texts[row.eps], f"{row.attack}{others}", str(row.loss), accuracy])
-    head = ["model"] * titled + ["eps", "attack", "loss", "accuracy"]
+    others = [f" and {n} other{'s' if n > 1 else ''}" if n else "" for n in data.others_equal]
+    columns = {
+        "model": data.title if len(panels) > 1 else None,
+        "eps": data.eps.map(eps_text(data.eps)),
+        "attack": data.attack + others,
+        "loss": data.loss,
+        "accuracy": interval_cells(data, "accuracy", "low", "high"),
+    }
     note = "Where several attacks are equally strong, the first in the order of the recipe is named."
-    return Table("strongest", data, head, body, note=note)
+    return column_table("strongest", data, columns, note=note)

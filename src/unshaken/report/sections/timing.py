@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
-from unshaken.report.drawing import COLOURS, INK, MUTED, OTHERS, SCHEMES, empty_figure, legend, log_axis, styled
+from unshaken.report.condition_rows import distinguishing_title
+from unshaken.report.drawing import COLOURS, INK, MUTED, OTHERS, SCHEMES, facets, legend, log_axis, split_label, styled
 from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.sections.columns import column_table
+from unshaken.report.sections.comparison import paper_table
+from unshaken.report.sections.facets import row_ticks
+from unshaken.report.sections.text import if_known, published_note
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import increase_text, listed, significant_digits, times_text
 
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-NONE = float("nan")
+NAN = float("nan")
 
 
 class Timing(NamedTuple):
@@ -33,50 +38,43 @@ class Timing(NamedTuple):
     table: DataFrame
 
 
-def timing_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
+def timing_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Time per batch of every attack relative to MEAN; None where it was not measured."""
-    found = measured(source)
-    if not found:
+    timings = measure_timings(run)
+    if not timings:
         return None
-    published = any(part.table.published.notna().any() for part in found)
-    beside = " Hollow circles are the published times." if published else ""
+    published = any(timing.table.published.notna().any() for timing in timings)
     drawing = Drawing(
         "attack_time",
-        lambda narrow: timing_figure(found, narrow=narrow),
+        lambda narrow: timing_figure(timings, narrow=narrow),
         "Time of every attack relative to MEAN; the numbers are in the table below",
-        f"Time for one batch divided by that of {found[0].base} in the same round, the median over rounds with its "
-        f"95 % interval, on a logarithmic axis.{beside}",
+        f"Time for one batch divided by that of {timings[0].base} in the same round, the median over rounds with its "
+        "95 % interval, on a logarithmic axis." + " Hollow circles are the published times." * published,
     )
-    return Section(
-        "time",
-        "What an attack takes",
-        [_sentence(part) for part in found],
-        [drawing],
-        [timing_table(found, source.about)],
-    )
+    table = timing_table(timings, run.about)
+    return Section("time", "What an attack takes", list(map(_sentence, timings)), [drawing], [table])
 
 
-def measured(source: StoredRun) -> list[Timing]:
+def measure_timings(run: StoredRun) -> list[Timing]:
     """Every analysis of every model, attacks in the order of the recipe."""
     import pandas as pd
 
-    rows = source.analyses.get("attack_time")
+    rows = run.analyses.get("attack_time")
     if rows is None or len(rows) == 0:
         return []
-    data = (source.about.get("data") or {}).get("name", "")
-    published = (source.about.get("paper") or {}).get("time", {}).get(data, {})
-    keys, found = ["model", "analysis"], []
-    for names, part in rows.groupby(keys, sort=False):
-        title = ", ".join(name for key, name in zip(keys, names, strict=True) if rows[key].nunique() > 1)
-        seconds = part.pivot(index="round", columns="attack", values="seconds")[list(part.attack.unique())]
-        base = _base(list(seconds), source.about)
+    published = paper_table(run.about, "time", (run.about.get("data") or {}).get("name", ""))
+    timings = []
+    for (model, analysis), rounds in rows.groupby(["model", "analysis"], sort=False):
+        seconds = rounds.pivot(index="round", columns="attack", values="seconds")[list(rounds.attack.unique())]
+        base = _base(list(seconds), run.about)
         values = []
         for attack, column in seconds.items():
             ratio = Interval(1, 1, 1) if attack == base else median_interval((column / seconds[base]).tolist())
-            values.append((attack, len(column), column.median(), *ratio, published.get(attack, NONE)))
-        names_of = ["attack", "rounds", "seconds", "ratio", "low", "high", "published"]
-        found.append(Timing(title, names[0], base, pd.DataFrame(values, columns=names_of)))
-    return found
+            values.append((attack, len(column), column.median(), *ratio, published.get(attack, NAN)))
+        names = ["attack", "rounds", "seconds", "ratio", "low", "high", "published"]
+        title = distinguishing_title({"model": model, "analysis": analysis}, rows)
+        timings.append(Timing(title, model, base, pd.DataFrame(values, columns=names)))
+    return timings
 
 
 def median_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
@@ -92,80 +90,72 @@ def median_interval(values: Sequence[float], *, level: float = 0.95) -> Interval
     n, tail = len(ordered), (1 - level) / 2
     below = [k for k in range(1, n // 2 + 1) if bdtr(k - 1, n, 0.5) <= tail]
     middle = float(np.median(ordered))
-    return Interval(middle, ordered[below[-1] - 1], ordered[n - below[-1]]) if below else Interval(middle, NONE, NONE)
+    return Interval(middle, ordered[below[-1] - 1], ordered[n - below[-1]]) if below else Interval(middle, NAN, NAN)
 
 
-def timing_table(found: Sequence[Timing], about: dict[str, Any]) -> Table:
+def timing_table(timings: Sequence[Timing], about: dict[str, Any]) -> Table:
     """Seconds per batch, ratio to MEAN, increase, and the published increase where there is one."""
     import pandas as pd
 
-    data = pd.concat([part.table.assign(title=part.title, model=part.model) for part in found], ignore_index=True)
+    tables = [timing.table.assign(title=timing.title, model=timing.model) for timing in timings]
+    data = pd.concat(tables, ignore_index=True)
     data = data.assign(increase=data.ratio - 1)[
         ["title", "model", "attack", "rounds", "seconds", "ratio", "low", "high", "increase", "published"]
     ]
-    published, titled = bool(data.published.notna().any()), len(found) > 1
-    body = []
-    for row in data.itertuples():
-        known = row.low == row.low and row.low < row.high
-        ratio = f"{row.ratio:.2f} [{row.low:.2f}, {row.high:.2f}]" if known else f"{row.ratio:.2f}"
-        cells = [str(row.attack), significant_digits(1000 * row.seconds), ratio]
-        cells += ["" if row.ratio == 1 and row.low == 1 else increase_text(row.increase)]
-        cells += ["" if row.published != row.published else increase_text(row.published)] * published
-        body.append([str(row.title)] * titled + cells)
-    head = ["attack", "ms per batch", f"time ÷ {found[0].base}", "increase"] + ["published"] * published
-    rounds = f"Medians over {data.rounds.max():,} rounds, in which the attacks take turns"
-    interval = ", with the 95 % interval of a median." if data.rounds.max() >= 6 else "; an interval needs six."
-    source = (about.get("paper") or {}).get("source", "")
-    note = rounds + interval + (f" Published in {source}." if published and source else "")
-    return Table("attack_time", data, ["model"] * titled + head, body, note=note)
+    published, rounds = bool(data.published.notna().any()), data.rounds.max()
+    intervals = [f" [{row.low:.2f}, {row.high:.2f}]" if row.low < row.high else "" for row in data.itertuples()]
+    increases = ["" if row.ratio == row.low == 1 else increase_text(row.increase) for row in data.itertuples()]
+    columns = {
+        "model": data.title if len(timings) > 1 else None,
+        "attack": data.attack,
+        "ms per batch": map(significant_digits, 1000 * data.seconds),
+        f"time ÷ {timings[0].base}": data.ratio.map("{:.2f}".format) + intervals,
+        "increase": increases,
+        "published": [if_known(value, increase_text) for value in data.published] if published else None,
+    }
+    note = f"Medians over {rounds:,} rounds, in which the attacks take turns"
+    note += ", with the 95 % interval of a median." if rounds >= 6 else "; an interval needs six."
+    return column_table("attack_time", data, columns, note=note + published_note(about) * published)
 
 
 @styled()
-def timing_figure(found: Sequence[Timing], *, narrow: bool = False) -> Figure:
+def timing_figure(timings: Sequence[Timing], *, narrow: bool = False) -> Figure:
     """Time relative to MEAN on a log axis: one line for each attack, one set of axes for each model."""
-    columns = 1 if narrow else min(len(found), 2)
-    rows = -(-len(found) // columns)
-    most = max(len(part.table) for part in found)
-    figure = empty_figure(3.7 if narrow else 7.6, (0.21 * most + 0.8) * rows + 0.35)
-    axes = figure.subplots(rows, columns, squeeze=False).flat
+    height = 0.21 * max(len(timing.table) for timing in timings) + 0.8
+    figure, axes = facets(len(timings), narrow=narrow, height=height, more=0.35)
     handles: dict[str, Any] = {}
-    reach = [value for part in found for value in (*part.table.ratio, *(1 + part.table.published))]
-    for place, part in enumerate(found):
-        handles |= _draw(axes[place], part)
-        log_axis(axes[place], reach)
-        axes[place].set_title(part.title)
-    for empty in axes[len(found) :]:
-        empty.set_visible(False)
-    if len(handles) > 1:
+    ratios = [ratio for timing in timings for ratio in (*timing.table.ratio, *(1 + timing.table.published))]
+    for axis, timing in zip(axes, timings, strict=True):
+        handles |= _draw(axis, timing)
+        log_axis(axis, ratios)
+        axis.set_title(timing.title)
+    if handles:
         legend(figure, handles, below=True)
     return figure
 
 
 def attack_colour(label: str) -> str:
     """The colour of an attack by its name: that of its scheme, or of its kind."""
-    kind, _, draws = label.partition(" (")[0].lower().partition("-")
+    kind, draws, _ = split_label(label)
     return SCHEMES.get(draws) or SCHEMES.get(kind) or COLOURS.get(kind, OTHERS[0])
 
 
-def _draw(axis: Axes, part: Timing) -> dict[str, Any]:
+def _draw(axis: Axes, timing: Timing) -> dict[str, Any]:
     """One model; returns label -> mark for the legend."""
     handles: dict[str, Any] = {}
-    for place, row in enumerate(part.table.itertuples()):
+    for index, row in enumerate(timing.table.itertuples()):
         if row.low == row.low:
-            axis.plot([row.low, row.high], [place, place], color=attack_colour(row.attack), lw=1.6)
-        axis.plot(row.ratio, place, "o", ms=5.5, color=attack_colour(row.attack))
-    known = part.table[part.table.published.notna()]
-    if len(known):
+            axis.plot([row.low, row.high], [index, index], color=attack_colour(row.attack), lw=1.6)
+        axis.plot(row.ratio, index, "o", ms=5.5, color=attack_colour(row.attack))
+    published = timing.table.published.dropna()
+    if len(published):
+        hollow: dict[str, Any] = {"marker": "o", "ms": 8, "mfc": "none", "mec": INK, "mew": 0.9, "ls": ""}
         (handles["this run"],) = axis.plot([], [], "o", ms=5.5, color=INK)
-        (handles["published"],) = axis.plot(
-            1 + known.published, known.index, "o", ms=8, mfc="none", mec=INK, mew=0.9, ls=""
-        )
+        (handles["published"],) = axis.plot(1 + published, published.index, **hollow)
     axis.axvline(1, color=MUTED, lw=0.8, ls=(0, (4, 3)))
-    axis.set_yticks(range(len(part.table)), part.table.attack)
-    axis.set_ylim(len(part.table) - 0.4, -0.6)
+    row_ticks(axis, list(timing.table.attack))
     axis.grid(True, axis="both")
-    axis.tick_params(axis="y", length=0)
-    axis.set_xlabel(f"time ÷ {part.base}")
+    axis.set_xlabel(f"time ÷ {timing.base}")
     return handles
 
 
@@ -176,17 +166,15 @@ def _base(attacks: Sequence[str], about: dict[str, Any]) -> str:
     return (means or [label for label in attacks if label.startswith("MEAN")] or list(attacks))[0]
 
 
-def _sentence(part: Timing) -> str:
+def _sentence(timing: Timing) -> str:
     """The time of one batch, and the factors of the other attacks from the least to the most."""
-    told = part.table.set_index("attack")
-    base = told.seconds[part.base]
-    unit = f"{significant_digits(1000 * base)} ms" if base < 1 else f"{significant_digits(base)} s"
-    where = f"On {part.title}, one" if part.title else "One"
-    ratios = told.ratio.drop(part.base)
+    table = timing.table.set_index("attack")
+    seconds, ratios = table.seconds[timing.base], table.ratio.drop(timing.base)
+    duration = f"{significant_digits(1000 * seconds)} ms" if seconds < 1 else f"{significant_digits(seconds)} s"
+    start = f"{f'On {timing.title}, one' if timing.title else 'One'} batch takes {timing.base} {duration}"
     if len(ratios) == 0:
-        return f"{where} batch takes {part.base} {unit}."
-    chosen = [label for label in ("MOMENTS", "FGSM-10") if label in ratios]
-    chosen += [label for label in (ratios.idxmax(),) if label not in chosen]
-    first, *others = [f"{times_text(ratios[label])}" for label in chosen]
-    longer = [f"{chosen[0]} takes {first} as long", *(f"{c} {t}" for c, t in zip(chosen[1:], others, strict=True))]
-    return f"{where} batch takes {part.base} {unit}; {listed(longer)}."
+        return f"{start}."
+    named = [label for label in ("MOMENTS", "FGSM-10") if label in ratios]
+    first, *others = dict.fromkeys([*named, ratios.idxmax()])
+    longer = [f"{first} takes {times_text(ratios[first])} as long"]
+    return f"{start}; {listed([*longer, *(f'{label} {times_text(ratios[label])}' for label in others)])}."
