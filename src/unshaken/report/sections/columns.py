@@ -14,12 +14,23 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+Columns = Sequence[tuple[str, Iterable[Any] | None]]
+"""Columns of text with their heads, of which several may be alike."""
+
+
 def column_table(
-    name: str, data: DataFrame, columns: Mapping[str, Iterable[Any] | None], *, title: str = "", note: str = ""
+    name: str,
+    data: DataFrame,
+    columns: Columns | Mapping[str, Iterable[Any] | None],
+    *,
+    title: str = "",
+    note: str = "",
 ) -> Table:
     """A table whose text has these columns, by their heads; a column that is None is left out."""
-    present = {head: [str(cell) for cell in column] for head, column in columns.items() if column is not None}
-    return Table(name, data, list(present), [list(cells) for cells in zip(*present.values(), strict=True)], title, note)
+    heads = columns.items() if isinstance(columns, Mapping) else columns
+    present = [(head, map(str, column)) for head, column in heads if column is not None]
+    body = [list(cells) for cells in zip(*(column for _, column in present), strict=True)]
+    return Table(name, data, [head for head, _ in present], body, title, note)
 
 
 def interval_columns(name: str, interval: Interval) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,16 @@ def paper_table(about: dict[str, Any], *keys: str) -> dict[str, Any]:
     for key in keys:
         table = table.get(key, {})
     return table
+
+
+def published_accuracy(about: dict[str, Any], attack: str, eps: float, model: str, norm: str) -> float | None:
+    """The published accuracy of a model under an attack; an entry that names no model or norm is of all."""
+    for entry in paper_table(about).get("accuracy", []):
+        size = float(entry.get("eps", 0.0))
+        same = entry["attack"] == attack and math.isclose(size, eps, rel_tol=1e-4, abs_tol=1e-9)
+        if same and entry.get("model", model) == model and entry.get("norm", norm) == norm:
+            return float(entry["value"])
+    return None
 
 
 def eps_curve(points: Mapping[float, Interval]) -> DataFrame:

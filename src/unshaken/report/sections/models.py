@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unshaken.evaluation.statistics import difference
+from unshaken.evaluation.statistics import differences
 from unshaken.report.accuracy import NORMS, SERIES, STEP, Panel, point_at, rows_behind
 from unshaken.report.drawing import SCHEMES, draw_lines, eps_axis, named_styles, styled
 from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.facets import facet_figure
 from unshaken.report.sections.networks import grouped_labels
 from unshaken.report.sections.shared_attacks import SharedAttack, shared_attacks
@@ -105,7 +106,7 @@ class Models:
                 for eps in attack.eps()
             ]
             pairs = [(ours, base) for ours, base in pairs if set(ours.repeat) & set(base.repeat)]
-            changes = [difference(ours, base, level=1 - 0.05 / len(pairs)) for ours, base in pairs]
+            changes = differences(pairs)
             better, worse = sum(change.low > 0 for change in changes), sum(change.high < 0 for change in changes)
             if pairs:
                 scores[model] = Score(better, worse, len(pairs))
@@ -165,24 +166,36 @@ def models_table(models: Models) -> Table:
     """
     import pandas as pd
 
-    lines, body = [], []
-    for model in models.labels:
-        numbers, cells = _accuracies(models, model)
-        score, relative = models.scores.get(model), models.relative.get(model, NAN)
-        published = models.published.get(model, NAN)
-        saturated, seconds = models.saturated.get(model, NAN), models.seconds.get(model, NAN)
-        numbers |= {"saturated": saturated, "training_seconds": seconds, "training_to_mean": relative}
-        numbers |= {"published_increase": published}
-        if models.scores:
-            numbers |= dict(zip(("better_than_mean", "worse_than_mean", "points"), score or (NAN,) * 3, strict=True))
-            cells += ["" if score is None else f"{score.better} / {score.worse} of {score.of}"]
-        cells += [if_known(saturated, percent)] * models.saturating
-        cells += [if_known(seconds, significant_digits)] * bool(models.seconds)
-        cells += ["" if model == BASE else if_known(relative - 1, increase_text)] * bool(models.relative)
-        cells += [if_known(published, increase_text)] * bool(models.published)
-        lines.append({"model": model, **numbers})
-        body.append([model, *cells])
-    return Table("models", pd.DataFrame(lines), _head(models), body, note=_note(models))
+    clean = {model: point for attack in reversed(models.attacks) for model, point in attack.clean.items()}
+    data = pd.DataFrame({"model": models.labels})
+    data[["clean", "clean_low", "clean_high"]] = [(clean.get(model) or (NAN,) * 3)[:3] for model in models.labels]
+    columns: list[tuple[str, list[str]]] = [("model", models.labels)]
+    columns += [("no attack", [str(clean.get(model, "")) for model in models.labels])]
+    for attack in models.attacks:
+        for eps in attack.eps():
+            points = attack.points(eps, models.labels)
+            data[f"{attack.label}, eps {attack.eps_text(eps)}"] = [point.value if point else NAN for point in points]
+        under = attack.points(attack.informative(), models.labels)
+        head = f"{attack.label}, eps {attack.eps_text(attack.informative())}"
+        columns += [(head, ["" if point is None else point.in_full() for point in under])]
+    scores = [models.scores.get(model) for model in models.labels]
+    cells = ["" if score is None else f"{score.better} / {score.worse} of {score.of}" for score in scores]
+    columns += [(f"better / worse than {BASE}", cells)] * bool(models.scores)
+    for name, head, values, text, present in (
+        ("saturated", "saturated", models.saturated, percent, models.saturating),
+        ("training_seconds", "training, s", models.seconds, significant_digits, models.seconds),
+        ("training_to_mean", f"training time over {BASE}", models.relative, _over_base, models.relative),
+        ("published_increase", "published", models.published, increase_text, models.published),
+    ):
+        data[name] = [values.get(model, NAN) for model in models.labels]
+        columns += [(head, [if_known(value, text) for value in data[name]])] * bool(present)
+    if models.scores:
+        data[["better_than_mean", "worse_than_mean", "points"]] = [score or (NAN,) * 3 for score in scores]
+    return column_table("models", data, columns, note=_note(models))
+
+
+def _over_base(ratio: float) -> str:
+    return "" if ratio == 1 else increase_text(ratio - 1)
 
 
 @styled()
@@ -212,30 +225,6 @@ def _from_clean(attack: SharedAttack, model: str) -> DataFrame:
         return curve
     start = pd.DataFrame([{"eps": 0.0, **clean._asdict()}]).rename(columns={"value": "accuracy"})
     return pd.concat([start, curve[curve.eps > 0]])
-
-
-def _accuracies(models: Models, model: str) -> tuple[dict[str, float], list[str]]:
-    """Clean and attacked accuracy of a model: columns of the .csv, and cells of the text."""
-    clean = next((attack.clean[model] for attack in models.attacks if model in attack.clean), None)
-    numbers = dict(zip(("clean", "clean_low", "clean_high"), clean or (NAN,) * 3, strict=False))
-    cells = [str(clean or "")]
-    for attack in models.attacks:
-        curve = attack.curves.get(model)
-        for eps in attack.eps():
-            numbers[f"{attack.label}, eps {attack.eps_text(eps)}"] = (
-                NAN if curve is None else point_at(curve, eps).value
-            )
-        cells.append("" if curve is None else point_at(curve, attack.informative()).in_full())
-    return numbers, cells
-
-
-def _head(models: Models) -> list[str]:
-    head = ["model", "no attack"]
-    head += [f"{attack.label}, eps {attack.eps_text(attack.informative())}" for attack in models.attacks]
-    head += [f"better / worse than {BASE}"] * bool(models.scores)
-    head += ["saturated"] * models.saturating
-    head += ["training, s"] * bool(models.seconds) + [f"training time over {BASE}"] * bool(models.relative)
-    return head + ["published"] * bool(models.published)
 
 
 def _note(models: Models) -> str:

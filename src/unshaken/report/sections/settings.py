@@ -11,6 +11,7 @@ from unshaken.evaluation.statistics import Interval, difference
 from unshaken.report.accuracy import NORMS, Panel
 from unshaken.report.drawing import CLEAN, DASHES, INK, draw_lines, line_styles, styled
 from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.sections.comparison import published_accuracy
 from unshaken.report.sections.facets import facet_figure
 from unshaken.report.sections.networks import THIN, draw_networks, seed_difference
 from unshaken.report.sections.text import published_note
@@ -57,7 +58,7 @@ def settings_table(swept: Sweep, about: dict[str, Any]) -> Table:
             models = [family.models.get(value) for value in setting.values]
             size = "" if label == CLEAN else swept.eps_text(label)
             body.append([family.name] * titled + [label, size, *(_cell(swept, label, model) for model in models)])
-            published = [_published(swept, label, model, about.get("paper") or {}) for model in models]
+            published = [_published(swept, label, model, about) for model in models]
             if any(published):
                 body.append([family.name] * titled + [f"{label}, published", size, *published])
                 any_published = True
@@ -145,14 +146,11 @@ def _cell(swept: Sweep, label: str, model: str | None) -> str:
     return point.in_full() + (f", best {swept.network_accuracies(label, model).max():.3f}" if swept.several else "")
 
 
-def _published(swept: Sweep, label: str, model: str | None, paper: dict[str, Any]) -> str:
+def _published(swept: Sweep, label: str, model: str | None, about: dict[str, Any]) -> str:
     """The published accuracy of the same model, attack and eps; "" where there is none."""
-    eps = 0.0 if label == CLEAN else swept.eps[label]
-    for entry in paper.get("accuracy", []):
-        same = (entry.get("model"), entry["attack"]) == (model, label)
-        if same and math.isclose(float(entry.get("eps", 0.0)), eps, abs_tol=1e-9):
-            return f"{entry['value']:.4g}"
-    return ""
+    eps, norm = (0.0, "") if label == CLEAN else (swept.eps[label], swept.attacks[label].norm)
+    accuracy = None if model is None else published_accuracy(about, label, eps, model, norm)
+    return "" if accuracy is None else f"{accuracy:.4g}"
 
 
 def _sizes(swept: Sweep) -> str:

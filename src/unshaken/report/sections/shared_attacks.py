@@ -33,6 +33,10 @@ class SharedAttack(NamedTuple):
         """How to write one of its sizes."""
         return eps_text(self.eps())[eps]
 
+    def points(self, eps: float, models: Sequence[str]) -> list[Point | None]:
+        """Accuracy of each of these models at one of its sizes; None where it was not run."""
+        return [point_at(self.curves[model], eps) if model in self.curves else None for model in models]
+
     def mean(self) -> float:
         """Accuracy under the attack, on average over models and sizes."""
         return sum(float(curve.accuracy.mean()) for curve in self.curves.values()) / len(self.curves)

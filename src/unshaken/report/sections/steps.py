@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from unshaken.evaluation.checks import attack_name, counted, named
-from unshaken.evaluation.statistics import difference
+from unshaken.evaluation.statistics import differences
 from unshaken.report.accuracy import NORMS, SERIES, Panel, point_at
 from unshaken.report.drawing import draw_lines, legend_columns, log_axis, named_styles, styled
 from unshaken.report.groups import groups
@@ -76,11 +76,10 @@ class Family:
         """
         *fewer, most = self.steps
         models = [m for m, by_steps in self.curves.items() if [*by_steps] == self.steps and self._paired(m)]
-        level = 1 - 0.05 / max(len(models) * len(fewer), 1)
-        return {
-            m: [n for n in fewer if difference(self.rows[m, n], self.rows[m, most], level=level).low > 0]
-            for m in models
-        }
+        pairs = [(m, n) for m in models for n in fewer]
+        changes = differences((self.rows[m, n], self.rows[m, most]) for m, n in pairs)
+        more = {pair for pair, change in zip(pairs, changes, strict=True) if change.low > 0}
+        return {m: [n for n in fewer if (m, n) in more] for m in models}
 
     def enough(self, weaker: Sequence[int]) -> int:
         """The fewest steps above all these."""
@@ -144,7 +143,8 @@ def steps_table(families: Sequence[Family]) -> Table:
     note += "surely more than the most steps do, paired by input."
     if any(family.groups for family in families):
         note += " Of several networks of a model: their mean ± their standard deviation."
-    data = pd.DataFrame([line for family in families for line in _lines(family)])
+    names = ["attack", "norm", "model", "steps", "eps", "networks", "accuracy", "low", "high", "spread"]
+    data = pd.DataFrame([line for family in families for line in _lines(family)], columns=names)
     return Table("steps", data, head, body, note=note)
 
 
@@ -230,17 +230,15 @@ def _rows(rows: DataFrame, key: tuple[Any, ...], eps: float) -> dict[tuple[str, 
     return {(str(model), int(steps)): group for (model, steps), group in rows[chosen].groupby(["model", "steps"])}
 
 
-def _lines(family: Family) -> list[dict[str, Any]]:
+def _lines(family: Family) -> list[tuple[Any, ...]]:
     """Every model with every number of steps at every eps."""
-    lines = []
-    for model, by_steps in family.curves.items():
-        for steps, curve in by_steps.items():
-            networks = len(family.networks(model)[steps]) if model in family.groups else 1
-            for eps in curve.eps:
-                line = {"attack": family.label, "norm": family.norm, "model": model, "steps": steps, "eps": eps}
-                point = dict(zip(("accuracy", "low", "high", "spread"), point_at(curve, eps), strict=True))
-                lines.append(line | {"networks": networks} | point)
-    return lines
+    return [
+        (family.label, family.norm, model, steps, eps, count, *point_at(curve, eps))
+        for model, by_steps in family.curves.items()
+        for steps, curve in by_steps.items()
+        for count in [family.rows[model, steps].repeat.nunique() if model in family.groups else 1]
+        for eps in curve.eps
+    ]
 
 
 def _sentence(family: Family) -> str:

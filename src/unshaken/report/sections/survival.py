@@ -24,7 +24,7 @@ from unshaken.report.groups import (
     network_point,
 )
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.sections.facets import facet_figure
+from unshaken.report.sections.facets import facet_figure, row_ticks
 from unshaken.report.sections.text import UNKNOWN, one_eps
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, listed, percent
@@ -178,14 +178,8 @@ def measure_stages(
             left_out.append(kind)
     alone, so_far = ({kind: _pooled(table[kind]) for kind in table} for table in (complete, complete.cummin(axis=1)))
     stages = [
-        Stage(
-            kind,
-            attacks[kind],
-            network_point(alone[kind]),
-            network_point(so_far[kind]),
-            ratio(so_far[kind], so_far[FIRST]),
-        )
-        for kind in alone
+        Stage(kind, attacks[kind], network_point(alone[kind]), network_point(rows), ratio(rows, so_far[FIRST]))
+        for kind, rows in so_far.items()
     ]
     return stages, len(complete.index.unique("index")), left_out
 
@@ -291,13 +285,10 @@ def _draw(axis: Axes, survival: Survival) -> list[Any]:
     if survival.clean is not None:
         axis.axvline(survival.clean, zorder=0.9, **dashed)
     names = [fill(stage.kind or stage.attacks[0], 18) for stage in survival.stages]
-    axis.set_yticks(range(len(names)), names)
+    row_ticks(axis, names, labelsize=8)
     axis.set(xlim=(0, 1.14), ylim=(len(names) - 0.5, -0.5), xlabel="accuracy")
-    axis.set_title(fill(", ".join([*[survival.title] * bool(survival.title), f"eps {one_eps(survival.eps)}"]), 40))
+    axis.set_title(fill(f"{survival.title}, " * bool(survival.title) + f"eps {one_eps(survival.eps)}", 40))
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
-    axis.grid(True, axis="x")
-    axis.grid(False, axis="y")
-    axis.tick_params(axis="y", length=0, labelsize=8)
     return [Patch(color=light), Patch(color=dark), *[Line2D([], [], **dashed)] * (survival.clean is not None)]
 
 
@@ -340,10 +331,10 @@ def _pooled(correct: Series) -> DataFrame:
 
 def _sentences(survivals: Sequence[Survival]) -> list[str]:
     """What survives on each model that knows more than chance; of many, on those where least and most does."""
-    shares = {i: s.stages[-1].share.value for i, s in enumerate(survivals) if s.above_chance}
-    chosen = [i for i, share in shares.items() if not math.isnan(share)]
+    last = {i: survival.stages[-1].share.value for i, survival in enumerate(survivals) if survival.above_chance}
+    chosen = [i for i, share in last.items() if not math.isnan(share)]
     if len(chosen) > MAX_SENTENCES:
-        chosen.sort(key=shares.__getitem__)
+        chosen.sort(key=last.__getitem__)
         chosen = [chosen[0], chosen[-1]]
     return [_sentence(survivals[i]) for i in chosen]
 

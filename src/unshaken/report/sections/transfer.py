@@ -21,7 +21,8 @@ from unshaken.report.groups import (
     network_point,
 )
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.sections.comparison import paper_table, shared_level
+from unshaken.report.sections.columns import column_table
+from unshaken.report.sections.comparison import published_accuracy, shared_level
 from unshaken.report.sections.networks import network_accuracy
 from unshaken.report.sections.text import UNKNOWN, one_eps, published_note
 from unshaken.report.stored_run import StoredRun
@@ -178,7 +179,8 @@ def transfer_table(matrices: Sequence[Matrix], target: str, about: dict[str, Any
     by_source = [{source: cell for (source, to), cell in matrix.cells.items() if to == target} for matrix in attacks]
     sources = list(dict.fromkeys(source for cells in by_source for source in cells))
     several = any(cell.networks > 1 for cells in by_source for cell in cells.values())
-    published = [_published(matrix, target, about) for matrix in attacks]
+    accuracies = [published_accuracy(about, matrix.label, matrix.eps, target, matrix.norm) for matrix in attacks]
+    published = ["" if accuracy is None else f"{accuracy:.3f}" for accuracy in accuracies]
     texts, incomplete = (
         eps_text([matrix.eps for matrix in attacks]),
         any(matrix.inputs < matrix.of for matrix in attacks),
@@ -191,11 +193,10 @@ def transfer_table(matrices: Sequence[Matrix], target: str, about: dict[str, Any
         columns += [(f"made against {name}", [cell.point.in_full() if cell else "" for cell in cells])]
         columns += [("best", [f"{cell.best:.3f}" if cell else "" for cell in cells])] * several
         columns += [("published", published)] * (any(published) and source == ITSELF)
-    head, body = [name for name, _ in columns], [[*line] for line in zip(*(cells for _, cells in columns), strict=True)]
     one_target = len({to for matrix in matrices for to in matrix.targets()}) == 1
     name = "transfer" if one_target else f"transfer_{re.sub(r'[^a-z0-9]+', '_', target.lower()).strip('_')}"
     note = _note(several, incomplete) + published_note(about) * any(published)
-    return Table(name, _data(attacks, target), head, body, f"Given to {target}", note)
+    return column_table(name, _data(attacks, target), columns, title=f"Given to {target}", note=note)
 
 
 def matrix_table(matrices: Sequence[Matrix]) -> Table:
@@ -334,15 +335,6 @@ def _data(matrices: Sequence[Matrix], target: str | None = None) -> DataFrame:
         if target in (None, to)
     ]
     return pd.DataFrame(values, columns=[*names, "difference", "difference_low", "difference_high"])
-
-
-def _published(matrix: Matrix, target: str, about: dict[str, Any]) -> str:
-    """The published accuracy under the attack on the model itself; empty where none is known."""
-    for entry in paper_table(about).get("accuracy", []):
-        same = entry["attack"] == matrix.label and math.isclose(entry["eps"], matrix.eps, rel_tol=1e-4)
-        if same and entry.get("model", target) == target and entry.get("norm", matrix.norm) == matrix.norm:
-            return f"{entry['value']:.3f}"
-    return ""
 
 
 def _note(several: bool, incomplete: bool) -> str:
