@@ -17,12 +17,12 @@ FACTORS = {"MEAN": 1.0, "MOMENTS": 2.0, "FGSM-10": 8.0, "FGSM-2": 1.5}
 
 def rows(model: str = "m", rounds: int = 9) -> pd.DataFrame:
     """In round r every attack takes 1 + r times its own time, and FGSM-10 up to 8 % more in a mixed order."""
-    told = [
+    seconds = [
         (label, r, 0.01 * (1 + r) * factor * (1 + 0.01 * (4 * r % 9) * (label == "FGSM-10")))
         for r in range(rounds)
         for label, factor in FACTORS.items()
     ]
-    return pd.DataFrame(told, columns=["attack", "round", "seconds"]).assign(model=model, analysis="attack time")
+    return pd.DataFrame(seconds, columns=["attack", "round", "seconds"]).assign(model=model, analysis="attack time")
 
 
 def run(table: pd.DataFrame, **about):

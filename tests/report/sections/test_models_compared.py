@@ -25,15 +25,15 @@ def run(left: dict[str, tuple[int, int]] = LEFT, **about):
         parts.append(attacked(model, "PGD-5", {0.05: [five + 12, five + 10, five + 8], 0.1: five}))
         parts.append(attacked(model, "PGD-15", {0.05: fifteen + 10, 0.1: fifteen}))
     seconds = dict(zip(left, (100.0, 134.0, 144.0, 208.0, 592.0), strict=False))
-    told = {"units": trained(**seconds), "data": {"name": "digits", "classes": 10}, "paper": PAPER}
-    return source(*parts, **(told | about))
+    settings = {"units": trained(**seconds), "data": {"name": "digits", "classes": 10}, "paper": PAPER}
+    return source(*parts, **(settings | about))
 
 
 def test_attacks_in_common_keep_the_order_of_the_models():
-    found = shared_attacks(curves(run()))
-    assert [attack.label for attack in found] == ["PGD-5", "PGD-15"]
-    assert all(list(attack.curves) == list(LEFT) for attack in found)
-    assert found[0].informative() == 0.1  # the mean over models falls from .562 to .462, of .9 without an attack
+    attacks = shared_attacks(curves(run()))
+    assert [attack.label for attack in attacks] == ["PGD-5", "PGD-15"]
+    assert all(list(attack.curves) == list(LEFT) for attack in attacks)
+    assert attacks[0].informative() == 0.1  # the mean over models falls from .562 to .462, of .9 without an attack
     assert models_section(source(clean("m"), attacked("m", "MEAN", {0.1: 5})), []) is None
 
 
@@ -53,11 +53,11 @@ def test_the_table_has_accuracy_training_time_and_saturation():
         "published",
     ]
     five = source.rows[(source.rows.model == "PGD-5") & (source.rows.eps == 0.1) & (source.rows.attack_draws == "5")]
-    told = accuracy(five)
+    interval = accuracy(five)
     assert table.body[4] == [
         "PGD-5",
         str(accuracy(source.rows[(source.rows.model == "PGD-5") & (source.rows.attack == "none")])),
-        f"0.700 ± 0.000 [{told.low:.3f}, {told.high:.3f}]",
+        f"0.700 ± 0.000 [{interval.low:.3f}, {interval.high:.3f}]",
         table.body[4][3],
         "4 / 0 of 4",
         "0 %",
@@ -146,8 +146,8 @@ def test_of_many_attacks_the_strongest_mean_and_moments_are_shown():
     left = {"MEAN": 50, "MOMENTS": 40, "FGSM-1": 60, "FGSM-10": 45, "PGD-5": 30, "PGD-15": 20}
     parts = [attacked(model, label, {0.1: n}) for model in ("a", "b") for label, n in left.items()]
     naive = [attacked(model, "MEAN", {0.1: 70}, loss="naive_cross_entropy") for model in ("a", "b")]
-    found = curves(source(*naive, *parts))
-    assert [attack.label for attack in select_attacks(shared_attacks(found), found)] == [
+    panels = curves(source(*naive, *parts))
+    assert [attack.label for attack in select_attacks(shared_attacks(panels), panels)] == [
         "MEAN (cw)",
         "MOMENTS",
         "PGD-15",
@@ -156,11 +156,11 @@ def test_of_many_attacks_the_strongest_mean_and_moments_are_shown():
 
 def test_many_models_come_first_and_fold_the_others_away():
     source = run()
-    found = curves(source)
-    section = models_section(source, found)
+    panels = curves(source)
+    section = models_section(source, panels)
     assert section.position == "first"
-    assert results(source, found, [section]) == [("", sentence) for sentence in section.sentences]
-    text = page(source, found, {}, [section])
+    assert results(source, panels, [section]) == [("", sentence) for sentence in section.sentences]
+    text = page(source, panels, {}, [section])
     assert text.index('id="models"') < text.index('id="single"') < text.index('id="accuracy"')
     assert text.count("<details>") == text.count("</details>") == 2
     few = run({"MEAN": (50, 40), "PGD-5": (60, 50)})
@@ -171,6 +171,6 @@ def test_a_model_that_was_not_trained_has_no_training_time():
     models = [{"label": label, "training": None if label == "none" else {}} for label in LEFT]
     models[1]["training"] = {"epochs": 5}
     source = run(recipe={"models": models})
-    found = Models(source, shared_attacks(curves(source)))
-    assert found.seconds == {"MEAN": 134.0}
-    assert np.isclose(found.relative["MEAN"], 1)
+    compared = Models(source, shared_attacks(curves(source)))
+    assert compared.seconds == {"MEAN": 134.0}
+    assert np.isclose(compared.relative["MEAN"], 1)

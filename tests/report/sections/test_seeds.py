@@ -30,8 +30,8 @@ def run(survive: dict[str, list[int]] = SURVIVE, labels: tuple[str, ...] = ("FGM
         for seed, right in enumerate(values):
             model = f"{group}, seed {seed}"
             parts.append(clean(model, [90, 90 + seed, 90]))
-            for place, label in enumerate(labels):
-                left = right - 5 * place
+            for index, label in enumerate(labels):
+                left = right - 5 * index
                 parts.append(attacked(model, label, {0.1: [left, left + 3, left], 0.2: left - 30}))
     return source(*parts, recipe=recipe(*survive), **about)
 
@@ -43,14 +43,14 @@ def networks_of(source, group: str, label: str, eps: float) -> list[pd.DataFrame
 
 
 def test_the_table_has_mean_and_spread_over_networks_and_the_best():
-    told = run()
-    (table,) = seeds_section(told, []).tables
+    stored = run()
+    (table,) = seeds_section(stored, []).tables
     assert table.head == ["networks of", "attack", "eps", "networks", "accuracy", "best"]
-    means = [part.correct.mean() for part in networks_of(told, "im", "FGM-1", 0.1)]
+    means = [rows.correct.mean() for rows in networks_of(stored, "im", "FGM-1", 0.1)]
     assert means == pytest.approx([0.61, 0.65, 0.63, 0.67])
     single = [
-        part.groupby("index", as_index=False).correct.mean().assign(repeat=seed)
-        for seed, part in enumerate(networks_of(told, "im", "FGM-1", 0.1))
+        rows.groupby("index", as_index=False).correct.mean().assign(repeat=seed)
+        for seed, rows in enumerate(networks_of(stored, "im", "FGM-1", 0.1))
     ]
     interval = accuracy(pd.concat(single))
     row = next(row for row in table.body if row[:3] == ["im", "FGM-1", "0.1"])
@@ -100,17 +100,17 @@ def test_one_group_is_told_of_by_itself():
 
 
 def test_a_network_that_was_not_attacked_is_left_out_of_its_pair():
-    told = run()
-    lost = (told.rows.model == "vmg, seed 2") & (told.rows.attack == "mean")
-    (sentence,) = seeds_section(source(told.rows[~lost], recipe=recipe(*SURVIVE)), []).sentences
+    stored = run()
+    lost = (stored.rows.model == "vmg, seed 2") & (stored.rows.attack == "mean")
+    (sentence,) = seeds_section(source(stored.rows[~lost], recipe=recipe(*SURVIVE)), []).sentences
     assert "over 3 of vmg" in sentence
     assert sentence.endswith("paired by 3 seeds.")
 
 
 def test_models_of_one_seed_have_no_section():
-    told = run()
-    assert seeds_section(source(told.rows), []) is None
-    assert seeds_section(source(told.rows, recipe=recipe("im", "vmg", seeds=1)), []) is None
+    stored = run()
+    assert seeds_section(source(stored.rows), []) is None
+    assert seeds_section(source(stored.rows, recipe=recipe("im", "vmg", seeds=1)), []) is None
     assert seeds_section(source(recipe=recipe("im")), []) is None
     assert seeds_section(source(analyses={"conditions": conditions("im, seed 0")}, recipe=recipe("im")), []) is None
 
@@ -141,8 +141,8 @@ def test_groups_under_one_attack_share_their_axes():
 
 
 def test_one_size_has_a_table_and_no_figure():
-    told = run()
-    section = seeds_section(source(told.rows[told.rows.eps != 0.2], recipe=recipe(*SURVIVE)), [])
+    stored = run()
+    section = seeds_section(source(stored.rows[stored.rows.eps != 0.2], recipe=recipe(*SURVIVE)), [])
     assert section.drawings == []
     assert "at eps 0.1" in section.sentences[0]
 
@@ -167,14 +167,14 @@ def test_where_all_models_are_in_groups_the_groups_take_the_place_of_the_compari
 
 def test_published_values_of_a_setting_stand_beside_the_mean_over_its_networks():
     both = run(paper={"source": "a table", "accuracy": [{"model": "im", "attack": "FGM-1", "eps": 0.1, "value": 0.7}]})
-    told = page(both, curves(both), {})
+    text = page(both, curves(both), {})
     right = np.mean([[left, left + 3, left] for left in SURVIVE["im"]]) / 100
-    assert f"0.700</td><td>{right:.3f} [" in told
+    assert f"0.700</td><td>{right:.3f} [" in text
 
 
 def test_many_groups_are_lines_under_each_attack():
-    told = run({"a": [60, 64, 62, 66], "b": [50, 51, 50, 52], "c": [40, 44, 42, 41]})
-    (drawing,) = seeds_section(told, []).drawings
+    stored = run({"a": [60, 64, 62, 66], "b": [50, 51, 50, 52], "c": [40, 44, 42, 41]})
+    (drawing,) = seeds_section(stored, []).drawings
     figure = drawing.make(False)
     assert [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes] == ["under FGM-1", "under MEAN"]
     for axis in figure.axes:
@@ -185,7 +185,7 @@ def test_many_groups_are_lines_under_each_attack():
 
 
 def test_attacks_that_stand_apart_alone_are_drawn_by_group():
-    told = run({"a": [60, 64, 62, 66], "b": [50, 51, 50, 52]}, labels=("FGM-1",))
-    told.rows.loc[told.rows.attack != "none", "attack"] = "one_step_cw"
-    (drawing,) = seeds_section(told, []).drawings
+    stored = run({"a": [60, 64, 62, 66], "b": [50, 51, 50, 52]}, labels=("FGM-1",))
+    stored.rows.loc[stored.rows.attack != "none", "attack"] = "one_step_cw"
+    (drawing,) = seeds_section(stored, []).drawings
     assert len(drawing.make(False).axes) == 2

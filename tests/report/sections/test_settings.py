@@ -22,8 +22,8 @@ SEEDS = (0, 3, -2, 1)
 def entry(label: str, seed: int | None = None, **inputs: Any) -> dict:
     """A model of a resolved recipe, whose training inputs have these settings."""
     training = {"epochs": 5, "inputs": {"kind": "constant_noise", "size": 0.1, "clean": True, **inputs}}
-    told = {"label": label, "network": {"kind": "mlp", "widths": [8]}, "model": {"kind": "m"}, "training": training}
-    return told if seed is None else {**told, "label": f"{label}, seed {seed}", "group": label, "seed": seed}
+    model = {"label": label, "network": {"kind": "mlp", "widths": [8]}, "model": {"kind": "m"}, "training": training}
+    return model if seed is None else {**model, "label": f"{label}, seed {seed}", "group": label, "seed": seed}
 
 
 def model_rows(model: str, right: int) -> list[pd.DataFrame]:
@@ -40,24 +40,24 @@ def model_rows(model: str, right: int) -> list[pd.DataFrame]:
 
 def run(survive: dict[int, int] = SURVIVE, *, more: tuple[dict, ...] = (), **about: Any):
     models = [entry(f"copies {k}", copies=k) for k in survive]
-    parts = [part for k, right in survive.items() for part in model_rows(f"copies {k}", right)]
-    parts += [part for one in more for part in model_rows(one["label"], 40)]
+    parts = [rows for k, right in survive.items() for rows in model_rows(f"copies {k}", right)]
+    parts += [rows for one in more for rows in model_rows(one["label"], 40)]
     return source(*parts, recipe={"models": [*models, *more]}, **about)
 
 
 def seeded(survive: dict[int, int] = SURVIVE, luck: tuple[int, ...] = SEEDS):
     models = [entry(f"copies {k}", seed, copies=k) for k in survive for seed in range(len(luck))]
     parts = [
-        part
+        rows
         for k, right in survive.items()
         for seed, more in enumerate(luck)
-        for part in model_rows(f"copies {k}, seed {seed}", right + more * (1 + k // 5))
+        for rows in model_rows(f"copies {k}, seed {seed}", right + more * (1 + k // 5))
     ]
     return source(*parts, recipe={"models": models})
 
 
-def section(told):
-    return settings_section(told, curves(told))
+def section(stored):
+    return settings_section(stored, curves(stored))
 
 
 def test_the_setting_is_the_one_number_that_models_differ_in():
@@ -108,14 +108,14 @@ def test_models_that_have_fewer_than_three_values_of_one_number_have_no_setting(
 
 
 def test_the_table_has_a_column_for_each_value_and_the_published_accuracies():
-    told = [
+    published = [
         ("copies 1", "no attack", 0, 0.9943),
         ("copies 1", "PGD-1 (100 steps)", 0.2, 0.5059),
         ("copies 10", "PGD-1 (100 steps)", 0.2, 0.9949),
         ("copies 10", "FGSM-1", 0.4, 0.9),  # of another size
         ("copies 100", "FGSM-1", 0.2, 0.9),  # of another model
     ]
-    entries = [dict(zip(("model", "attack", "eps", "value"), one, strict=True)) for one in told]
+    entries = [dict(zip(("model", "attack", "eps", "value"), one, strict=True)) for one in published]
     paper = {"accuracy": entries, "source": "A"}
     (table,) = section(run(paper=paper)).tables
     assert table.head == ["attack", "eps", "copies 1", "copies 5", "copies 10"]
@@ -146,9 +146,9 @@ def test_networks_have_a_mean_a_spread_and_the_best():
 
 
 def test_steps_are_paired_by_inputs_at_a_shared_level():
-    told = run(SURVIVE | {20: 46, 50: 44, 100: 20})
-    (sentence,) = section(told).sentences
-    rows = told.rows[(told.rows.steps == 100) & (told.rows.eps == 0.2)]
+    stored = run(SURVIVE | {20: 46, 50: 44, 100: 20})
+    (sentence,) = section(stored).sentences
+    rows = stored.rows[(stored.rows.steps == 100) & (stored.rows.eps == 0.2)]
     by = {k: rows[rows.model == f"copies {k}"] for k in (1, 5, 50, 100)}
     up, down = (difference(by[b], by[a], level=1 - 0.05 / 5) for a, b in ((1, 5), (50, 100)))
     assert sentence.startswith(
@@ -168,60 +168,60 @@ def test_steps_are_paired_by_seed_where_there_are_several():
     (sentence,) = section(seeded()).sentences
     gap = 0.15 + 0.01 * np.array(SEEDS)  # 1 + k // 5 is 1, 2, 3
     half = stats.t.ppf(1 - 0.05 / 4, 3) * stats.sem(gap)
-    told = f"+{gap.mean():.3f} [{gap.mean() - half:+.3f}, {gap.mean() + half:+.3f}]"
+    step = f"+{gap.mean():.3f} [{gap.mean() - half:+.3f}, {gap.mean() + half:+.3f}]"
     assert sentence.startswith(
-        f"Under PGD-1 (100 steps) at eps 0.2 accuracy grows from 1 to 5 copies by {told} and grows from 5 to 10 copies "
-        f"by {told}, paired by 4 seeds. Without an attack it is "
+        f"Under PGD-1 (100 steps) at eps 0.2 accuracy grows from 1 to 5 copies by {step} and grows from 5 to 10 copies "
+        f"by {step}, paired by 4 seeds. Without an attack it is "
     )
 
 
 def test_a_size_is_no_count():
     models = [entry(f"size {s}", size=s / 255) for s in (8, 16, 24)]
-    parts = [part for s in (8, 16, 24) for part in model_rows(f"size {s}", 20 + s)]
-    told = section(source(*parts, recipe={"models": models}))
-    assert " from size 8/255 to 16/255" in told.sentences[0]
-    assert told.tables[0].head[2:] == ["size 8/255", "size 16/255", "size 24/255"]
+    parts = [rows for s in (8, 16, 24) for rows in model_rows(f"size {s}", 20 + s)]
+    sizes = section(source(*parts, recipe={"models": models}))
+    assert " from size 8/255 to 16/255" in sizes.sentences[0]
+    assert sizes.tables[0].head[2:] == ["size 8/255", "size 16/255", "size 24/255"]
 
 
 def test_families_have_a_sentence_and_lines_of_their_own():
     kinds = {"fixed": ("constant_noise", SURVIVE), "fresh": ("variable_noise", {1: 40, 5: 30, 20: 10})}
-    named = {f"{name}, copies {k}": (kind, k, n) for name, (kind, own) in kinds.items() for k, n in own.items()}
+    named = {f"{name}, copies {k}": (kind, k, n) for name, (kind, survive) in kinds.items() for k, n in survive.items()}
     models = [entry(label, copies=k, kind=kind) for label, (kind, k, _) in named.items()]
-    parts = [part for label, (_, _, right) in named.items() for part in model_rows(label, right)]
-    found = section(source(*parts, recipe={"models": models}))
-    assert [sentence.split(" from 1")[0] for sentence in found.sentences] == [
+    parts = [rows for label, (_, _, right) in named.items() for rows in model_rows(label, right)]
+    families = section(source(*parts, recipe={"models": models}))
+    assert [sentence.split(" from 1")[0] for sentence in families.sentences] == [
         "On fixed, under PGD-1 (100 steps) at eps 0.1 accuracy grows",
         "On fresh, under PGD-1 (100 steps) at eps 0.1 accuracy falls",
     ]
-    assert found.tables[0].head[0] == "models"
-    assert found.tables[0].head[-1] == "copies 20"
-    assert [row[-1] for row in found.tables[0].body][:4] == [""] * 4  # no model of 20 copies there
-    assert [axis.get_title("left") for axis in found.drawings[0].make(False).axes] == ["fixed", "fresh"]
+    assert families.tables[0].head[0] == "models"
+    assert families.tables[0].head[-1] == "copies 20"
+    assert [row[-1] for row in families.tables[0].body][:4] == [""] * 4  # no model of 20 copies there
+    assert [axis.get_title("left") for axis in families.drawings[0].make(False).axes] == ["fixed", "fresh"]
 
 
 def test_models_that_were_not_attacked_are_left_out():
-    told = run(SURVIVE | {20: 60})
-    rows = told.rows[(told.rows.model != "copies 10") | (told.rows.attack == "none")]
-    (table,) = section(source(rows, recipe=told.about["recipe"])).tables
+    stored = run(SURVIVE | {20: 60})
+    rows = stored.rows[(stored.rows.model != "copies 10") | (stored.rows.attack == "none")]
+    (table,) = section(source(rows, recipe=stored.about["recipe"])).tables
     assert table.head[2:] == ["copies 1", "copies 5", "copies 20"]
     few = rows[(rows.model != "copies 20") | (rows.attack == "none")]
-    assert section(source(few, recipe=told.about["recipe"])) is None
+    assert section(source(few, recipe=stored.about["recipe"])) is None
 
 
 def test_an_attack_that_was_not_run_at_the_usual_eps_is_told_of_at_its_own():
-    told = run()
-    rows = told.rows[(told.rows.attack != "fgsm") | (told.rows.eps != 0.2)]
-    found = section(source(rows, recipe=told.about["recipe"]))
-    assert {row[0]: row[1] for row in found.tables[0].body}["FGSM-1"] == "0.1"
-    assert "under attacks at eps 0.1 (L∞ norm) and 0.2 (L∞ norm)." in found.drawings[0].caption
+    stored = run()
+    rows = stored.rows[(stored.rows.attack != "fgsm") | (stored.rows.eps != 0.2)]
+    settings = section(source(rows, recipe=stored.about["recipe"]))
+    assert {row[0]: row[1] for row in settings.tables[0].body}["FGSM-1"] == "0.1"
+    assert "under attacks at eps 0.1 (L∞ norm) and 0.2 (L∞ norm)." in settings.drawings[0].caption
 
 
 def test_a_weak_attack_is_told_of_at_the_eps_of_the_strongest():
-    told = run()
+    stored = run()
     weak = [attacked(f"copies {k}", "MEAN", {0.1: 80, 0.2: 70, 0.3: 20}) for k in SURVIVE]
-    found = section(source(told.rows, *weak, recipe=told.about["recipe"]))
-    assert {row[0]: row[1] for row in found.tables[0].body}["MEAN"] == "0.2"
-    assert "under attacks at eps 0.2." in found.drawings[0].caption
+    settings = section(source(stored.rows, *weak, recipe=stored.about["recipe"]))
+    assert {row[0]: row[1] for row in settings.tables[0].body}["MEAN"] == "0.2"
+    assert "under attacks at eps 0.2." in settings.drawings[0].caption
 
 
 @pytest.mark.parametrize("narrow", [True, False])

@@ -41,13 +41,13 @@ def seeded(luck: tuple[int, ...] = (0, 4)):
     return run(left, recipe={"models": models})
 
 
-def section(told):
-    return steps_section(told, curves(told))
+def section(stored):
+    return steps_section(stored, curves(stored))
 
 
 def sentence(left: dict[str, dict[int, int]]) -> str:
-    (said,) = section(run(left)).sentences
-    return said
+    (text,) = section(run(left)).sentences
+    return text
 
 
 def test_attacks_that_differ_in_steps_alone_are_a_family():
@@ -57,12 +57,12 @@ def test_attacks_that_differ_in_steps_alone_are_a_family():
         *rows({"hard": {1: 70, 10: 50}}, "IFGSM-all"),
         *rows({"hard": {5: 70, 50: 60, 500: 40}}, "IFGSM-10"),
     ]
-    told = run(LEFT, *others)
-    found = step_families(told, curves(told))
-    assert [family.label for family in found] == ["PGD (cw)", "PGD (cross_entropy)", "IFGSM-10"]
-    assert [list(family.curves) for family in found] == [["plain", "hard"], ["plain", "hard"], ["hard"]]
-    assert [family.steps for family in found] == [[1, 10, 100], [1, 10, 100], [5, 50, 500]]
-    assert len(section(told).sentences) == 3
+    stored = run(LEFT, *others)
+    families = step_families(stored, curves(stored))
+    assert [family.label for family in families] == ["PGD (cw)", "PGD (cross_entropy)", "IFGSM-10"]
+    assert [list(family.curves) for family in families] == [["plain", "hard"], ["plain", "hard"], ["hard"]]
+    assert [family.steps for family in families] == [[1, 10, 100], [1, 10, 100], [5, 50, 500]]
+    assert len(section(stored).sentences) == 3
 
 
 def test_there_is_no_such_section_where_two_numbers_of_steps_are_all():
@@ -74,17 +74,17 @@ def test_there_is_no_such_section_where_two_numbers_of_steps_are_all():
 
 def test_the_eps_is_the_smallest_at_which_the_most_steps_halve_the_mean_accuracy():
     for last, eps in ((20, 0.05), (60, 0.1)):  # (20 + 70) / 2 and (60 + 70) / 2 of 95
-        told = source(
+        stored = source(
             clean("m", 95), clean("n", 95), *weaker({"m": {1: 80, 5: 75, 10: last}, "n": dict.fromkeys((1, 5, 10), 70)})
         )
-        assert step_families(told, curves(told))[0].eps == eps
+        assert step_families(stored, curves(stored))[0].eps == eps
 
 
 def test_the_table_has_a_column_for_each_number_of_steps_and_the_csv_every_eps():
-    told = source(*weaker({"m": {1: 70, 10: 50, 100: 50}, "late": {10: 40, 100: 30, 500: 20}}))
-    (table,) = section(told).tables
+    stored = source(*weaker({"m": {1: 70, 10: 50, 100: 50}, "late": {10: 40, 100: 30, 500: 20}}))
+    (table,) = section(stored).tables
     assert table.head == ["model", "eps", "1 step", "10 steps", "100 steps", "500 steps", "no further fall from"]
-    interval = accuracy(told.rows[(told.rows.model == "m") & (told.rows.steps == 10) & (told.rows.eps == 0.1)])
+    interval = accuracy(stored.rows[(stored.rows.model == "m") & (stored.rows.steps == 10) & (stored.rows.eps == 0.1)])
     assert table.body[0][:2] == ["m", "0.1"]
     assert table.body[0][3] == f"0.400 ± 0.000 [{interval.low:.3f}, {interval.high:.3f}]"
     assert (table.body[0][5], table.body[1][2]) == ("", "")
@@ -127,8 +127,8 @@ def test_the_sentence_groups_models_by_where_they_settle():
 
 
 def test_models_of_which_surely_nothing_is_left_are_named():
-    said = sentence({"plain": {1: 60, 10: 0, 100: 0}, "thin": {1: 60, 10: 2, 100: 2}})
-    assert said.endswith("; surely less than 0.05 is left of plain (0.000).")  # two of 100 may be more
+    text = sentence({"plain": {1: 60, 10: 0, 100: 0}, "thin": {1: 60, 10: 2, 100: 2}})
+    assert text.endswith("; surely less than 0.05 is left of plain (0.000).")  # two of 100 may be more
 
 
 def test_models_that_did_not_meet_every_number_of_steps_are_in_no_sentence():
@@ -140,19 +140,19 @@ def test_models_that_did_not_meet_every_number_of_steps_are_in_no_sentence():
 
 
 def test_repeats_that_were_not_run_with_every_number_of_steps_are_not_compared():
-    parts = [part[part.repeat == place] for place, part in enumerate(rows({"m": LEFT["plain"]}))]
+    parts = [attack[attack.repeat == repeat] for repeat, attack in enumerate(rows({"m": LEFT["plain"]}))]
     assert section(source(*parts)).sentences == []
 
 
 def test_networks_that_differ_by_their_seed_are_one_model_with_a_mark_for_each():
-    told = seeded()
-    (family,) = step_families(told, curves(told))
+    stored = seeded()
+    (family,) = step_families(stored, curves(stored))
     assert list(family.curves) == ["plain", "hard"]
     assert family.networks("hard")[10].tolist() == pytest.approx([0.5, 0.54])
-    made = section(told)
-    assert made.tables[0].body[1][3].startswith("0.520 ± 0.028 [")
-    assert set(made.tables[0].data.networks) == {2}
-    assert "thin marks the single networks" in made.drawings[0].caption
+    steps = section(stored)
+    assert steps.tables[0].body[1][3].startswith("0.520 ± 0.028 [")
+    assert set(steps.tables[0].data.networks) == {2}
+    assert "thin marks the single networks" in steps.drawings[0].caption
     marks = [line for line in steps_figure([family]).axes[0].get_lines() if line.get_marker() == "_"]
     hard = zip(*marks[-1].get_data(), strict=True)
     assert [accuracy for steps, accuracy in hard if steps == 100] == pytest.approx([0.5, 0.54])
@@ -160,8 +160,8 @@ def test_networks_that_differ_by_their_seed_are_one_model_with_a_mark_for_each()
 
 @pytest.mark.parametrize("narrow", [True, False])
 def test_the_figure_has_a_line_for_each_model_on_a_log_axis_of_steps(narrow):
-    told = run(LEFT, *rows({"hard": {5: 70, 50: 60, 500: 40}}, "IFGSM-all"))
-    figure = steps_figure(step_families(told, curves(told)), narrow=narrow)
+    stored = run(LEFT, *rows({"hard": {5: 70, 50: 60, 500: 40}}, "IFGSM-all"))
+    figure = steps_figure(step_families(stored, curves(stored)), narrow=narrow)
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["under PGD, eps 0.1", "under IFGSM, eps 0.1"]
     assert [axis.get_xscale() for axis in figure.axes] == ["log", "log"]
     assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == ["5", "50", "500"]
@@ -172,14 +172,14 @@ def test_the_figure_has_a_line_for_each_model_on_a_log_axis_of_steps(narrow):
 
 def test_nine_models_are_told_apart():
     one = rows({"m": LEFT["plain"]})
-    told = source(*(part.assign(model=f"m{n}") for n in range(9) for part in one))
-    handles = steps_figure(step_families(told, curves(told))).legends[0].legend_handles
+    stored = source(*(attack.assign(model=f"m{n}") for n in range(9) for attack in one))
+    handles = steps_figure(step_families(stored, curves(stored))).legends[0].legend_handles
     assert len({(str(line.get_color()), line.get_marker()) for line in handles}) == 9
 
 
 def test_steps_that_would_touch_share_a_tick():
-    told = run({"m": {1: 60, 99: 42, 100: 41, 101: 40}})
-    (axis,) = steps_figure(step_families(told, curves(told))).axes
+    stored = run({"m": {1: 60, 99: 42, 100: 41, 101: 40}})
+    (axis,) = steps_figure(step_families(stored, curves(stored))).axes
     assert [text.get_text() for text in axis.get_xticklabels()] == ["1", "99"]
 
 

@@ -25,7 +25,7 @@ def test_each_eps_has_its_strongest_attack_with_its_loss():
 
 def test_models_are_named_where_there_are_several_and_one_attack_has_no_table():
     parts = [attacked(model, label, {0.1: n}) for model, label, n in (("b", "MEAN", 9), ("b", "FGSM-1", 8))]
-    run = source(*parts, *(part.assign(model="a") for part in parts))
+    run = source(*parts, *(attack.assign(model="a") for attack in parts))
     (table,) = strongest_section(run, curves(run)).tables
     assert [row[:3] for row in table.body] == [["b", "0.1", "FGSM-1"], ["a", "0.1", "FGSM-1"]]
     alone = source(parts[0])

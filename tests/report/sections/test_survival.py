@@ -14,15 +14,15 @@ from unshaken.report.sections.survival import measure_survival, ratio, survival_
 ALL = slice(0, N)
 
 
-def right(rows: pd.DataFrame, where: slice, repeats: tuple[int, ...] = (0, 1, 2)) -> pd.DataFrame:
+def right(rows: pd.DataFrame, inputs: slice, repeats: tuple[int, ...] = (0, 1, 2)) -> pd.DataFrame:
     """The same attack, under which just these inputs are right, in these repeats."""
-    inside = rows["index"].isin(range(N)[where]) & rows["repeat"].isin(repeats)
+    inside = rows["index"].isin(range(N)[inputs]) & rows["repeat"].isin(repeats)
     return rows.assign(correct=inside)
 
 
-def attack(where: slice, label: str = "PGD-1", model: str = "m", eps: float = 0.3, repeats=(0, 1, 2), **columns):
-    told = {"steps": 20, "loss": "cross_entropy"} | columns
-    return right(attacked(model, label, {eps: 0}, **told), where, repeats)
+def attack(inputs: slice, label: str = "PGD-1", model: str = "m", eps: float = 0.3, repeats=(0, 1, 2), **columns):
+    settings = {"steps": 20, "loss": "cross_entropy"} | columns
+    return right(attacked(model, label, {eps: 0}, **settings), inputs, repeats)
 
 
 def parts(model: str = "m") -> list[pd.DataFrame]:
@@ -41,17 +41,17 @@ def parts(model: str = "m") -> list[pd.DataFrame]:
 
 
 def one(*rows: pd.DataFrame, **about):
-    told = source(*(rows or parts()), **about)
-    (found,) = measure_survival(told, curves(told))
-    return found
+    stored = source(*(rows or parts()), **about)
+    (survival,) = measure_survival(stored, curves(stored))
+    return survival
 
 
 def test_every_kind_has_what_it_leaves_alone_and_what_survives_it_and_all_before_it():
-    found = one()
-    told = [
-        (s.kind, round(s.alone.value, 3), round(s.survives.value, 3), round(s.share.value, 3)) for s in found.stages
+    survival = one()
+    numbers = [
+        (s.kind, round(s.alone.value, 3), round(s.survives.value, 3), round(s.share.value, 3)) for s in survival.stages
     ]
-    assert told == [
+    assert numbers == [
         ("", 0.9, 0.9, 1.0),
         ("more steps", 0.85, 0.85, round(85 / 90, 3)),
         ("restarts", 0.9, 0.75, round(75 / 90, 3)),
@@ -61,27 +61,27 @@ def test_every_kind_has_what_it_leaves_alone_and_what_survives_it_and_all_before
         ("no gradient", 0.6, 0.3, round(30 / 90, 3)),
         ("other attacks", 0.55, 0.25, round(25 / 90, 3)),
     ]
-    assert (found.clean, found.n, found.eps, found.title) == (1.0, N, 0.3, "")
+    assert (survival.clean, survival.n, survival.eps, survival.title) == (1.0, N, 0.3, "")
 
 
 def test_an_input_must_be_right_under_all_attacks_in_the_same_repeat():
     """One attack is won in the first repeat, the other in the second: nothing survives, though each leaves a third."""
-    found = one(attack(ALL, repeats=(0,)), attack(ALL, loss="cw", repeats=(1,)))
-    assert [stage.alone.value for stage in found.stages] == pytest.approx([1 / 3, 1 / 3])
-    assert found.stages[-1].survives.value == 0
+    survival = one(attack(ALL, repeats=(0,)), attack(ALL, loss="cw", repeats=(1,)))
+    assert [stage.alone.value for stage in survival.stages] == pytest.approx([1 / 3, 1 / 3])
+    assert survival.stages[-1].survives.value == 0
 
 
 def test_several_attacks_of_a_kind_count_together():
-    found = one(attack(ALL), attack(slice(0, 70), loss="cw"), attack(slice(50, 100), loss="margin"))
-    assert [stage.kind for stage in found.stages] == ["", "other losses"]
-    assert found.stages[1].attacks == ["PGD-1 (cw)", "PGD-1 (margin)"]
-    assert found.stages[1].alone.value == pytest.approx(0.2)
+    survival = one(attack(ALL), attack(slice(0, 70), loss="cw"), attack(slice(50, 100), loss="margin"))
+    assert [stage.kind for stage in survival.stages] == ["", "other losses"]
+    assert survival.stages[1].attacks == ["PGD-1 (cw)", "PGD-1 (margin)"]
+    assert survival.stages[1].alone.value == pytest.approx(0.2)
 
 
 def test_every_source_counts_and_a_transferred_first_attack_is_not_the_first():
-    given = [attack(slice(k, 100), role="transfer", source=f"n{k}", steps=k) for k in (10, 30)]
-    found = one(*given, attack(slice(0, 90)))
-    assert [(stage.kind, stage.survives.value) for stage in found.stages] == [("", 0.9), ("transfer", 0.6)]
+    transferred = [attack(slice(k, 100), role="transfer", source=f"n{k}", steps=k) for k in (10, 30)]
+    survival = one(*transferred, attack(slice(0, 90)))
+    assert [(stage.kind, stage.survives.value) for stage in survival.stages] == [("", 0.9), ("transfer", 0.6)]
 
 
 def test_the_first_attack_is_the_first_pgd_with_a_cross_entropy():
@@ -96,28 +96,28 @@ def test_one_kind_alone_has_no_section():
     plain = [attack(ALL), attack(ALL, "FGSM-1", steps=1), attack(ALL, "PGD-MEAN"), attack(ALL, eps=0.1, loss="cw")]
     still = [attack(ALL, eps=0.0), attack(ALL, eps=0.0, loss="cw")]
     for rows in ([attack(ALL)], [attack(ALL, loss="cw"), attack(ALL, "FGSM-1", steps=1)], [], plain, still):
-        told = source(clean("m"), *rows)
-        assert survival_section(told, curves(told)) is None
+        stored = source(clean("m"), *rows)
+        assert survival_section(stored, curves(stored)) is None
 
 
 def test_an_attack_on_fewer_repeats_is_compared_on_these():
     blind = attack(slice(0, 50), "SPSA-1")
     first = attack(ALL, repeats=(0, 1))
-    found = one(first, blind[blind["repeat"] == 0])
-    assert found.stages[0].alone.value == 1, "of the first repeat"
-    assert found.stages[1].survives.value == 0.5
+    survival = one(first, blind[blind["repeat"] == 0])
+    assert survival.stages[0].alone.value == 1, "of the first repeat"
+    assert survival.stages[1].survives.value == 0.5
 
 
 def test_networks_of_a_group_are_repeats():
     members = [{"label": f"g, seed {s}", "group": "g", "seed": s} for s in range(3)]
     rows = [
-        attack(slice(0, 80 - 10 * s + place), model=f"g, seed {s}", loss=loss)
+        attack(slice(0, 80 - 10 * s + extra), model=f"g, seed {s}", loss=loss)
         for s in range(3)
-        for place, loss in ((10, "cross_entropy"), (0, "margin"))
+        for extra, loss in ((10, "cross_entropy"), (0, "margin"))
     ]
-    found = one(*rows, recipe={"models": members})
-    assert found.model == "g"
-    survives = found.stages[1].survives
+    survival = one(*rows, recipe={"models": members})
+    assert survival.model == "g"
+    survives = survival.stages[1].survives
     assert (survives.value, survives.spread) == pytest.approx((0.7, 0.1))
     single = pd.concat(rows[1::2]).groupby(["model", "index"]).correct.mean().reset_index()
     assert survives[:3] == pytest.approx(accuracy(single.rename(columns={"model": "repeat"})))
@@ -127,13 +127,13 @@ def test_the_share_has_the_interval_of_a_ratio_of_means():
     """Against the bootstrap over inputs, which has one source of variance."""
     noise = np.random.default_rng(0)
     whole = noise.random(400) < 0.7
-    part = whole & (noise.random(400) < 0.4)
-    rows = [pd.DataFrame({"index": range(400), "repeat": 0, "correct": values}) for values in (part, whole)]
-    found = ratio(*rows)
-    assert found.value == pytest.approx(part.sum() / whole.sum())
+    left = whole & (noise.random(400) < 0.4)
+    rows = [pd.DataFrame({"index": range(400), "repeat": 0, "correct": values}) for values in (left, whole)]
+    share = ratio(*rows)
+    assert share.value == pytest.approx(left.sum() / whole.sum())
     picked = noise.integers(0, 400, (4000, 400))
-    low, high = np.quantile(part[picked].sum(1) / whole[picked].sum(1), [0.025, 0.975])
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.01)
+    low, high = np.quantile(left[picked].sum(1) / whole[picked].sum(1), [0.025, 0.975])
+    assert (share.low, share.high) == pytest.approx((low, high), abs=0.01)
 
 
 def test_the_share_of_networks_that_differ_is_less_sure():
@@ -144,54 +144,56 @@ def test_the_share_of_networks_that_differ_is_less_sure():
         for i in range(2)
     ]
     assert ratio(*alike).value == ratio(*apart).value == 0.5
-    widths = [found.high - found.low for found in (ratio(*alike), ratio(*apart))]
+    widths = [share.high - share.low for share in (ratio(*alike), ratio(*apart))]
     assert widths[1] > 2 * widths[0]
 
 
 @pytest.mark.parametrize(("left", "low", "high"), [(0, 0.0, 1 - 0.025 ** (1 / 50)), (50, 0.025 ** (1 / 50), 1.0)])
 def test_all_and_nothing_are_not_certain(left, low, high):
-    part, whole = (correct_by_network(attack(slice(0, n))) for n in (left, 50))
-    assert ratio(part, whole) == pytest.approx((left / 50, low, high))
+    right, whole = (correct_by_network(attack(slice(0, n))) for n in (left, 50))
+    assert ratio(right, whole) == pytest.approx((left / 50, low, high))
 
 
 def test_of_nothing_nothing_can_survive():
     nothing = correct_by_network(attack(slice(0, 0)))
     assert np.isnan(ratio(nothing, nothing)).all()
-    told = source(attack(slice(0, 0)), attack(slice(0, 0), loss="cw"))
-    section = survival_section(told, curves(told))
+    stored = source(attack(slice(0, 0)), attack(slice(0, 0), loss="cw"))
+    section = survival_section(stored, curves(stored))
     assert section.sentences == []
     assert [line[-1] for line in section.tables[0].body] == ["", ""]
 
 
-def told(*rows: pd.DataFrame, **about) -> list[str]:
-    made = source(*rows, **about)
-    return survival_section(made, curves(made)).sentences
+def sentences_of(*rows: pd.DataFrame, **about) -> list[str]:
+    stored = source(*rows, **about)
+    return survival_section(stored, curves(stored)).sentences
 
 
 def test_the_sentence_says_what_is_left():
     share = ratio(*(correct_by_network(attack(slice(30, 60))), correct_by_network(attack(slice(30, 90)))))
     assert share.value == 0.5
-    (sentence,) = told(*parts()[:-1])
+    (sentence,) = sentences_of(*parts()[:-1])
     assert sentence.startswith(
         "PGD-1 (cross_entropy, 20 steps, 1 restart) at eps 0.3 leaves an accuracy of 0.900; 0.300 of it survives all "
         "attacks together (33 % ["
     )
-    (sentence,) = told(attack(ALL), attack(ALL, loss="cw"))
+    (sentence,) = sentences_of(attack(ALL), attack(ALL, loss="cw"))
     assert sentence == (
         "PGD-1 (cross_entropy) at eps 0.3 leaves an accuracy of 1.000; all of it survives the other attacks."
     )
-    (sentence,) = told(attack(ALL), attack(slice(0, 0), loss="cw"))
+    (sentence,) = sentences_of(attack(ALL), attack(slice(0, 0), loss="cw"))
     assert "; none of it survives all attacks together (0 % [0 %, " in sentence
 
 
 def test_the_kind_with_the_largest_drop_is_named():
     """Alone, an attack without a gradient leaves least; most of what is left falls before it, to restarts."""
     rows = [attack(ALL), attack(slice(30, 100), restarts=10), attack(slice(40, 90), "SPSA-1")]
-    (sentence,) = told(*rows)
+    (sentence,) = sentences_of(*rows)
     assert sentence.endswith("]); the largest drop, by 0.300, comes with restarts.")
-    (sentence,) = told(attack(slice(0, 90)), attack(slice(0, 90), steps=100), attack(slice(0, 80), role="transfer"))
+    (sentence,) = sentences_of(
+        attack(slice(0, 90)), attack(slice(0, 90), steps=100), attack(slice(0, 80), role="transfer")
+    )
     assert sentence.endswith("]); the largest drop, by 0.100, comes with perturbations made against other models.")
-    (sentence,) = told(attack(ALL), attack(slice(0, 70), steps=100), attack(slice(0, 40), loss="cw"))
+    (sentence,) = sentences_of(attack(ALL), attack(slice(0, 70), steps=100), attack(slice(0, 40), loss="cw"))
     assert sentence.endswith("%])."), "two drops of 0.3"
 
 
@@ -199,7 +201,7 @@ def test_of_a_model_that_knows_nothing_no_sentence_is_told():
     """Chance is 0.1: to be right on 12 of 100 inputs is no more than that."""
     guessing = [clean("a", 12), *(attack(slice(0, 12), model="a", loss=loss) for loss in ("cross_entropy", "cw"))]
     knowing = [clean("b", 60), *(attack(slice(0, 50), model="b", loss=loss) for loss in ("cross_entropy", "cw"))]
-    assert [sentence[:5] for sentence in told(*guessing, *knowing)] == ["On b,"]
+    assert [sentence[:5] for sentence in sentences_of(*guessing, *knowing)] == ["On b,"]
     rows = [clean("m", 12), *parts()[1:]]
     section = survival_section(source(*rows), curves(source(*rows)))
     assert section.sentences == []
@@ -217,8 +219,8 @@ def test_a_kind_that_not_all_networks_have_is_left_out_and_all_networks_count():
     ]
     rows += [attack(slice(0, 10), model=f"g, seed {s}", role="transfer", source=members[0]["label"]) for s in (1, 2)]
     about = {"recipe": {"models": members}}
-    found = one(*rows, **about)
-    assert [(stage.kind, round(stage.survives.value, 3)) for stage in found.stages] == [
+    survival = one(*rows, **about)
+    assert [(stage.kind, round(stage.survives.value, 3)) for stage in survival.stages] == [
         ("", 0.9),
         ("other losses", 0.8),
     ]
@@ -232,15 +234,15 @@ def test_a_kind_that_not_all_networks_have_is_left_out_and_all_networks_count():
 def test_of_many_models_those_with_the_least_and_the_most_are_told():
     rows = [attack(slice(0, 90), model=f"m{i}") for i in range(6)]
     rows += [attack(slice(0, 10 + 10 * i), model=f"m{i}", loss="cw") for i in range(6)]
-    assert [sentence[:12] for sentence in told(*rows)] == ["On m0, PGD-1", "On m5, PGD-1"]
+    assert [sentence[:12] for sentence in sentences_of(*rows)] == ["On m0, PGD-1", "On m5, PGD-1"]
 
 
 def test_several_falsifiers_come_first_on_the_page():
-    told = source(*parts())
-    assert survival_section(told, curves(told)).position == "first"
-    few = [part for part in parts() if part.attack.iloc[0] != "spsa" and (part.role != "transfer").all()]
-    told = source(*few)
-    assert survival_section(told, curves(told)).position == "figures"
+    stored = source(*parts())
+    assert survival_section(stored, curves(stored)).position == "first"
+    few = [attack for attack in parts() if attack.attack.iloc[0] != "spsa" and (attack.role != "transfer").all()]
+    stored = source(*few)
+    assert survival_section(stored, curves(stored)).position == "figures"
 
 
 def test_the_table_and_its_file_have_every_eps():
@@ -267,8 +269,8 @@ def test_the_figure_is_of_the_eps_where_half_is_lost_on_average(narrow):
     rows = [clean("a", 100), clean("b", 100)]
     for eps, left in ((0.1, (70, 80)), (0.2, (10, 80)), (0.3, (0, 40))):
         rows += [*two("a", eps, left[0]), *two("b", eps, left[1])]
-    told = source(*rows)
-    figure = survival_section(told, curves(told)).drawings[0].make(narrow)
+    stored = source(*rows)
+    figure = survival_section(stored, curves(stored)).drawings[0].make(narrow)
     assert [axis.get_title("left") for axis in figure.axes] == ["a, eps 0.2", "b, eps 0.2"]
     assert [bar.get_width() for bar in figure.axes[0].patches] == pytest.approx([0.9, 0.9, 0.1, 0.1])
     assert [text.get_text() for text in figure.axes[0].texts] == ["0.900", "0.900", "0.100", "0.100"]

@@ -89,8 +89,8 @@ def test_rows_with_repeats_know_the_luck_of_the_draws():
 def test_of_each_group_the_first_is_told_of_and_all_have_its_colour():
     labels = ["im, seed 0", "im, seed 1", "vmg"]
     recipe = {"models": [{"label": label, "group": "im", "seed": seed} for seed, label in enumerate(labels[:2])]}
-    told = run(*(spread(label, IM) for label in labels), recipe=recipe)
-    section = spread_section(told, [])
+    stored = run(*(spread(label, IM) for label in labels), recipe=recipe)
+    section = spread_section(stored, [])
     assert "im, seed 1" not in section.sentences[0]
     assert [row[0] for row in section.tables[0].body] == labels
     (axis,) = section.drawings[0].make(False).axes
