@@ -1,4 +1,4 @@
-"""A new kind of model: two methods, and everything that other models can do works for it."""
+"""A new kind of model: one method, and everything that other models can do works for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from oracles import raises_sentence, small_inputs, small_net
 from unshaken.attacks import pgd
@@ -33,9 +32,6 @@ class ScaledInputs(StochasticClassifier):
             return {"1.weight": weight * (1 + 0.1 * torch.randn(weight.shape[1], generator=generator(seed, index)))}
 
         return sample
-
-    def tensors(self) -> dict[str, Tensor]:
-        return self.fixed
 
 
 def model(seed: int = 0) -> ScaledInputs:

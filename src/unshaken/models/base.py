@@ -69,7 +69,7 @@ def mode(net: nn.Module, *, training: bool) -> Iterator[None]:
 class StochasticClassifier(ABC):
     """A distribution over networks. All randomness is in the draws; `logits` draws nothing.
 
-    A subclass says how a draw is made (`sampler`) and what it keeps (`tensors`); the rest is the same for all.
+    A subclass says how a draw is made (`sampler`), and where it has other tensors than its network, which (`tensors`).
     """
 
     kind: str
@@ -87,9 +87,9 @@ class StochasticClassifier(ABC):
     def sampler(self) -> Callable[[int, int], State]:
         """A function (seed, index) -> state, differentiable in the parameters; does shared work once."""
 
-    @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is learnt or stored, by name: what `save` writes and `load` fills in place."""
+        return self.fixed
 
     def parameters(self) -> list[Tensor]:
         """The tensors that training changes."""

@@ -48,19 +48,22 @@ class Chain(StochasticClassifier):
         if vectorised and counts:
             raise ValueError("chains of a network with BatchNorm cannot be vectorised: set vectorised to false.")
         self.vectorised = False if counts else vectorised
-        self.positions = [self._copy(self.fixed) for _ in range(chains)]
+        self.positions = [
+            {name: t.detach().clone().requires_grad_(t.requires_grad) for name, t in self.fixed.items()}
+            for _ in range(chains)
+        ]
         self.alive = torch.ones(chains, dtype=torch.bool)
         self.stored: list[State] = []
         self.training = False
-
-    def _copy(self, state: State) -> State:
-        """The same tensors anew; weights, where the network's are, are to be trained."""
-        return {name: t.detach().clone().requires_grad_(self.fixed[name].requires_grad) for name, t in state.items()}
 
     @property
     def members(self) -> int:
         """How many chains have not diverged."""
         return int(self.alive.sum())
+
+    def numbered(self) -> list[tuple[int, State]]:
+        """(number, where it is) of each chain that has not diverged."""
+        return list(itertools.compress(enumerate(self.positions), self.alive.tolist()))
 
     def living(self) -> list[State]:
         """Where each chain is that has not diverged."""
@@ -75,8 +78,7 @@ class Chain(StochasticClassifier):
         return lambda seed, index: states[state_index(seed, index, len(states))]
 
     def all(self) -> Draws:
-        states = self.states()
-        return Draws.all_members(states, self.kind)
+        return Draws.all_members(self.states(), self.kind)
 
     @contextmanager
     def in_training(self) -> Iterator[None]:
@@ -103,15 +105,11 @@ class Chain(StochasticClassifier):
             self.cost.forwards += (len(living) - 1) * len(x)
             with dropout_from(derive(seed, "dropout"), x, enabled=self.has_dropout):
                 return vmap(lambda state: self.forward(x, state, training=True), randomness="different")(stacked)
-        return torch.stack([self._logits_of(x, state, derive(seed, "dropout", s)) for s, state in self.numbered()])
-
-    def numbered(self) -> list[tuple[int, State]]:
-        """(number, where it is) of each chain that has not diverged."""
-        return list(itertools.compress(enumerate(self.positions), self.alive.tolist()))
-
-    def _logits_of(self, x: Inputs, state: State, seed: int) -> Tensor:
-        with dropout_from(seed, x, enabled=self.has_dropout):
-            return self.forward(x, state, training=True)
+        each = list[Tensor]()
+        for number, state in self.numbered():
+            with dropout_from(derive(seed, "dropout", number), x, enabled=self.has_dropout):
+                each.append(self.forward(x, state, training=True))
+        return torch.stack(each)
 
     def keep_state(self) -> None:
         """Store where the chains are now, as draws."""
@@ -132,20 +130,17 @@ class Chain(StochasticClassifier):
         diverged = [number for (number, _), good in zip(numbered, finite, strict=True) if not good]
         self.alive[diverged] = False
         if is_finite is not None:
-            diverged += [number for number, _ in self.numbered() if not self._alone(number, is_finite)]
+            alive = self.alive.clone()
+            try:
+                for number, _ in self.numbered():
+                    self.alive[:] = torch.arange(len(alive)) == number
+                    if not is_finite():
+                        diverged.append(number)
+            finally:
+                self.alive.copy_(alive)
             self.alive[diverged] = False
         self._freeze_diverged()
         return [f"chain {number + 1}" for number in diverged]
-
-    def _alone(self, number: int, is_finite: Callable[[], bool]) -> bool:
-        """What `is_finite` returns while this chain is the only one."""
-        before = self.alive.clone()
-        self.alive[:] = False
-        self.alive[number] = True
-        try:
-            return is_finite()
-        finally:
-            self.alive.copy_(before)
 
     def _freeze_diverged(self) -> None:
         for state in itertools.compress(self.positions, (~self.alive).tolist()):
@@ -155,9 +150,6 @@ class Chain(StochasticClassifier):
     def start_at(self, state: State) -> None:
         for position in self.positions:
             self.copy_into(position, state)
-
-    def parameters(self) -> list[Tensor]:
-        return [tensor for state in self.positions for tensor in state.values() if tensor.requires_grad]
 
     def tensors(self) -> dict[str, Tensor]:
         named = {f"chain{s}.{name}": t for s, state in enumerate(self.positions) for name, t in state.items()}

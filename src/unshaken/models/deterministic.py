@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import nn
 
 from unshaken.models.base import StochasticClassifier, own_copy
 from unshaken.models.draws import Draws
@@ -47,6 +47,3 @@ class Deterministic(StochasticClassifier):
 
     def start_at(self, state: State) -> None:
         self.copy_into(self.fixed, state)
-
-    def tensors(self) -> dict[str, Tensor]:
-        return self.fixed

@@ -50,9 +50,8 @@ class Masked(nn.Module):
 
     def mask(self, shape: tuple[int, ...], rng: torch.Generator, like: Tensor) -> Tensor:
         """Bernoulli(1 − p) / (1 − p) for every entry: its mean is one."""
-        return torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(1 - self.p, generator=rng) / (
-            1 - self.p
-        )
+        kept = 1 - self.p
+        return torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(kept, generator=rng) / kept
 
 
 RULES[Masked] = dropped
@@ -131,10 +130,8 @@ class Dropout(StochasticClassifier):
         return Draws.single({}, self.kind)
 
     def variances(self) -> State:
-        return {
-            f"{name}.mask0": torch.tensor(layer.p / (1 - layer.p), device=self.device)
-            for name, layer in self.layers.items()
-        }
+        variances = {name: layer.p / (1 - layer.p) for name, layer in self.layers.items()}
+        return {f"{name}.mask0": torch.tensor(variance, device=self.device) for name, variance in variances.items()}
 
     def start_at(self, state: State) -> None:
         self.copy_into(self.fixed, state)

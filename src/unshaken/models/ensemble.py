@@ -44,9 +44,7 @@ class Ensemble(StochasticClassifier):
         if len({tuple(map(id, net.parameters())) or id(net) for net in nets}) < len(nets):
             raise ValueError("the same network is a member twice: an ensemble needs networks of their own.")
         self.members = [Deterministic(net) for net in nets]
-        super().__init__(
-            nn.ModuleDict({f"member{number}": member.net for number, member in enumerate(self.members, 1)})
-        )
+        super().__init__(nn.ModuleDict({f"member{number}": one.net for number, one in enumerate(self.members, 1)}))
         self.execution.vectorises = False
         for member in self.members:
             member.cost = self.cost
@@ -93,9 +91,6 @@ class Ensemble(StochasticClassifier):
                 raise ValueError(f"members must know the same classes; theirs are {classes} in number.")
             self.checked_shapes.add(shape)
 
-    def tensors(self) -> dict[str, Tensor]:
-        return self.fixed
-
 
 class Together(Wrapper):
     """An ensemble as one network: what its members say is put together before any loss sees it.
@@ -105,7 +100,7 @@ class Together(Wrapper):
 
     Args:
         model: the ensemble.
-        combine: a word of COMBINE.
+        combine: a key of COMBINE.
         gate: a network (B, ...) → (B, k), trained with the members.
 
     Source: Grefenstette et al. (2018): "logit" is what their appendix A.2 calls the ensemble without softmax; they
@@ -132,8 +127,7 @@ class Together(Wrapper):
     def all(self) -> Draws:
         return self.draw(1)
 
-    def mean(self) -> Draws:
-        return StochasticClassifier.mean(self)
+    mean, fill, parameters = StochasticClassifier.mean, StochasticClassifier.fill, StochasticClassifier.parameters
 
     def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
         return self._joined(x, self.model.logits(x, self.model.all()), training=False)
@@ -149,11 +143,11 @@ class Together(Wrapper):
         if self.gate is None:
             log_weights = logits.new_full(logits.shape[:2], -math.log(len(logits)))
         else:
-            scores = self.gate.forward(x, {}, training=training)
-            if scores.shape != (len(x), len(self.model)):
+            scores, shape = self.gate.forward(x, {}, training=training), (len(x), len(self.model))
+            if scores.shape != shape:
                 raise ValueError(
-                    f"a gate must have an output for each of the {len(self.model)} members, "
-                    f"{(len(x), len(self.model))} for these inputs; got {tuple(scores.shape)}."
+                    f"a gate must have an output for each of the {len(self.model)} members, {shape} for these inputs; "
+                    f"got {tuple(scores.shape)}."
                 )
             log_weights = scores.log_softmax(-1).T
         return self.combine_logits(logits, log_weights.unsqueeze(-1))
@@ -161,12 +155,6 @@ class Together(Wrapper):
     def tensors(self) -> dict[str, Tensor]:
         gate = {} if self.gate is None else {f"gate.{name}": tensor for name, tensor in self.gate.tensors().items()}
         return self.model.tensors() | gate
-
-    def fill(self, tensors: dict[str, Tensor], kind: str, source: str) -> None:
-        StochasticClassifier.fill(self, tensors, kind, source)
-
-    def parameters(self) -> list[Tensor]:
-        return [tensor for tensor in self.tensors().values() if tensor.requires_grad]
 
 
 def _mean_probability(logits: Logits, log_weights: Tensor) -> Tensor:
@@ -197,8 +185,7 @@ def ensemble(
     """
     if members is not None and members != len(net):
         raise ValueError(f"members is {members}, but {len(net)} networks are listed: leave it out.")
-    gate_network = None if gate is None else gate(tuple(shape), len(net))
-    return _combined(Ensemble(list(net)), combine, gate_network)
+    return _combined(Ensemble(list(net)), combine, None if gate is None else gate(tuple(shape), len(net)))
 
 
 def joined(
@@ -224,8 +211,7 @@ def member(
     """One member of an ensemble that is trained already, by itself; `of` is the label of that ensemble in a recipe."""
     if len(models) != 1:
         raise ValueError(f"a member is taken out of one ensemble; got {len(models)}: {', '.join(of)}.")
-    model = models[0]
-    model = model.model if isinstance(model, Together) else model
+    model = models[0].model if isinstance(models[0], Together) else models[0]
     if not isinstance(model, Ensemble):
         raise ValueError(f"only an ensemble has members; {' '.join(of) or 'this'} is of kind {model.kind!r}.")
     return model.member(number)

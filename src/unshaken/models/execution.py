@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch.func import functional_call, vmap
 
 from unshaken.models.draws import Draws
 from unshaken.types import Inputs, Logits, State
+
+if TYPE_CHECKING:
+    from unshaken.models.base import StochasticClassifier
 
 # measured on one CPU core: vmap over draws beats a loop up to this batch; a small dense net gains by some draws a graph
 SMALL_BATCH, SMALL_NETWORK = 4, 2**18
@@ -23,15 +26,6 @@ class Cost:
 
     forwards: int = 0
     gradients: int = 0
-
-
-class Runnable(Protocol):
-    """What a model has to have for its draws to be run."""
-
-    cost: Cost
-
-    def forward(self, x: Inputs, state: State) -> Tensor:
-        """Logits (B, K) of one draw."""
 
 
 class Execution:
@@ -71,7 +65,7 @@ class Execution:
             return VMAP_DRAWS
         return LOOP_DRAWS if self.small else 1
 
-    def logits(self, model: Runnable, x: Inputs, draws: Draws) -> Logits:
+    def logits(self, model: StochasticClassifier, x: Inputs, draws: Draws) -> Logits:
         """Logits (S, B, K) of a model of this network, the faster way."""
         if len(draws) == 1 or not self.vmap_wins(x):
             return logits_by_loop(model, x, draws)
@@ -85,12 +79,12 @@ class Execution:
             return logits
 
 
-def logits_by_loop(model: Runnable, x: Inputs, draws: Draws) -> Logits:
+def logits_by_loop(model: StochasticClassifier, x: Inputs, draws: Draws) -> Logits:
     each = [model.forward(x, state) for state in draws]
     return torch.stack(each) if len(each) > 1 else each[0].unsqueeze(0)  # a view is cheaper than a copy
 
 
-def logits_by_vmap(model: Runnable, x: Inputs, draws: Draws) -> Logits:
+def logits_by_vmap(model: StochasticClassifier, x: Inputs, draws: Draws) -> Logits:
     model.cost.forwards += (len(draws) - 1) * len(x)  # the one pass below counts as one draw
     stacked = draws.stack()
     if not stacked:  # nothing is random: every draw is the same network
@@ -105,8 +99,7 @@ def _aliases(net: nn.Module) -> dict[str, str]:
     They are passed on by name, for `functional_call(tie_weights=True)` leaves its own tensors behind in a module that a
     network holds twice (seen in torch 2.13).
     """
-    first: dict[Tensor, str] = {}
-    aliases = {}
+    first, aliases = dict[Tensor, str](), dict[str, str]()
     for prefix, module in net.named_modules():
         named = (*module.named_parameters(prefix, recurse=False), *module.named_buffers(prefix, recurse=False))
         for name, tensor in named:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Annotated, TypeAlias
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from unshaken.errors import lookup
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.deterministic import Deterministic
-from unshaken.models.draws import Draws, derive, generator
-from unshaken.models.wrapper import Base, Wrapper, of_shape
+from unshaken.models.draws import derive, generator
+from unshaken.models.wrapper import Base, Wrapper, base_model
 from unshaken.types import Inputs, Logits, OneOf, Probability, State, Supplied
+from unshaken.validate import check_ranges
 
 Estimate: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(seen, mask) -> matrix, (..., n, m) each with n <= m: entries in [-1, 1], zero where the mask is False."""
 
+Kept = Annotated[float, Field(gt=0, le=1, description="a number above 0 and at most 1")]  # a share of the entries
 MASK = "input mask"  # its name in a draw
 ETA = 0.01  # of USVT: any small positive number
 LEADING = 0.8  # share of the singular values that `leading` keeps
@@ -90,12 +92,11 @@ def complete(x: Inputs, mask: Tensor, estimate: Estimate) -> Inputs:
     entries included, is the gradient at the result.
     """
     channels, height, width = x.shape[1:]
-    matrix, seen_at = (t.transpose(1, 2).flatten(2) for t in (2 * x.detach() - 1, mask))
+    matrix, observed = (t.transpose(1, 2).flatten(2) for t in (2 * x.detach() - 1, mask))
     if height > channels * width:
-        matrix, seen_at = matrix.mT, seen_at.mT
-    estimated = estimate(torch.where(seen_at, matrix, 0.0), seen_at)
-    if height > channels * width:
-        estimated = estimated.mT
+        estimated = estimate(torch.where(observed.mT, matrix.mT, 0.0), observed.mT).mT
+    else:
+        estimated = estimate(torch.where(observed, matrix, 0.0), observed)
     image = (estimated.clamp(-1, 1) + 1).div(2).unflatten(2, (channels, width)).transpose(1, 2)
     return image + (x - x.detach())
 
@@ -142,19 +143,15 @@ class MatrixEstimation(Wrapper):
         high: float,
         estimate: str | Estimate = "leading",
     ) -> None:
-        for name, value in (("low", low), ("high", high)):
-            if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= 1:
-                raise ValueError(f"{name} must be a number above 0 and at most 1; got {value!r}.")
+        check_ranges(Kept, low=low, high=high)
         if low > high:
             raise ValueError(f"low must be at most high; got {low} and {high}.")
         if len(shape) != 3:
             raise ValueError(f"matrix_estimation is for images: shape must be (C, H, W); got {tuple(shape)}.")
         if isinstance(model, MatrixEstimation):
             raise ValueError("the model estimates its inputs already: give it one low, high and estimate.")
-        if model.shape not in (None, tuple(shape)):
-            raise ValueError(f"shape must be that of the model's inputs, {model.shape}; got {tuple(shape)}.")
-        super().__init__(model)
-        self.shape, self.low, self.high = tuple(shape), low, high
+        super().__init__(model, shape)
+        self.low, self.high = low, high
         self.estimate = lookup("estimate", estimate, ESTIMATES)
 
     def masks(self, n: int, rng: torch.Generator) -> Tensor:
@@ -173,20 +170,18 @@ class MatrixEstimation(Wrapper):
 
     def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
         rest = {name: tensor for name, tensor in state.items() if name != MASK}
-        if MASK in state:
-            x = complete(x, state[MASK].unsqueeze(0), self.estimate)
-        return self.model.forward(x, rest, training=training)
+        estimated = complete(x, state[MASK].unsqueeze(0), self.estimate) if MASK in state else x
+        return self.model.forward(estimated, rest, training=training)
 
     def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
         each = []
         for s in range(draws):
             masks = self.masks(len(x), generator(derive(seed, "mask"), s, x.device))
-            seen = complete(x, masks, self.estimate)
-            each.append(self.model.training_logits(seen, 1, derive(seed, "model", s)))
+            estimated = complete(x, masks, self.estimate)
+            each.append(self.model.training_logits(estimated, 1, derive(seed, "model", s)))
         return torch.cat(each)
 
-    def mean(self) -> Draws:
-        return StochasticClassifier.mean(self)
+    mean = StochasticClassifier.mean  # an error
 
 
 def matrix_estimation(
@@ -199,4 +194,4 @@ def matrix_estimation(
     base: Base = Deterministic,
 ) -> MatrixEstimation:
     """ME-Net: a model of kind `base` sees a low-rank estimate of the input from a random part of its entries."""
-    return MatrixEstimation(of_shape(base, shape)(net), shape, low=low, high=high, estimate=estimate)
+    return MatrixEstimation(base_model(base, net, shape), shape, low=low, high=high, estimate=estimate)

@@ -34,9 +34,8 @@ class Matrix(NamedTuple):
     def cut(self, matrix: Tensor) -> State:
         """A matrix (c, r) as tensors of the shapes of the means."""
         inputs = self.layer.weight[0].numel()
-        parts = {"weight": matrix[:, :inputs], "bias": matrix[:, inputs:]}
-        means = self.layer.named_parameters(recurse=False)
-        return {f"{self.name}.{name}": parts[name].reshape(mean.shape) for name, mean in means}
+        pieces = {f"{self.name}.weight": matrix[:, :inputs], f"{self.name}.bias": matrix[:, inputs:]}
+        return {name: pieces[name].reshape(mean.shape) for name, mean in self.means().items()}
 
     def outer(self, power: float) -> Tensor:
         """(u_i v_j)^power as a matrix (c, r): variances with power 1, deviations with ½."""
@@ -74,8 +73,7 @@ class MatrixGaussian(StochasticClassifier):
         ]
         if not self.matrices:
             raise ValueError("matrix_gaussian needs a network with dense or convolutional layers; this one has none.")
-        weights = [matrix.layer.weight for matrix in self.matrices]
-        if len(set(weights)) < len(weights):
+        if len({matrix.layer.weight for matrix in self.matrices}) < len(self.matrices):
             raise ValueError("matrix_gaussian needs a weight of its own for every layer; two layers share one here.")
         self.local = _local_network(self.net, self.matrices)
 
@@ -124,9 +122,8 @@ class MatrixGaussian(StochasticClassifier):
         total, variance = torch.zeros((), device=self.device), self.prior_scale**2
         for matrix in self.matrices:
             rows, columns = matrix.rows, matrix.columns
-            squares = sum(
-                (mean.square().sum() for mean in matrix.means().values()), rows.exp().sum() * columns.exp().sum()
-            )
+            spread = rows.exp().sum() * columns.exp().sum()
+            squares = sum((mean.square().sum() for mean in matrix.means().values()), spread)
             logs = len(columns) * rows.sum() + len(rows) * columns.sum()
             total = total + squares / variance - logs + len(rows) * len(columns) * (math.log(variance) - 1)
         return total / 2
@@ -162,8 +159,7 @@ class LocalDense(nn.Module):
         deviation = spread.clamp_min(torch.finfo(x.dtype).tiny).sqrt()
         scale = torch.outer(deviation, (self.matrix.columns / 2).exp())
         times = self.draws if len(x) == self.inputs else 1  # the first such layer sees every input once
-        shape = (times, *mean.shape)
-        noise = torch.randn(shape, generator=self.rng, dtype=mean.dtype, device=mean.device)
+        noise = torch.randn((times, *mean.shape), generator=self.rng, dtype=mean.dtype, device=mean.device)
         return torch.addcmul(mean, scale, noise).flatten(0, 1)
 
 

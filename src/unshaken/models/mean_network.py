@@ -9,7 +9,7 @@ from torch import nn
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.draws import Draws
 from unshaken.models.mean_field import MeanField
-from unshaken.models.wrapper import Base, Wrapper, of_shape
+from unshaken.models.wrapper import Base, Wrapper, base_model
 from unshaken.types import State, Supplied
 
 
@@ -40,4 +40,4 @@ class MeanNetwork(Wrapper):
 
 def mean_network(net: Supplied[nn.Module], shape: Supplied[Sequence[int]], *, base: Base = MeanField) -> MeanNetwork:
     """The mean network of a model of kind `base` by itself, trained as that model is."""
-    return MeanNetwork(of_shape(base, shape)(net))
+    return MeanNetwork(base_model(base, net, shape))

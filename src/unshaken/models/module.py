@@ -43,6 +43,3 @@ class SeededModule(StochasticClassifier):
         with torch.random.fork_rng([x.device] if cuda else []):
             reseed(int(state["seed"]))
             return self.execution.call(self.net, tensors, x)
-
-    def tensors(self) -> dict[str, Tensor]:
-        return self.fixed

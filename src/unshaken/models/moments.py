@@ -99,8 +99,7 @@ def convolution(layer: Any, x: Moments, weights: Weights) -> Moments:
     """As `dense`, with every output's window as its inputs."""
     if layer.padding_mode != "zeros":
         raise ValueError(f"the moment rule of Conv2d pads with zeros only; got padding_mode {layer.padding_mode!r}.")
-    geometry = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
-    product = partial(F.conv2d, **geometry)
+    product = partial(F.conv2d, **{name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")})
     output, spread = _affine(product, x, weights), weights["weight"].variance
     if spread is None:
         return output
@@ -136,10 +135,8 @@ def batch_norm(layer: Any, x: Moments, weights: Weights) -> Moments:
     if layer.running_mean is None:
         raise ValueError("the moment rule of BatchNorm needs running statistics; this layer keeps none.")
     if not weights:  # a layer without weights of its own multiplies by one
-        weights = {
-            "weight": Moments(torch.ones_like(layer.running_var)),
-            "bias": Moments(torch.zeros_like(layer.running_var)),
-        }
+        ones = torch.ones_like(layer.running_var)
+        weights = {"weight": Moments(ones), "bias": Moments(torch.zeros_like(ones))}
     wide = (1, -1, *[1] * (x.mean.dim() - 2))
     scale = (layer.running_var + layer.eps).rsqrt().view(wide)
     mean = (x.mean - layer.running_mean.view(wide)) * scale
@@ -183,10 +180,8 @@ def leaky_relu(layer: Any, x: Moments, weights: Weights) -> Moments:
     mean, variance, above = rectified(x.mean, x.variance)
     if slope == 0:
         return Moments(mean, variance)
-    rest = 1 - slope
-    return Moments(
-        torch.lerp(mean, x.mean, slope), rest**2 * variance + x.variance * (slope**2 + 2 * slope * rest * above)
-    )
+    variance = (1 - slope) ** 2 * variance + x.variance * (slope**2 + 2 * slope * (1 - slope) * above)
+    return Moments(torch.lerp(mean, x.mean, slope), variance)
 
 
 def max_pool(layer: Any, x: Moments, weights: Weights) -> Moments:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unshaken.models.base import NOISE, StochasticClassifier
 from unshaken.models.deterministic import Deterministic
 from unshaken.models.draws import derive, generator
-from unshaken.models.wrapper import Base, Wrapper, of_shape
+from unshaken.models.wrapper import Base, Wrapper, base_model
 from unshaken.types import Count, Inputs, Positive, State, Supplied
 from unshaken.validate import check_range
 
@@ -38,12 +38,10 @@ class Smoothing(Wrapper):
     def __init__(self, model: StochasticClassifier, shape: Sequence[int], *, sigma: float, noises: int = 1) -> None:
         check_range("sigma", sigma, Positive)
         check_range("noises", noises, Count)
-        super().__init__(model)
         if isinstance(model, Smoothing):
             raise ValueError("the model has input noise already: give it one sigma, the root of the sum of squares.")
-        if model.shape not in (None, tuple(shape)):
-            raise ValueError(f"shape must be that of the model's inputs, {model.shape}; got {tuple(shape)}.")
-        self.shape, self.sigma, self.noises = tuple(shape), sigma, noises
+        super().__init__(model, shape)
+        self.sigma, self.noises = sigma, noises
 
     def sampler(self) -> Callable[[int, int], State]:
         sample, like = self.model.sampler(), next(iter(self.tensors().values()), torch.zeros(()))
@@ -78,4 +76,4 @@ def smoothing(
     noises: Count = 1,
 ) -> Smoothing:
     """Randomised smoothing: Gaussian noise N(0, σ²) on the input of a model of kind `base`."""
-    return Smoothing(of_shape(base, shape)(net), shape, sigma=sigma, noises=noises)
+    return Smoothing(base_model(base, net, shape), shape, sigma=sigma, noises=noises)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from unshaken.models.base import StochasticClassifier
 from unshaken.models.draws import Draws
@@ -19,9 +19,12 @@ Base = Annotated[Callable[..., StochasticClassifier], PartOf("unshaken.models:MO
 class Wrapper(StochasticClassifier):
     """A model around `model`: everything that is not about draws is the model's own, files included."""
 
-    def __init__(self, model: StochasticClassifier) -> None:
+    def __init__(self, model: StochasticClassifier, shape: Sequence[int] | None = None) -> None:
+        if shape is not None and model.shape not in (None, tuple(shape)):
+            raise ValueError(f"shape must be that of the model's inputs, {model.shape}; got {tuple(shape)}.")
         super().__init__(model.net)
-        self.model, self.cost, self.shape = model, model.cost, model.shape
+        self.model, self.cost = model, model.cost
+        self.shape = model.shape if shape is None else tuple(shape)
         self.execution.vectorises = model.execution.vectorises
 
     def forward(self, x: Inputs, state: State, *, training: bool = False) -> Tensor:
@@ -61,10 +64,6 @@ def nested(model: StochasticClassifier) -> Iterator[StochasticClassifier]:
         yield model
 
 
-def of_shape(
-    kind: Callable[..., StochasticClassifier], shape: Sequence[int]
-) -> Callable[[nn.Module], StochasticClassifier]:
-    """A kind of model for inputs of this shape, whether or not its draws depend on the shape."""
-    if "shape" not in inspect.signature(kind).parameters:
-        return kind
-    return lambda net: kind(net, shape)
+def base_model(kind: Callable[..., StochasticClassifier], net: Any, shape: Sequence[int]) -> StochasticClassifier:
+    """A model of this kind for inputs of this shape, whether or not its draws depend on the shape."""
+    return kind(net, shape) if "shape" in inspect.signature(kind).parameters else kind(net)

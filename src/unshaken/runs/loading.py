@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unshaken.data import Data, load, load_images
 from unshaken.models import MADE_OF, MODELS, StochasticClassifier, derive
-from unshaken.models.wrapper import of_shape
+from unshaken.models.wrapper import base_model
 from unshaken.networks import NETWORKS
 from unshaken.runs.parts import Part, build
 from unshaken.runs.plan import source_of, uses_unlabelled
@@ -98,7 +98,7 @@ def new_model(source: ModelSource, data: Data) -> StochasticClassifier:
         shape = tuple(data.x.shape[1:])
         nets = [build(NETWORKS, part)(shape, data.classes).to(data.x.device) for part in _networks(source)]
         is_ensemble = innermost(source.model).kind == "ensemble"
-        return of_shape(build(MODELS, source.model), shape)(nn.ModuleList(nets) if is_ensemble else nets[0])
+        return base_model(build(MODELS, source.model), nn.ModuleList(nets) if is_ensemble else nets[0], shape)
 
 
 def made_of(source: ModelSource, components: list[StochasticClassifier]) -> StochasticClassifier:

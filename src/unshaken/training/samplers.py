@@ -27,14 +27,7 @@ class Sampler(Optimizer):
     """What samplers share: the gradient's scale, the temperature, and noise that follows from (seed, step)."""
 
     def __init__(
-        self,
-        params: Iterable[Tensor],
-        *,
-        lr: float,
-        temperature: float,
-        scale: float | None,
-        examples: int,
-        seed: int,
+        self, params: Iterable[Tensor], *, lr: float, temperature: float, scale: float | None, examples: int, seed: int
     ) -> None:
         check_range("lr", lr, Positive)
         check_range("temperature", temperature, NotNegative)
