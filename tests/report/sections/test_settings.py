@@ -116,6 +116,7 @@ def test_the_table_has_a_column_for_each_value_and_the_published_accuracies():
         ("copies 100", "FGSM-1", 0.2, 0.9),  # of another model
     ]
     entries = [dict(zip(("model", "attack", "eps", "value"), one, strict=True)) for one in published]
+    entries.append({"attack": "FGSM-1", "eps": 0.2, "value": 0.9})  # of no model
     paper = {"accuracy": entries, "source": "A"}
     (table,) = section(run(paper=paper)).tables
     assert table.head == ["attack", "eps", "copies 1", "copies 5", "copies 10"]

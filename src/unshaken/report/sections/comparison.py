@@ -50,12 +50,15 @@ def paper_table(about: dict[str, Any], *keys: str) -> dict[str, Any]:
     return table
 
 
-def published_accuracy(about: dict[str, Any], attack: str, eps: float, model: str, norm: str) -> float | None:
-    """The published accuracy of a model under an attack; an entry that names no model or norm is of all."""
+def published_accuracy(
+    about: dict[str, Any], attack: str, eps: float, model: str, norm: str, *, unnamed: bool = True
+) -> float | None:
+    """The published accuracy of a model under an attack; an entry without a norm is of all, as is one without a model
+    if `unnamed`."""
     for entry in paper_table(about).get("accuracy", []):
         size = float(entry.get("eps", 0.0))
         same = entry["attack"] == attack and math.isclose(size, eps, rel_tol=1e-4, abs_tol=1e-9)
-        if same and entry.get("model", model) == model and entry.get("norm", norm) == norm:
+        if same and entry.get("model", model if unnamed else None) == model and entry.get("norm", norm) == norm:
             return float(entry["value"])
     return None
 

@@ -11,6 +11,7 @@ from unshaken.report.accuracy import NORMS, SERIES, STEP, Panel, point_at, rows_
 from unshaken.report.drawing import SCHEMES, draw_lines, eps_axis, named_styles, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
+from unshaken.report.sections.comparison import paper_table
 from unshaken.report.sections.facets import facet_figure
 from unshaken.report.sections.networks import grouped_labels
 from unshaken.report.sections.shared_attacks import SharedAttack, shared_attacks
@@ -70,8 +71,7 @@ class Models:
     @cached_property
     def published(self) -> dict[str, float]:
         """The published increase of the training time over that of the base, for this data set."""
-        about = self.run.about
-        increases = (about.get("paper") or {}).get("training", {}).get((about.get("data") or {}).get("name", ""), {})
+        increases = paper_table(self.run.about, "training", (self.run.about.get("data") or {}).get("name", ""))
         return {model: increases[model] for model in self.labels if model in increases}
 
     @cached_property
@@ -181,21 +181,20 @@ def models_table(models: Models) -> Table:
     scores = [models.scores.get(model) for model in models.labels]
     cells = ["" if score is None else f"{score.better} / {score.worse} of {score.of}" for score in scores]
     columns += [(f"better / worse than {BASE}", cells)] * bool(models.scores)
-    for name, head, values, text, present in (
-        ("saturated", "saturated", models.saturated, percent, models.saturating),
-        ("training_seconds", "training, s", models.seconds, significant_digits, models.seconds),
-        ("training_to_mean", f"training time over {BASE}", models.relative, _over_base, models.relative),
-        ("published_increase", "published", models.published, increase_text, models.published),
-    ):
+    measured = {"saturated": models.saturated, "training_seconds": models.seconds, "training_to_mean": models.relative}
+    for name, values in (measured | {"published_increase": models.published}).items():
         data[name] = [values.get(model, NAN) for model in models.labels]
-        columns += [(head, [if_known(value, text) for value in data[name]])] * bool(present)
+    increases = {model: ratio - 1 for model, ratio in models.relative.items() if model != BASE}
+    for head, values, text, present in (
+        ("saturated", models.saturated, percent, models.saturating),
+        ("training, s", models.seconds, significant_digits, models.seconds),
+        (f"training time over {BASE}", increases, increase_text, models.relative),
+        ("published", models.published, increase_text, models.published),
+    ):
+        columns += [(head, [if_known(values.get(model, NAN), text) for model in models.labels])] * bool(present)
     if models.scores:
         data[["better_than_mean", "worse_than_mean", "points"]] = [score or (NAN,) * 3 for score in scores]
     return column_table("models", data, columns, note=_note(models))
-
-
-def _over_base(ratio: float) -> str:
-    return "" if ratio == 1 else increase_text(ratio - 1)
 
 
 @styled()

@@ -149,7 +149,7 @@ def _cell(swept: Sweep, label: str, model: str | None) -> str:
 def _published(swept: Sweep, label: str, model: str | None, about: dict[str, Any]) -> str:
     """The published accuracy of the same model, attack and eps; "" where there is none."""
     eps, norm = (0.0, "") if label == CLEAN else (swept.eps[label], swept.attacks[label].norm)
-    accuracy = None if model is None else published_accuracy(about, label, eps, model, norm)
+    accuracy = None if model is None else published_accuracy(about, label, eps, model, norm, unnamed=False)
     return "" if accuracy is None else f"{accuracy:.4g}"
 
 

@@ -181,10 +181,8 @@ def transfer_table(matrices: Sequence[Matrix], target: str, about: dict[str, Any
     several = any(cell.networks > 1 for cells in by_source for cell in cells.values())
     accuracies = [published_accuracy(about, matrix.label, matrix.eps, target, matrix.norm) for matrix in attacks]
     published = ["" if accuracy is None else f"{accuracy:.3f}" for accuracy in accuracies]
-    texts, incomplete = (
-        eps_text([matrix.eps for matrix in attacks]),
-        any(matrix.inputs < matrix.of for matrix in attacks),
-    )
+    texts = eps_text([matrix.eps for matrix in attacks])
+    incomplete = any(matrix.inputs < matrix.of for matrix in attacks)
     columns = [("attack", [matrix.label for matrix in attacks]), ("eps", [texts[matrix.eps] for matrix in attacks])]
     columns += [("inputs", [f"{matrix.inputs} of {matrix.of}" for matrix in attacks])] * incomplete
     for source in sources:
