@@ -199,13 +199,13 @@ def _correct_by_kind(
     return attacks, table.groupby(["kind", "model", "index", "repeat"]).correct.min().unstack("kind")
 
 
-def ratio(part: DataFrame, whole: DataFrame) -> Interval:
-    """Mean of `part` divided by that of `whole`, of which it is a part, with its 95 % interval.
+def ratio(subset: DataFrame, whole: DataFrame) -> Interval:
+    """Mean of `subset` divided by that of `whole`, of which it is a part, with its 95 % interval.
 
-    By the delta method: r ± that of the mean of (part − r·whole) / mean(whole) over inputs and repeats. Where all or
+    By the delta method: r ± that of the mean of (subset − r·whole) / mean(whole) over inputs and repeats. Where all or
     nothing is left there is no variance to see, and the bound is that of no exception in n·mean(whole) trials.
     """
-    over, under = crossed(part), crossed(whole)
+    over, under = crossed(subset), crossed(whole)
     if not under.any():
         return UNKNOWN
     value = float(over.mean() / under.mean())
