@@ -115,9 +115,6 @@ class Chain(StochasticClassifier):
         """Store where the chains are now, as draws."""
         self.stored += [_snapshot(state) for state in self.living()]
 
-    def forget_states(self) -> None:
-        self.stored.clear()
-
     def drop_diverged(self, is_finite: Callable[[], bool] | None = None) -> list[str]:
         """Leave out, and name, the chains whose weights are no longer finite, or for which `is_finite` is false.
 

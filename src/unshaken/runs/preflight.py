@@ -22,9 +22,8 @@ from unshaken.runs.parts import all_arguments, bound
 from unshaken.runs.plan import source_of
 from unshaken.runs.settings import AnalysisConfig, ModelConfig, RecipeConfig, TrainingConfig
 from unshaken.training import train
-from unshaken.training.chains import steps_to_store
 from unshaken.training.inputs import Points, points_per_input, with_augmentation
-from unshaken.training.learner import compared_inputs, new_optimizer
+from unshaken.training.learner import compared_inputs, new_optimizer, steps_to_store
 from unshaken.training.loop import learning_rate_factors
 from unshaken.training.self_training import check_unlabelled, takes_unlabelled
 from unshaken.types import Positive

@@ -20,11 +20,10 @@ from unshaken.errors import lookup, unknown
 from unshaken.models import derive
 from unshaken.models.base import mode
 from unshaken.models.draws import generator
-from unshaken.training.arguments import Model, Seed, X, Y
-from unshaken.training.chains import current_draws
-from unshaken.training.inputs import Batch
+from unshaken.training.inputs import Batch, Model, Seed, X, Y
+from unshaken.training.learner import current_draws
 from unshaken.types import Count, Inputs, Loss, NotNegative, OneOf, Positive
-from unshaken.validate import check_inputs, check_range
+from unshaken.validate import check_inputs, check_range, check_ranges
 
 
 class Way(NamedTuple):
@@ -92,10 +91,8 @@ def langevin(
     Source: Ye & Zhu, "Bayesian adversarial learning" (2018), eq. 6 and 8, with the signs that make x̃ a draw of eq. 6.
     """
     check_range("step_size", step_size, Positive)
-    for name, value in (("cost", cost), ("temperature", temperature), ("decay", decay)):
-        check_range(name, value, NotNegative)
-    check_range("steps", steps, Count)
-    check_range("chains", chains, Count)
+    check_ranges(NotNegative, cost=cost, temperature=temperature, decay=decay)
+    check_ranges(Count, steps=steps, chains=chains)
     if over not in get_args(Reduction):
         raise unknown("over", over, get_args(Reduction))
     objective, moves = lookup("loss", loss, LOSSES), lookup("way", way, WAYS)
@@ -117,7 +114,7 @@ def langevin(
             v = v + eta * terms * _ascent(gradient, origin, v, moves, cost, clip)
             if temperature > 0:
                 v += torch.empty_like(v).normal_(generator=rng).mul_((2 * eta * temperature) ** 0.5)
-    return Batch(_within(moves.moved(origin, v), clip), labels, origin)
+    return Batch(_moved(moves, origin, v, clip), labels, origin)
 
 
 @torch.enable_grad()
@@ -126,14 +123,14 @@ def _ascent(gradient: Callable[[Inputs], Tensor], x: Inputs, v: Tensor, way: Way
     if way is WAYS["pixels"] and not clip:  # the chain rule by hand
         return gradient(x + v) - cost * (2 * v)
     v = v.detach().requires_grad_()
-    moved = _within(way.moved(x, v), clip)
+    moved = _moved(way, x, v, clip)
     (of_loss,) = torch.autograd.grad(moved, v, gradient(moved.detach()))
     (of_cost,) = torch.autograd.grad(way.cost(v).sum(), v)
     return of_loss - cost * of_cost
 
 
-def _within(x: Inputs, clip: bool) -> Inputs:
-    return x.clamp(0, 1) if clip else x
+def _moved(way: Way, x: Inputs, v: Tensor, clip: bool) -> Inputs:
+    return way.moved(x, v).clamp(0, 1) if clip else way.moved(x, v)
 
 
 def wasserstein(

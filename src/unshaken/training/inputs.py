@@ -21,10 +21,16 @@ from unshaken.evaluation.predict import predict
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import mode
 from unshaken.models.draws import generator
-from unshaken.training.arguments import Model, Seed, X, Y
 from unshaken.training.noise import NoiseName, noise_of
 from unshaken.types import Count, Inputs, Labels, NotNegative, OneOf, Probability, Supplied
 from unshaken.validate import check_range
+
+# what training passes to each of its functions; a recipe cannot set these
+Model: TypeAlias = Supplied[StochasticClassifier]
+X: TypeAlias = Supplied[Inputs]
+Y: TypeAlias = Supplied[Labels]
+N: TypeAlias = Supplied[int]  # the number of training inputs, without copies
+Seed: TypeAlias = Supplied[int]
 
 InputFunction: TypeAlias = Callable[..., tuple[Any, ...]]
 """(model, x, y, *, seed, ...) -> (x, y), or (x, y, x before an attack)."""
@@ -170,19 +176,16 @@ def _noisy(
     moved = noise_of(noise, size, seed, points.index, points.copy, x.shape[1:]).to(x.dtype)
     if clean:
         moved *= (points.copy < copies).view(-1, *[1] * (x.dim() - 1))
-    noisy = moved.add_(x)
-    return noisy.clamp_(0, 1) if clip else noisy
+    return moved.add_(x).clamp_(0, 1) if clip else moved.add_(x)
 
 
 def check_box(attack: Callable[..., Inputs], eps: float, x: Inputs) -> None:
     """`eps` is at most the size of the whole input box, in the norm that the attack would use."""
     norm = argument(attack, "norm")
-    if norm in NORMS:
-        box = float(NORMS[norm].size(torch.ones_like(x[:1])))
-        if eps > box:
-            raise ValueError(
-                f"eps {eps:g} is larger than the whole input box, {box:.3g} in the {norm} norm; is {eps:g}/255 meant?"
-            )
+    if norm in NORMS and eps > (box := float(NORMS[norm].size(torch.ones_like(x[:1])))):
+        raise ValueError(
+            f"eps {eps:g} is larger than the whole input box, {box:.3g} in the {norm} norm; is {eps:g}/255 meant?"
+        )
 
 
 def argument(function: Any, name: str) -> Any:

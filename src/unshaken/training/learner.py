@@ -1,21 +1,26 @@
-"""Learning from one minibatch: the objective, its gradient and steps of the optimizer."""
+"""Learning from one minibatch: the objective, its gradient and steps of the optimizer.
+
+Markov chains are trained side by side as one model; one that diverges is left out, and the others go on. `chain` is
+None for a model without any.
+"""
 
 from __future__ import annotations
 
 import inspect
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from unshaken.models import StochasticClassifier, derive
+from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.models.chain import Chain, chain_in
-from unshaken.training.chains import drop_diverged
 from unshaken.training.inputs import Batch
-from unshaken.types import Inputs
+from unshaken.types import Count, Inputs
+from unshaken.validate import check_ranges
 
 
 def new_optimizer(
@@ -74,3 +79,49 @@ class Learner:
         if not math.isfinite(mean) and not diverged:
             raise ValueError(f"the loss became {mean} in {step}: a lower learning rate is the usual cure.")
         return mean, diverged
+
+
+def current_draws(model: StochasticClassifier, draws: int, *, seed: int) -> Draws:
+    """So many draws of a model at this step; of a chain itself every one, of a model around it as many as of others."""
+    return model.draw(model.members if isinstance(model, Chain) else draws, seed=seed)
+
+
+def steps_to_store(model: StochasticClassifier, burn_in: int | None, thin: int, steps: int) -> range:
+    """The numbers of minibatches, of `steps` in all, after which the state of a chain is stored."""
+    if burn_in is None:
+        return range(0)
+    check_ranges(Count, burn_in=burn_in, thin=thin)
+    if burn_in > steps:
+        raise ValueError(f"burn_in must be at most the {steps} minibatches of this training; got {burn_in}.")
+    if chain_in(model) is None:
+        raise ValueError(f"a {model.kind!r} model stores no states: burn_in is for a 'chain'.")
+    return range(burn_in, steps + 1, thin)
+
+
+def finite_batch(chain: Chain | None, make: Callable[[], Batch], step: str) -> tuple[Batch, list[str]]:
+    """(what `make` returns, the chains that were left out because their share of it is not finite).
+
+    An attack or a generator uses all chains at once: one that is about to diverge would spoil the inputs of all.
+    """
+    if chain is None:
+        return make(), []
+
+    def is_finite() -> bool:
+        with suppress(ValueError):  # such as a loss that is NaN
+            return bool(make().x.isfinite().all())
+        return False
+
+    with suppress(ValueError):
+        batch = make()
+        if chain.members == 1 or batch.x.isfinite().all():
+            return batch, []
+    diverged = drop_diverged(chain, step, is_finite)
+    return make(), diverged  # where no chain was left out, an error is raised again
+
+
+def drop_diverged(chain: Chain, step: str, is_finite: Callable[[], bool] | None = None) -> list[str]:
+    """As `Chain.drop_diverged`, with the step in the names; an error where no chain is left."""
+    names = chain.drop_diverged(is_finite)
+    if chain.members == 0:
+        raise ValueError(f"all chains have diverged in {step}: a lower learning rate is the usual cure.")
+    return [f"{name} in {step}" for name in names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,19 +18,18 @@ from unshaken.evaluation.predict import predict
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.base import mode
 from unshaken.training.augment import AUGMENTS, none
-from unshaken.training.chains import current_states, finite_batch, steps_to_store
 from unshaken.training.checkpoint import TrainingState
 from unshaken.training.history import Epoch, Meter, Score, scores_of
 from unshaken.training.inputs import Batch, InputFunction, Points, clean, points_per_input, with_augmentation
-from unshaken.training.learner import Learner, new_optimizer
-from unshaken.training.monitor import Monitor, last_accuracy
+from unshaken.training.learner import Learner, finite_batch, new_optimizer, steps_to_store
+from unshaken.training.monitor import Monitor
 from unshaken.training.noise import shuffled
 from unshaken.training.objectives import OBJECTIVES, elbo
 from unshaken.training.samplers import SGLD, SGAdaLD, clamped_share
 from unshaken.training.schedules import SCHEDULES, constant
 from unshaken.training.self_training import with_unlabelled
 from unshaken.types import Count, Inputs, Labelled, Labels, NotNegative, PartOf, Supplied
-from unshaken.validate import check_inputs, check_range
+from unshaken.validate import check_each, check_inputs, check_ranges
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -88,8 +88,7 @@ def train(
     if not torch.is_grad_enabled():
         raise ValueError("training needs gradients, which torch.no_grad() switches off: call it outside.")
     check_inputs(x, y)
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("updates", updates)):
-        check_range(name, value, Count)
+    check_ranges(Count, epochs=epochs, batch_size=batch_size, updates=updates)
     factors = learning_rate_factors(schedule, epochs)
     x, y, members = with_unlabelled(x, y, unlabelled, teacher, seed, objective)
     passes = points_per_input(inputs)
@@ -101,7 +100,7 @@ def train(
     learner = Learner(model, state.optimizer, objective, len(x), updates)
     rates = [group["lr"] for group in state.optimizer.param_groups]
     if learner.chain is not None:
-        learner.chain.forget_states()
+        learner.chain.stored.clear()
     if checkpoint is not None and Path(checkpoint).exists():
         state.load(Path(checkpoint))
     if len(state.history) > epochs:
@@ -109,12 +108,13 @@ def train(
     points = partial(minibatches, members, passes, batch_size, seed)
     make = partial(with_augmentation(inputs), model)
     trainer = Trainer(learner, state, x, y, points, augment, make, epochs, steps, stores_after, seed, monitor, progress)
-    for epoch in range(len(state.history), epochs):
-        for group, rate in zip(state.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * factors[epoch]
-        state.history.append(trainer.epoch(epoch))
-        if checkpoint is not None:
-            state.save(Path(checkpoint))
+    with nullcontext() if learner.chain is None else learner.chain.in_training():
+        for epoch in range(len(state.history), epochs):
+            for group, rate in zip(state.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factors[epoch]
+            state.history.append(trainer.epoch(epoch))
+            if checkpoint is not None:
+                state.save(Path(checkpoint))
     if monitor is not None:
         monitor.restore(state.best, model, state.history)
     return state.history
@@ -146,10 +146,12 @@ class Trainer:
         """Learn from every point once."""
         model, chain = self.learner.model, self.learner.chain
         meter, loss_sum, count, diverged, scores = Meter(model), 0.0, 0, list[str](), list[Score]()
-        with mode(model.net, training=True), current_states(chain):
+        with mode(model.net, training=True):
             for step, points in enumerate(self.points(epoch)):
                 name, step_seed = f"epoch {epoch + 1}, step {step + 1}", derive(self.seed, "train", epoch, step)
-                batch, left_out = finite_batch(chain, self.batch_maker(points, epoch, step, step_seed), name)
+                change = partial(self.augment, seed=derive(self.seed, "augment", epoch, step))
+                make = partial(self.make, self.x[points.index], self.y[points.index], points, change, step_seed)
+                batch, left_out = finite_batch(chain, make, name)
                 loss, stopped = self.learner.learn(batch, step_seed, name)
                 loss_sum += 0 if stopped else loss * len(points.index)
                 count += len(points.index)
@@ -164,11 +166,6 @@ class Trainer:
         clamped = clamped_share(self.learner.optimizer)
         return Epoch(loss_sum / count, accuracy, *meter.spent(without=scores), clamped, diverged, scores)
 
-    def batch_maker(self, points: Points, epoch: int, step: int, seed: int) -> Callable[[], Batch]:
-        """A function that makes the minibatch of these points, always the same while the model is."""
-        change = partial(self.augment, seed=derive(self.seed, "augment", epoch, step))
-        return partial(self.make, self.x[points.index], self.y[points.index], points, change, seed)
-
     def evaluate(self, done: int, scores: list[Score]) -> None:
         """Add what the monitor measures after this minibatch, where it does, and keep the tensors that are best."""
         if self.monitor is not None and self.monitor.due(done, self.epochs * self.steps):
@@ -180,14 +177,17 @@ class Trainer:
         """On the first 1,000 inputs that have a label, with 10 draws of what the model is now."""
         model, labelled = self.learner.model, self.y >= 0
         x, y = self.x[labelled][:1000], self.y[labelled][:1000]
-        with current_states(self.learner.chain):
-            return float((predict(model, x, model.draw(10, seed=seed)).argmax(-1) == y).float().mean())
+        return float((predict(model, x, model.draw(10, seed=seed)).argmax(-1) == y).float().mean())
 
     def note(self, loss: float, scores: list[Score]) -> str:
-        history = self.state.history
-        accuracy = [f"accuracy {history[-1].accuracy:.3f}"] if history else []
-        score = last_accuracy([*scores_of(history), *scores])
-        return ", ".join([f"loss {loss:.3f}", *accuracy, *([score] if score else [])])
+        """The loss, the accuracy of the last epoch, and that under the last attack in the last evaluation."""
+        notes = [f"loss {loss:.3f}"]
+        if self.state.history:
+            notes.append(f"accuracy {self.state.history[-1].accuracy:.3f}")
+        if evaluations := [*scores_of(self.state.history), *scores]:
+            attack, right = list(evaluations[-1].right.items())[-1]
+            notes.append(f"{attack} {right / evaluations[-1].images:.3f}")
+        return ", ".join(notes)
 
 
 def minibatches(members: Tensor, passes: int, batch_size: int, seed: int, epoch: int) -> Iterator[Points]:
@@ -206,6 +206,5 @@ def minibatches(members: Tensor, passes: int, batch_size: int, seed: int, epoch:
 def learning_rate_factors(schedule: Callable[..., float], epochs: int) -> list[float]:
     """What the learning rates are multiplied by in every epoch, all of them computed before the first."""
     factors = [schedule(epoch, epochs) for epoch in range(epochs)]
-    for factor in factors:
-        check_range("what a schedule multiplies the learning rate by", factor, NotNegative)
+    check_each("what a schedule multiplies the learning rate by", factors, NotNegative)
     return factors

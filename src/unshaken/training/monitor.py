@@ -90,11 +90,3 @@ class Monitor:
             selected = self.best(scores_of(history))
             for epoch in history:
                 epoch.scores[:] = [replace(score, selected=score is selected) for score in epoch.scores]
-
-
-def last_accuracy(scores: Sequence[Score]) -> str:
-    """The accuracy in the last of these evaluations under the last of its attacks, for a note of progress."""
-    if not scores:
-        return ""
-    name, right = list(scores[-1].right.items())[-1]
-    return f"{name} {right / scores[-1].images:.3f}"

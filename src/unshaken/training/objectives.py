@@ -16,7 +16,7 @@ from unshaken.errors import lookup
 from unshaken.models import StochasticClassifier, derive
 from unshaken.models.draws import generator
 from unshaken.models.latents import check_coded, with_forward
-from unshaken.training.arguments import Model, N, Seed, X, Y
+from unshaken.training.inputs import Model, N, Seed, X, Y
 from unshaken.types import Count, Inputs, Labels, NotNegative
 from unshaken.validate import check_range
 

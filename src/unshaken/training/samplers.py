@@ -27,7 +27,14 @@ class Sampler(Optimizer):
     """What samplers share: the gradient's scale, the temperature, and noise that follows from (seed, step)."""
 
     def __init__(
-        self, params: Iterable[Tensor], *, lr: float, temperature: float, scale: float | None, examples: int, seed: int
+        self,
+        params: Supplied[Iterable[Tensor]],
+        *,
+        lr: Positive = 1e-6,
+        temperature: NotNegative = 1.0,
+        scale: Positive | None = None,
+        examples: Supplied[int] = 1,
+        seed: Supplied[int] = 0,
     ) -> None:
         check_range("lr", lr, Positive)
         check_range("temperature", temperature, NotNegative)
@@ -102,18 +109,6 @@ class SGLD(Sampler):
 
     Source: Welling & Teh, "Bayesian learning via stochastic gradient Langevin dynamics" (2011).
     """
-
-    def __init__(
-        self,
-        params: Supplied[Iterable[Tensor]],
-        *,
-        lr: Positive = 1e-6,
-        temperature: NotNegative = 1.0,
-        scale: Positive | None = None,
-        examples: Supplied[int] = 1,
-        seed: Supplied[int] = 0,
-    ) -> None:
-        super().__init__(params, lr=lr, temperature=temperature, scale=scale, examples=examples, seed=seed)
 
     def change(self, weights: list[Tensor], gradient: Tensor, noise: Tensor | None, lr: float, step: int) -> Tensor:
         drift = gradient.mul_(-lr * self.scale)
