@@ -1,7 +1,5 @@
 """What a user reads when a name, a file or a tensor is not what was expected: one sentence, before any work."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Mapping
 from importlib import import_module

@@ -6,8 +6,6 @@ The type of an argument says what a recipe may write there: its range (`Count`),
 (`PartOf`), or nothing at all, since the caller passes it (`Supplied`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module

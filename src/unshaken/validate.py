@@ -1,7 +1,5 @@
 """Checks of what a user passes in, made before any work: each error is one sentence."""
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Iterable, Sequence

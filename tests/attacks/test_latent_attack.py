@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from oracles import precise_coder as model
 from oracles import raises_sentence, small_coder, small_inputs, small_model
 from unshaken.attacks import fgsm, input_gradient, pgd, spsa
-from unshaken.attacks.gradient import GRAPHS
 from unshaken.attacks.losses import cw, latent_shift
-from unshaken.attacks.objective import loss_target
+from unshaken.attacks.objective import GRAPHS, loss_target
 from unshaken.models import Deterministic
 from unshaken.models.latents import latents
 

@@ -12,8 +12,7 @@ from oracles import OF_LOGITS, CoinClassifier, LinearClassifier, raises_sentence
 from oracles import precise_model as model
 from unshaken.attacks import LOSSES, NORMS, fgm, fgsm, ifgsm, input_gradient, mean, one_step_cw, pgd
 from unshaken.attacks.losses import SOFT, cw
-from unshaken.attacks.norms import STARTS
-from unshaken.attacks.updates import UPDATES
+from unshaken.attacks.norms import STARTS, UPDATES
 from unshaken.models import Deterministic, derive, shared_draws
 from unshaken.models.draws import provenance_of
 

@@ -1,7 +1,5 @@
 """Why a label fell or did not: the conditions of one input, and its margins along the perturbation."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

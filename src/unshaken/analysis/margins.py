@@ -1,7 +1,5 @@
 """Margins f_y − f_c of a prediction and their gradients, for all classes, in memory bounded in the number of draws."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 Source: Däubener & Fischer, "How sampling impacts the robustness of stochastic neural networks" (2022).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -38,7 +36,7 @@ class Robustness(NamedTuple):
     linear_class: Tensor  # (B,), the class at the smallest linear_distance; where several are, the one nearest to y
     smooth_class: Tensor | None  # (B,)
 
-    def select(self, index: int) -> Robustness:
+    def select(self, index: int) -> "Robustness":
         """The entry of the first axis: one eps of a list, or one input."""
         return Robustness._make(None if field is None else field[index] for field in self)
 

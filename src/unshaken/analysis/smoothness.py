@@ -1,7 +1,5 @@
 """The constant L of an L-smooth prediction: a number, or what is known of a model with Gaussian input noise."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Annotated

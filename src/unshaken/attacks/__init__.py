@@ -5,9 +5,9 @@ from typing import Annotated
 
 from unshaken.attacks.carlini_wagner import carlini_wagner
 from unshaken.attacks.doubling import doubling
-from unshaken.attacks.gradient import input_gradient
 from unshaken.attacks.losses import LOSSES
 from unshaken.attacks.norms import NORMS, Norm
+from unshaken.attacks.objective import input_gradient
 from unshaken.attacks.pgd import fgm, fgsm, ifgsm, mean, moments, one_step_cw, pgd
 from unshaken.attacks.spatial import spatial
 from unshaken.attacks.spsa import spsa

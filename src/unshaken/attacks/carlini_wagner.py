@@ -1,24 +1,20 @@
 """Carlini & Wagner's L2 attack: the smallest perturbation that takes the label, searched once for all sizes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from unshaken.attacks.budgets import budgets_of
-from unshaken.attacks.gradient import input_gradient
-from unshaken.attacks.interface import OnGradient, fixed_argument
+from unshaken.attacks.interface import OnGradient, budgets_of, fixed_argument
 from unshaken.attacks.losses import LOSSES, LossName, cw, margin
-from unshaken.attacks.norms import NORMS, NormName, per_input
+from unshaken.attacks.norms import NORMS, UPDATES, NormName, per_input
+from unshaken.attacks.objective import input_gradient
 from unshaken.attacks.sampling import SchemeName, draws_of_steps
-from unshaken.attacks.updates import UPDATES
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.models.draws import Provenance
-from unshaken.types import Count, Eps, Inputs, Labels, Loss, NotNegative, Positive, Supplied
+from unshaken.types import Count, Eps, Inputs, Labels, Logits, Loss, NotNegative, Positive, Supplied
 from unshaken.validate import check_inputs, check_range, check_ranges
 
 MARGINS = (cw, margin)  # the losses of LOSSES that are above 0 where the label has fallen, and only there
@@ -80,19 +76,28 @@ def carlini_wagner(
     """
     if norm != "l2":
         raise fixed_argument("norm", "l2")
-    objective = _signed_margin(loss)
+    objective = lookup("loss", loss, LOSSES)
+    if objective in LOSSES.values() and objective not in MARGINS:
+        raise ValueError(f"loss must be above 0 where the label has fallen, as 'cw' and 'margin' are; got {loss!r}.")
     check_inputs(x, y)
     budgets = budgets_of(eps, x)
     check_ranges(Count, steps=steps, search_steps=search_steps, batch_size=batch_size)
     check_ranges(Positive, lr=lr, initial_c=initial_c)
     check_range("confidence", confidence, NotNegative)
-    x, used = x.detach(), list[Provenance]()
+    x, used, recorded = x.detach(), list[Provenance](), list[Tensor]()
+
+    def recording(logits: Logits, y: Labels) -> Tensor:
+        """The loss, which writes down its values, so that the pass for its gradient gives both."""
+        values = objective(logits, y)
+        recorded.append(values.detach())
+        return values
 
     def evaluate(x_adv: Inputs, active: Tensor, sample: Draws) -> tuple[Tensor, Tensor]:
         """(loss (B,), its gradient (B, ...)) of the active inputs; −inf and zero elsewhere."""
         values, gradient = x.new_full((len(x),), -math.inf), torch.zeros_like(x)
-        result = _losses_and_gradient(model, x_adv[active], y[active], sample, objective, batch_size)
-        values[active], gradient[active] = result
+        recorded.clear()
+        gradient[active] = input_gradient(model, x_adv[active], y[active], sample, recording, batch_size=batch_size)
+        values[active] = torch.cat(recorded).to(x.dtype)
         if on_gradient is not None:
             on_gradient(len(used), gradient)
         used.append(sample.provenance)
@@ -110,14 +115,6 @@ def carlini_wagner(
 
 
 vars(carlini_wagner)["keywords"] = {"norm": "l2"}  # what is fixed, as in settings of `pgd`: recipes and reports ask
-
-
-def _signed_margin(loss: str | Loss) -> Loss:
-    """The loss, whose sign says whether the label has fallen."""
-    function = lookup("loss", loss, LOSSES)
-    if function in LOSSES.values() and function not in MARGINS:
-        raise ValueError(f"loss must be above 0 where the label has fallen, as 'cw' and 'margin' are; got {loss!r}.")
-    return function
 
 
 class Nearest:
@@ -162,18 +159,3 @@ def _descend(
         if not active.any():
             break
     return success
-
-
-def _losses_and_gradient(
-    model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss, batch_size: int
-) -> tuple[Tensor, Tensor]:
-    """(loss (B,), ∇_x loss) in one pass: the gradient is that of a loss which writes down its values."""
-    batches: list[Tensor] = []
-
-    def recorded(logits: Tensor, y: Labels) -> Tensor:
-        values = loss(logits, y)
-        batches.append(values.detach())
-        return values
-
-    gradient = input_gradient(model, x, y, draws, recorded, batch_size=batch_size)
-    return torch.cat(batches).to(x.dtype), gradient

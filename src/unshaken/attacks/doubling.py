@@ -1,21 +1,17 @@
 """Twice as many steps, again and again, until they no longer help: how strong a longer attack would be."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from unshaken.attacks.budgets import budgets_of
-from unshaken.attacks.interface import OnGradient
+from unshaken.attacks.interface import OnGradient, budgets_of
 from unshaken.attacks.losses import LATENT, LOSSES, LossName, margin
-from unshaken.attacks.norms import Norm, NormName, StartName
+from unshaken.attacks.norms import Norm, NormName, StartName, UpdateName
 from unshaken.attacks.objective import losses_under
 from unshaken.attacks.pgd import pgd
 from unshaken.attacks.sampling import SchemeName, selection_draws
-from unshaken.attacks.updates import UpdateName
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.models.draws import provenance_of

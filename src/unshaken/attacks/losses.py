@@ -7,8 +7,6 @@ With z_s the logits of draw s, p_s = softmax(z_s) and u_s = logsumexp over c≠y
 −log p_sy = softplus(u_s) and log(1 − p_sy) = logsigmoid(u_s), exact where p_sy rounds to 1 in float32.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Annotated, NamedTuple
@@ -17,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div, logsigmoid, softplus
 
-from unshaken.types import Labels, Logits, OneOf
+from unshaken.types import Labels, Logits, Loss, OneOf
 
 
 def _index(scores: Tensor, y: Labels) -> Tensor:
@@ -147,7 +145,7 @@ def latent_shift(latents: Tensor, clean: Tensor) -> Tensor:
     return (latents - clean).square().sum(-1).mean(0)
 
 
-LOSSES: dict[str, Callable[[Logits, Labels], Tensor]] = {
+LOSSES: dict[str, Loss] = {
     "cross_entropy": cross_entropy,
     "mean_cross_entropy": mean_cross_entropy,
     "log_error": log_error,
@@ -166,7 +164,7 @@ LATENT = {latent_shift}  # losses of latents, which need no labels
 
 # Losses that are sign · log mean exp(sign · t_s), or a plain mean (sign 0), of one term t_s per draw. Their gradient is
 # the mean of the gradients of chunks, weighted by exp(sign · loss of the chunk): one pass over draws, one live graph.
-STREAMING: dict[Callable[[Logits, Labels], Tensor], int] = {
+STREAMING: dict[Loss, int] = {
     cross_entropy: -1,
     naive_cross_entropy: -1,
     mean_cross_entropy: 0,
@@ -183,7 +181,7 @@ class OddsLoss(NamedTuple):
     log_slope: Callable[[Tensor], Tensor]  # log dL/du, (S, B)
 
 
-ODDS: dict[Callable[[Logits, Labels], Tensor], OddsLoss] = {
+ODDS: dict[Loss, OddsLoss] = {
     cross_entropy: OddsLoss(
         lambda u: -_log_mean_exp(logsigmoid(-u)), lambda u: logsigmoid(u) + _log_shares(logsigmoid(-u))
     ),
@@ -193,10 +191,15 @@ ODDS: dict[Callable[[Logits, Labels], Tensor], OddsLoss] = {
 FLOOR = -40.0  # of the log of a gradient's size: what is smaller keeps its direction, where float32 would make it zero
 
 
-def gradient_at_logits(
-    loss: Callable[[Logits, Labels], Tensor], logits: Logits, y: Labels
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(loss (B,), gradient g (S, B, K) at the logits, r (B,)) with dL/dz = g · exp(r).
+def check_loss_values(values: Tensor) -> Tensor:
+    """The values of a loss, none of which is NaN."""
+    if math.isnan(float(values.sum())):
+        raise ValueError("the loss is NaN: the network gives NaN or infinite logits for these inputs.")
+    return values
+
+
+def gradient_at_logits(loss: Loss, logits: Logits, y: Labels) -> tuple[Tensor, Tensor, Tensor]:
+    """(loss (B,), gradient g (S, B, K) at the logits, r (B,)) with dL/dz = g · exp(r); an error where the loss is NaN.
 
     By autograd, or for the losses of ODDS in closed form, at half the cost: ∂u/∂z_c is the softmax over c≠y, −1 at y.
     There a gradient with dL/du below exp(FLOOR) is kept at that size, and r < 0 says by how much.
@@ -204,7 +207,8 @@ def gradient_at_logits(
     if loss not in ODDS:
         logits = logits.detach().requires_grad_()
         value = loss(logits, y)
-        return value.detach(), torch.autograd.grad(value.sum(), logits)[0], torch.zeros_like(value)
+        gradient = torch.autograd.grad(value.sum(), logits)[0]
+        return check_loss_values(value.detach()), gradient, torch.zeros_like(value)
     with torch.no_grad():
         label = _index(logits, y)
         others = logits.scatter(-1, label, -math.inf)
@@ -213,4 +217,5 @@ def gradient_at_logits(
         at_logits = others.sub_(log_sum).exp_().scatter_(-1, label, -1.0)  # in place: (S, B, K) may be large
         log_slope = ODDS[loss].log_slope(u)
         log_scale = (log_slope.amax(0) - FLOOR).clamp_max_(0)
-        return ODDS[loss].value(u), at_logits.mul_((log_slope - log_scale).exp_().unsqueeze(-1)), log_scale
+        gradient = at_logits.mul_((log_slope - log_scale).exp_().unsqueeze(-1))
+        return check_loss_values(ODDS[loss].value(u)), gradient, log_scale

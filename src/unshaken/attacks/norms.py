@@ -1,6 +1,4 @@
-"""Balls of perturbations: how a norm measures, projects, steps and starts. Perturbations are (..., B, C, H, W)."""
-
-from __future__ import annotations
+"""Balls of perturbations: how a norm measures, projects, steps and starts, and what becomes of a gradient in them."""
 
 import math
 from collections.abc import Callable
@@ -74,13 +72,7 @@ NORMS: dict[str, Norm] = {
         direction=torch.sign,
         start=_linf_start,
     ),
-    "l2": Norm(
-        description="the Euclidean length of the change",
-        size=_l2_size,
-        project=_l2_project,
-        direction=_l2_direction,
-        start=_l2_start,
-    ),
+    "l2": Norm("the Euclidean length of the change", _l2_size, _l2_project, _l2_direction, _l2_start),
 }
 NormName = Annotated[str, OneOf(NORMS)]
 
@@ -92,3 +84,35 @@ STARTS = {
     "near": "Gaussian with 1/32 of the size of the ball, for losses that have no gradient at the input itself",
 }
 StartName = Annotated[str, OneOf(STARTS)]
+
+
+def _steepest(norm: Norm) -> Callable[[Tensor], Tensor]:
+    """The norm's steepest step: the sign of the gradient, or the gradient at length one."""
+    return norm.direction
+
+
+def _adam(norm: Norm) -> Callable[[Tensor], Tensor]:
+    """Adam's step with β = (0.9, 0.999), for learning rate 1. Source: Kingma & Ba (2015), algorithm 1."""
+    first, second, step = torch.zeros(()), torch.zeros(()), 0
+
+    def direction(gradient: Tensor) -> Tensor:
+        nonlocal first, second, step
+        step += 1
+        first = 0.9 * first.to(gradient) + 0.1 * gradient
+        second = 0.999 * second.to(gradient) + 0.001 * gradient.square()
+        return (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-9)
+
+    return direction
+
+
+def _gradient(norm: Norm) -> Callable[[Tensor], Tensor]:
+    """The gradient itself, of whatever length it has: a step is as long as the loss is steep."""
+    return torch.clone  # a copy, since the step is scaled in place and `on_gradient` may have kept the gradient
+
+
+UPDATES: dict[str, Callable[[Norm], Callable[[Tensor], Tensor]]] = {
+    "steepest": _steepest,
+    "adam": _adam,
+    "gradient": _gradient,
+}
+UpdateName = Annotated[str, OneOf(UPDATES)]

@@ -1,23 +1,24 @@
 """Projected gradient ascent on a stochastic classifier: one loop, of which the named attacks are settings."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
-from unshaken.attacks.budgets import budgets_of
-from unshaken.attacks.gradient import input_gradient
-from unshaken.attacks.interface import GradientEstimator, OnGradient, fixed_argument, supported_kwargs
+from unshaken.attacks.interface import GradientEstimator, OnGradient, budgets_of, fixed_argument, supported_kwargs
 from unshaken.attacks.losses import LATENT, LOSSES, SOFT, LossName
-from unshaken.attacks.norms import NORMS, Norm, NormName, StartName, per_input
-from unshaken.attacks.objective import loss_target, losses_under
-from unshaken.attacks.restarts import Candidate, check_restarts, check_start, random_start, strongest
-from unshaken.attacks.sampling import SchemeName, draws_of_steps, selection_draws
-from unshaken.attacks.updates import UPDATES, UpdateName
+from unshaken.attacks.norms import NORMS, UPDATES, Norm, NormName, StartName, UpdateName, per_input
+from unshaken.attacks.objective import input_gradient, loss_target, losses_under
+from unshaken.attacks.sampling import (
+    Candidate,
+    SchemeName,
+    check_restarts,
+    check_start,
+    draws_of_steps,
+    random_start,
+    selection_draws,
+    strongest,
+)
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.models.draws import Provenance
@@ -87,11 +88,6 @@ def pgd(
     check_start(objective, start)
     target, indices = loss_target(objective, x, y), range(len(x)) if indices is None else indices
 
-    def estimate(x_adv: Inputs, target: Tensor, sample: Draws, seed: int) -> Tensor:
-        randomness = {"seed": seed, "indices": [*indices] * (len(x_adv) // len(x))}
-        keywords = supported_kwargs(gradient_estimator, **randomness)
-        return gradient_estimator(model, x_adv, target, sample, objective, batch_size=batch_size, **keywords)
-
     def ascend(seed: int, on_gradient: OnGradient | None) -> Candidate:
         """One run, with a start and draws that follow from its seed."""
         origin, targets, used = x.detach(), target, list[Provenance]()
@@ -101,13 +97,18 @@ def pgd(
             origin, targets = budgets.tile(origin), budgets.tile(targets)
         direction = lookup("update", update, UPDATES)(ball)
         for step, sample in enumerate(draws_of_steps(model, draws, steps, redraw, seed)):
-            gradient = estimate(x_adv, targets, sample, derive(seed, "slope", step))
+            randomness = {"seed": derive(seed, "slope", step), "indices": [*indices] * (len(x_adv) // len(x))}
+            keywords = {"batch_size": batch_size, **supported_kwargs(gradient_estimator, **randomness)}
+            gradient = gradient_estimator(model, x_adv, targets, sample, objective, **keywords)
             if on_gradient is not None:
                 on_gradient(step, gradient)
             used.append(sample.provenance)
             if step == 0 and start == "none":  # every budget is still at x, whose gradient serves them all
                 origin, x_adv, gradient, targets = map(budgets.tile, (origin, x_adv, gradient, targets))
-            x_adv = _projected_step(origin, x_adv, direction(gradient).mul_(nu), ball, budgets.radius)
+            move = direction(gradient).mul_(nu)
+            if x_adv is not origin:  # the first step from the input itself is not rounded by x + d - x, nor a copy
+                move.add_(x_adv).sub_(origin)
+            x_adv = ball.project(move, budgets.radius).add_(origin).clamp_(0, 1)
         return x_adv, used
 
     x_adv, used = ascend(seed, on_gradient)
@@ -117,13 +118,6 @@ def pgd(
         losses = partial(losses_under, model, target=targets, draws=selection, loss=objective, batch_size=batch_size)
         x_adv, used = strongest((x_adv, [*used, selection.provenance]), others, losses)
     return budgets.result(x_adv, used)
-
-
-def _projected_step(origin: Inputs, x: Inputs, move: Tensor, ball: Norm, radius: Tensor) -> Inputs:
-    """x + move, projected onto the ball around the origin and into the box; `move` is overwritten."""
-    if x is not origin:  # the first step from the input itself needs no copy of it, and is not rounded by x + d - x
-        move.add_(x).sub_(origin)
-    return ball.project(move, radius).add_(origin).clamp_(0, 1)
 
 
 def _setting(doc: str, *, preferred: dict[str, Any] | None = None, **fixed: Any) -> Callable[..., Inputs]:
@@ -142,10 +136,8 @@ def _setting(doc: str, *, preferred: dict[str, Any] | None = None, **fixed: Any)
     return attack
 
 
-ONE_STEP: dict[str, Any] = {
-    **{"steps": 1, "step_size": None, "start": "none", "restarts": 1},
-    **{"redraw": True, "update": "steepest"},
-}
+ONE_STEP: dict[str, Any] = {"steps": 1, "step_size": None, "start": "none", "restarts": 1}
+ONE_STEP |= {"redraw": True, "update": "steepest"}
 
 fgsm = _setting(
     "FGSM-k: x + eps·sign(∇_x loss), one gradient for all sizes. Goodfellow et al. (2015).", norm="linf", **ONE_STEP

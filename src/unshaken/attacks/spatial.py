@@ -1,19 +1,16 @@
 """Spatial attack: pixels stay what they are and move a little, along a smooth field of displacements."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from unshaken.attacks.budgets import budgets_of
-from unshaken.attacks.gradient import input_gradient
-from unshaken.attacks.interface import OnGradient, fixed_argument
+from unshaken.attacks.interface import OnGradient, budgets_of, fixed_argument
 from unshaken.attacks.losses import LOSSES, LossName
-from unshaken.attacks.norms import NORMS
+from unshaken.attacks.norms import NORMS, UPDATES
+from unshaken.attacks.objective import input_gradient
 from unshaken.attacks.sampling import SchemeName, draws_of_steps
-from unshaken.attacks.updates import UPDATES
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.models.draws import Provenance
@@ -67,13 +64,14 @@ def spatial(
     nu, bound = (sizes.view(-1, 1, 1, 1) for sizes in (budgets.step_sizes(steps, step_size), budgets.radius))
     direction, flow = UPDATES["adam"](NORMS["linf"]), x.new_zeros(len(x), 2, *x.shape[2:])
     for step, sample in enumerate(draws_of_steps(model, draws, steps, redraw, seed)):
-        gradient = _loss_gradient(model, x, flow, y, sample, objective, batch_size)
+        at_pixels = input_gradient(model, warp(x, flow), y, sample, objective, batch_size=batch_size)
+        gradient = _flow_gradient(flow, partial(warp, x), at_pixels)
         if on_gradient is not None:
             on_gradient(step, gradient)
         used.append(sample.provenance)
         if step == 0:  # every budget is still at x, whose gradient serves them all
             x, y, flow, gradient = map(budgets.tile, (x, y, flow, gradient))
-        uphill = gradient - flow_weight * _flow_gradient(flow_cost, flow)
+        uphill = gradient - flow_weight * _flow_gradient(flow, flow_cost)
         flow = (flow + nu * direction(uphill)).clamp(-bound, bound)
     return budgets.result(warp(x, flow), used)
 
@@ -121,19 +119,11 @@ def flow_cost(flow: Tensor) -> Tensor:
     return 2 * torch.stack([((d.square().sum(1) + ROUND**2).sqrt() - ROUND).flatten(1).sum(1) for d in steps]).sum(0)
 
 
-def _loss_gradient(
-    model: StochasticClassifier, x: Inputs, flow: Tensor, y: Labels, draws: Draws, loss: Loss, batch_size: int
-) -> Tensor:
-    """∇_flow loss(warp(x, flow)): the gradient in the warped images, led back through the warp."""
-    at_pixels = input_gradient(model, warp(x, flow), y, draws, loss, batch_size=batch_size)
-    return _flow_gradient(lambda flow: warp(x, flow) * at_pixels, flow)
-
-
 @torch.enable_grad()
-def _flow_gradient(function: Callable[[Tensor], Tensor], flow: Tensor) -> Tensor:
-    """The gradient of the sum of what a function makes of flows."""
+def _flow_gradient(flow: Tensor, function: Callable[[Tensor], Tensor], weights: float | Tensor = 1.0) -> Tensor:
+    """The gradient of the weighted sum of what a function makes of flows."""
     flow = flow.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(function(flow).sum(), flow)
+    (gradient,) = torch.autograd.grad((function(flow) * weights).sum(), flow)
     return gradient
 
 

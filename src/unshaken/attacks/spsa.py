@@ -1,7 +1,5 @@
 """SPSA: projected ascent along a slope that is estimated from values of the loss alone, without any gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 
@@ -9,12 +7,11 @@ import torch
 from torch import Tensor
 
 from unshaken.attacks.interface import OnGradient
-from unshaken.attacks.losses import LATENT, LossName
-from unshaken.attacks.norms import Norm, NormName, StartName
-from unshaken.attacks.objective import check_loss_values, loss_arguments
+from unshaken.attacks.losses import LATENT, LossName, check_loss_values
+from unshaken.attacks.norms import Norm, NormName, StartName, UpdateName
+from unshaken.attacks.objective import loss_arguments
 from unshaken.attacks.pgd import pgd
 from unshaken.attacks.sampling import SchemeName
-from unshaken.attacks.updates import UpdateName
 from unshaken.evaluation.predict import batches
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.models.draws import generator
@@ -86,24 +83,20 @@ def finite_differences(
     The directions of an input follow from the seed and its index. At most `batch_size` inputs x directions are in one
     pass; memory does not grow with the number of draws (but for the logits).
     """
-    kept = draws.distinct.keep()
+    kept, shape = draws.distinct.keep(), (directions, *x.shape[1:])
     estimate = torch.zeros_like(x)
     for at in batches(len(x), max(1, batch_size // directions)):
         rngs = [generator(seed, index, x.device) for index in indices[at]]
-        for signs in torch.stack([_signs(directions, x.shape[1:], rng) for rng in rngs]).split(int(batch_size), 1):
-            v = signs.to(x.dtype)  # (b, d, ...)
+        # int8, since the bits of all directions of a batch are alive together
+        bits = [torch.randint(2, shape, generator=rng, dtype=torch.int8, device=x.device) for rng in rngs]
+        for chunk in torch.stack(bits).split(int(batch_size), 1):
+            v = (chunk * 2 - 1).to(x.dtype)  # (b, d, ...)
             labels = y[at].repeat_interleave(v.shape[1], 0)
-            above, below = (
-                _losses(model, (x[at, None] + shift * v).flatten(0, 1), labels, kept, loss) for shift in (delta, -delta)
-            )
+            moved = ((x[at, None] + shift * v).flatten(0, 1) for shift in (delta, -delta))
+            above, below = (_losses(model, inputs, labels, kept, loss) for inputs in moved)
             rise = (above - below).to(v.dtype).view(v.shape[:2])
             estimate[at] += torch.einsum("bd,bd...->b...", rise, v)
     return estimate.div_(2 * delta * directions)
-
-
-def _signs(count: int, shape: Sequence[int], rng: torch.Generator) -> Tensor:
-    """(count, *shape) of −1 and 1, in int8 since those of all directions of a batch are alive together."""
-    return torch.randint(2, (count, *shape), generator=rng, dtype=torch.int8, device=rng.device) * 2 - 1
 
 
 def _losses(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss) -> Tensor:

@@ -1,7 +1,5 @@
 """Transfer: perturbations made against one model, kept with what they were made for, and given to other models."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -133,10 +131,10 @@ def match_inputs(perturbations: TransferSet, x: Inputs) -> list[int]:
     if "kept" in perturbations.metadata and missing < len(names):
         missing, names = 0, [name for name in names if name in indices]
     if missing or perturbations.x_adv.shape[2:] != x.shape[1:]:
-        raise ValueError(
-            f"these perturbations were made for other data{_origin(perturbations)}: {missing} of the {len(x)} inputs "
-            f"are not among its {len(indices)}."
-        )
+        prefixes, metadata = {"data": "", "source": "against "}, perturbations.metadata
+        origin = ", ".join(prefix + metadata[key] for key, prefix in prefixes.items() if metadata.get(key))
+        title = f"these perturbations were made for other data{f' ({origin})' if origin else ''}"
+        raise ValueError(f"{title}: {missing} of the {len(x)} inputs are not among its {len(indices)}.")
     return [indices[name] for name in names]
 
 
@@ -152,10 +150,3 @@ def _eps_index(eps: object, sizes: list[float]) -> int:
     if not near:
         raise ValueError(f"the perturbations were made for eps {', '.join(f'{e:g}' for e in sizes)}; got {eps}.")
     return near[0]
-
-
-def _origin(perturbations: TransferSet) -> str:
-    """ " (mnist, against standard)", as far as it is known."""
-    prefixes, metadata = {"data": "", "source": "against "}, perturbations.metadata
-    parts = [prefix + metadata[key] for key, prefix in prefixes.items() if metadata.get(key)]
-    return f" ({', '.join(parts)})" if parts else ""

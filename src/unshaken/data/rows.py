@@ -1,7 +1,5 @@
 """Which images of a split: the part that is held out, the first ones behind others, in an order that a seed gives."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

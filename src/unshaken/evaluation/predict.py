@@ -1,7 +1,5 @@
 """From the logits of many draws (S, B, K) to one score per class (B, K): mean probability, mean logit, vote."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated
 

@@ -3,8 +3,6 @@
 A network is a function `network(shape, classes, *, ...) -> nn.Module`, with one line in `NETWORKS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import nn

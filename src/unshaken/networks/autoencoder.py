@@ -1,7 +1,5 @@
 """Networks that code an input and give it back: encoder, decoder, and a head that classifies by the code."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Convolutional networks without shortcuts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import nn

@@ -1,7 +1,5 @@
 """Networks of dense layers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import nn

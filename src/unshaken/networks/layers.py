@@ -1,7 +1,5 @@
 """Layers and checks of arguments that the networks share."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

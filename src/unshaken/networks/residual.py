@@ -1,7 +1,5 @@
 """Residual networks."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from unshaken.networks.layers import Normalise, PerChannel, Shape, dropout_layers, normed_convolution

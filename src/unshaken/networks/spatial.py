@@ -1,7 +1,5 @@
 """A network that looks at its input through an affine map."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -12,8 +12,7 @@ from unshaken.analysis import ANALYSES
 from unshaken.analysis.directions import ZEROS
 from unshaken.analysis.smoothness import SMOOTHNESS
 from unshaken.attacks import ATTACKS, LOSSES, NORMS
-from unshaken.attacks.norms import STARTS
-from unshaken.attacks.updates import UPDATES
+from unshaken.attacks.norms import STARTS, UPDATES
 from unshaken.data import DATASETS
 from unshaken.evaluation.checks import CHECKS
 from unshaken.evaluation.predict import RULES

@@ -11,7 +11,7 @@ from typing import Any
 
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS
-from unshaken.attacks.restarts import check_restarts, check_start
+from unshaken.attacks.sampling import check_restarts, check_start
 from unshaken.errors import lookup, unknown
 from unshaken.evaluation.checks import attack_name
 from unshaken.models import MADE_OF, MODELS

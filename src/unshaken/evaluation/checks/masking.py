@@ -8,17 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from unshaken.evaluation.checks.finding import (
-    ATTACK,
-    Finding,
-    aimed,
-    attack_name,
-    counted,
-    far,
-    kinds,
-    named,
-    sized,
-)
+from unshaken.evaluation.checks.finding import ATTACK, Finding, aimed, attack_name, counted, far, kinds, named, sized
 from unshaken.evaluation.statistics import differences
 
 if TYPE_CHECKING:
