@@ -9,8 +9,7 @@ from unshaken.analysis.conditions import conditions
 from unshaken.analysis.directions import ZEROS, gradient_agreement
 from unshaken.analysis.flatness import flatness
 from unshaken.analysis.latents import latent_shift
-from unshaken.analysis.robustness import Robustness, robustness
-from unshaken.analysis.smoothness import SMOOTHNESS, smoothness_of
+from unshaken.analysis.robustness import SMOOTHNESS, Robustness, robustness, smoothness_of
 from unshaken.analysis.spread import prediction_variance
 from unshaken.analysis.timing import attack_time
 

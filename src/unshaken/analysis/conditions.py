@@ -10,8 +10,14 @@ from torch import Tensor
 
 from unshaken.analysis import margins
 from unshaken.analysis.margins import measure
-from unshaken.analysis.robustness import Robustness, apply_theorems, check_disjoint, check_perturbed
-from unshaken.analysis.smoothness import SmoothnessName, smoothness_under
+from unshaken.analysis.robustness import (
+    Robustness,
+    SmoothnessName,
+    apply_theorems,
+    check_disjoint,
+    check_perturbed,
+    smoothness_under,
+)
 from unshaken.attacks.interface import supported_kwargs
 from unshaken.evaluation.predict import RuleName, batches
 from unshaken.models import Draws, StochasticClassifier, derive
@@ -20,6 +26,9 @@ from unshaken.validate import check_each, check_eps, check_inputs, check_ranges
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+FIELDS = ["correct", "survived", "linear", "linear_distance", "linear_class", "margin", "cosine", "gradient_norm"]
+"""Fields of `Robustness` that are columns, beside the length."""
 
 
 def conditions(
@@ -110,10 +119,8 @@ def _perturb(
         keywords = supported_kwargs(attack, indices=range(first, first + len(x)))
         x_adv = attack(model, x, y, eps=sizes, seed=seed, **keywords)
         if x_adv.shape != (len(sizes), *x.shape):
-            raise ValueError(
-                f"the attack {label!r} must give (E, *{tuple(x.shape)}) for E = {len(sizes)} sizes; "
-                f"got {tuple(x_adv.shape)}."
-            )
+            expected = f"(E, *{tuple(x.shape)}) for E = {len(sizes)} sizes"
+            raise ValueError(f"the attack {label!r} must give {expected}; got {tuple(x_adv.shape)}.")
         check_perturbed(f"what the attack {label!r} gives", x_adv, x)
         check_disjoint(x_adv, inference)
         perturbed.append(x_adv)
@@ -121,22 +128,12 @@ def _perturb(
 
 
 def _columns(result: Robustness) -> dict[str, Tensor]:
-    """The columns of `conditions`, (E, B) each."""
-
-    def of_class(values: Tensor) -> Tensor:
-        return values.gather(-1, result.linear_class[..., None])[..., 0]
-
-    columns = {
-        "correct": result.correct,
-        "survived": result.survived,
-        "linear": result.linear,
-        "linear_distance": of_class(result.linear_distance),
-        "linear_class": result.linear_class,
-        "margin": of_class(result.margin),
-        "cosine": of_class(result.cosine),
-        "gradient_norm": of_class(result.gradient_norm),
-        "length": result.length,
-    }
+    """The columns of `conditions`, (E, B) each: of values of all classes, that of the nearest one."""
+    nearest, columns = result.linear_class[..., None], {}
+    for name in FIELDS:
+        values = getattr(result, name)
+        columns[name] = values if values.shape == result.length.shape else values.gather(-1, nearest)[..., 0]
+    columns["length"] = result.length
     if result.smooth is None or result.smooth_distance is None or result.smooth_class is None:
         return columns
     distance = result.smooth_distance.amin(-1)

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unshaken.analysis.robustness import Robustness, robustness
-from unshaken.analysis.smoothness import smoothness_of
+from unshaken.analysis.robustness import Robustness, robustness, smoothness_of
 from unshaken.evaluation.predict import predict
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.types import Inputs, Labels

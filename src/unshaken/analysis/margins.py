@@ -1,6 +1,6 @@
 """Margins f_y − f_c of a prediction and their gradients, for all classes, in memory bounded in the number of draws."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unshaken.evaluation.predict import RULES, batches, predict
 from unshaken.models import Draws, StochasticClassifier
-from unshaken.types import Inputs, Labels, Logits
+from unshaken.types import Inputs, Labels
 from unshaken.validate import check_labels
 
 BLOCK = 2**24  # numbers in the margin gradients of all classes of one slice of the inputs: 64 MiB
@@ -49,23 +49,15 @@ def measure(
     slices = []
     for at in batches(len(x), size):
         others = (y[at, None] + torch.arange(1, classes, device=y.device)) % classes  # (b, K − 1), all classes but y
-        sums = _running_sums(model, x[at].detach(), y[at], others, x_adv[:, at].detach(), draws, ordered, rule)
-        delta = (x_adv[:, at] - x[at]).detach()
-        slices.append([_reduced(means, y[at], others, delta) for means in sums])
+        inputs, perturbed = x[at].detach(), x_adv[:, at].detach()
+        means = _running_means(model, inputs, y[at], others, perturbed, draws, ordered, rule)
+        slices.append([_reduced(*each, y[at], others, perturbed - inputs) for each in means])
     axes = (0, 0, 0, 1, 1, 1)  # of the inputs
     whole = [Measured(*map(torch.cat, zip(*of_count, strict=True), axes)) for of_count in zip(*slices, strict=True)]
     return [whole[ordered.index(count)] for count in counts]
 
 
-class Means(NamedTuple):
-    """Means over draws."""
-
-    scores: Tensor  # f(x), (b, K)
-    gradients: Tensor  # ∇margin_c, (K − 1, b, ...)
-    perturbed: Tensor  # f(x_adv), (E·b, K)
-
-
-def _running_sums(
+def _running_means(
     model: StochasticClassifier,
     x: Inputs,
     y: Labels,
@@ -74,36 +66,33 @@ def _running_sums(
     draws: Draws,
     counts: Sequence[int],
     rule: str,
-) -> Iterator[Means]:
-    """Means over the first k draws for each k of `counts`, which increase, in one pass over the draws."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """(f(x) (b, K), ∇margin_c (K − 1, b, ...), f(x_adv) (E·b, K)) for the first k draws of each k of `counts`.
+
+    The counts increase; one pass over the draws serves all.
+    """
     moved = x_adv.flatten(0, 1)  # predicted b at a time, so that an input has the row in its batch that it has in x
     scores, gradients, perturbed = torch.zeros(()).to(x), x.new_zeros(others.shape[1], *x.shape), torch.zeros(()).to(x)
     used = 0
     for count in counts:
         for chunk in draws[used:count].chunks(model.execution.draws_per_graph(x)):
             kept = chunk.keep()
-            scores = scores + _add_gradients(model, x, y, others, kept, DIFFERENTIABLE[rule], gradients)
+            scores = scores + _add_gradients(model, x, y, others, kept, rule, gradients)
             perturbed = perturbed + len(chunk) * predict(model, moved, kept, rule=rule, batch_size=len(x))
         used = count
-        yield Means(scores / count, gradients / count, perturbed / count)
+        yield scores / count, gradients / count, perturbed / count
 
 
 @torch.enable_grad()
 def _add_gradients(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
-    others: Tensor,
-    draws: Draws,
-    score: Callable[[Logits], Tensor],
-    total: Tensor,
+    model: StochasticClassifier, x: Inputs, y: Labels, others: Tensor, draws: Draws, rule: str, total: Tensor
 ) -> Tensor:
     """The sum of the scores over draws, (b, K); that of ∇(f_y − f_c) is added to `total` (K − 1, b, ...).
 
     One backward pass per class: vectorising them (`is_grads_batched`) was measured slower on all but a few inputs.
     """
     x = x.detach().requires_grad_()
-    scores = score(model.logits(x, draws)).sum(0)
+    scores = DIFFERENTIABLE[rule](model.logits(x, draws)).sum(0)
     if bool(scores.isnan().any()):
         raise ValueError("the prediction is NaN: the network gives NaN or infinite logits for these inputs.")
     if scores.requires_grad:  # not of a classifier that ignores its input
@@ -115,17 +104,19 @@ def _add_gradients(
     return scores.detach()
 
 
-def _reduced(means: Means, y: Labels, others: Tensor, delta: Tensor) -> Measured:
+def _reduced(
+    scores: Tensor, gradients: Tensor, perturbed: Tensor, y: Labels, others: Tensor, delta: Tensor
+) -> Measured:
     """Norms and products of the gradients with `delta` (E, b, ...); squares of small gradients need float64."""
-    gradients, moves = means.gradients.flatten(2), delta.flatten(2)
-    margin = (means.scores.gather(1, y[:, None]) - means.scores).double()
+    gradients, moves = gradients.flatten(2), delta.flatten(2)
+    margin = (scores.gather(1, y[:, None]) - scores).double()
     slope = torch.einsum("ebd,cbd->ebc", moves, gradients).double()
     norm = torch.linalg.vector_norm(gradients, dim=-1, dtype=torch.float64).T
-    perturbed = means.perturbed.view(*moves.shape[:2], -1)
+    perturbed = perturbed.view(*moves.shape[:2], -1)
     return Measured(
         margin=margin.scatter(1, y[:, None], torch.inf),
         gradient_norm=torch.zeros_like(margin).scatter(1, others, norm),
-        correct=means.scores.argmax(-1) == y,
+        correct=scores.argmax(-1) == y,
         slope=margin.new_zeros(perturbed.shape).scatter(2, others.expand_as(slope), slope),
         length=torch.linalg.vector_norm(moves, dim=-1, dtype=torch.float64),
         survived=perturbed.argmax(-1) == y,

@@ -50,10 +50,8 @@ def evaluate(
     sets = inference_sets(model, draws, seed, repeats)
     shared = [shared_draws(x, sample) for sample in sets]
     if any(shared) and not allow_shared_draws:
-        raise ValueError(
-            f"{max(shared)} of the inference draws also made these perturbations; "
-            "predict with draws of another seed, or pass allow_shared_draws=True."
-        )
+        remedy = "predict with draws of another seed, or pass allow_shared_draws=True"
+        raise ValueError(f"{max(shared)} of the inference draws also made these perturbations; {remedy}.")
     scored = [_score(model, x, y, sample, rule, batch_size) for sample in sets]
     frames = [rows.assign(repeat=r, shared_draws=shared[r]) for r, rows in enumerate(scored)]
     return pd.concat(frames, ignore_index=True)

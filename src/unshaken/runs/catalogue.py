@@ -10,7 +10,7 @@ from typing import Any
 
 from unshaken.analysis import ANALYSES
 from unshaken.analysis.directions import ZEROS
-from unshaken.analysis.smoothness import SMOOTHNESS
+from unshaken.analysis.robustness import SMOOTHNESS
 from unshaken.attacks import ATTACKS, LOSSES, NORMS
 from unshaken.attacks.norms import STARTS, UPDATES
 from unshaken.data import DATASETS

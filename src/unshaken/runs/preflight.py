@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unshaken.analysis.smoothness import smoothness_under
+from unshaken.analysis.robustness import smoothness_under
 from unshaken.attacks import ATTACKS, LOSSES
 from unshaken.attacks.losses import LATENT
 from unshaken.attacks.sampling import SCHEMES
