@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from oracles import raises_sentence
 from unshaken.models import Deterministic, MeanField, StochasticClassifier
 from unshaken.networks import mlp
-from unshaken.networks.autoencoder import vae
+from unshaken.networks.dense import vae
 from unshaken.training import INPUTS, OBJECTIVES
 from unshaken.training.inputs import Batch, Points, with_augmentation
 from unshaken.training.objectives import UNLABELLED, elbo

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from image_files import folder_set, picture, same_data, write_parquet
-from unshaken.data import DATASETS, load, pixels
+from unshaken.data import DATASETS, columns, load
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 DIGITS = [str(digit) for digit in range(10)]
@@ -40,8 +40,8 @@ def test_the_number_of_classes_is_that_of_the_whole_split(tmp_path):
 def test_only_the_images_asked_for_are_decoded(tmp_path, monkeypatch):
     write_parquet(tmp_path / "test.parquet", [picture(i) for i in range(5)], [0] * 5)
     decoded = []
-    decode = pixels.decode
-    monkeypatch.setattr(pixels, "decode", lambda *arguments: decoded.append(1) or decode(*arguments))
+    decode = columns.decode
+    monkeypatch.setattr(columns, "decode", lambda *arguments: decoded.append(1) or decode(*arguments))
     load(str(tmp_path), limit=2, seed=3)
     assert len(decoded) == 2
 

@@ -25,17 +25,4 @@ ANALYSES: dict[str, Callable[..., DataFrame]] = {
     "latent_shift": latent_shift,
 }
 
-__all__ = [
-    "ANALYSES",
-    "SMOOTHNESS",
-    "ZEROS",
-    "Robustness",
-    "attack_time",
-    "conditions",
-    "flatness",
-    "gradient_agreement",
-    "latent_shift",
-    "prediction_variance",
-    "robustness",
-    "smoothness_of",
-]
+__all__ = ["ANALYSES", "SMOOTHNESS", "ZEROS", "Robustness", "robustness", "smoothness_of", *ANALYSES]

@@ -29,26 +29,5 @@ ATTACKS: dict[str, Callable[..., Inputs]] = {
 }
 AttackPart = Annotated[Callable[..., Inputs], PartOf(ATTACKS)]
 
-__all__ = [
-    "ATTACKS",
-    "LOSSES",
-    "NORMS",
-    "AttackPart",
-    "Norm",
-    "TransferSet",
-    "carlini_wagner",
-    "doubling",
-    "fgm",
-    "fgsm",
-    "ifgsm",
-    "input_gradient",
-    "load_transfer_set",
-    "mean",
-    "moments",
-    "one_step_cw",
-    "pgd",
-    "spatial",
-    "spsa",
-    "transfer",
-    "transfer_set",
-]
+__all__ = ["ATTACKS", "LOSSES", "NORMS", "AttackPart", "Norm", "TransferSet", "input_gradient", "load_transfer_set"]
+__all__ += ["transfer", "transfer_set", *ATTACKS]

@@ -15,11 +15,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
-from unshaken.data.labels import read_labels
-from unshaken.data.pixels import convert, read_images, shape_of
-from unshaken.data.rows import limited_rows, split_rows
+from unshaken.data.columns import convert, read_images, read_labels, shape_of
 from unshaken.data.sources import Data, Source, digits, hub_images, local_images
 from unshaken.errors import unknown
 from unshaken.types import Share
@@ -172,3 +171,28 @@ def _imported(package: str, function: str) -> Source:
         raise unknown(f"function of {package}", function, functions)
     source: Source = getattr(module, function)
     return source
+
+
+def _order(count: int, seed: int) -> Tensor:
+    """All of `count` images, (count,) int64, in that seed's order."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(int(seed)))
+
+
+def split_rows(count: int, share: float, keyword: str, title: str, *, first: bool) -> Tensor:
+    """The `first` of two random parts of `count` images, a `share` of them, or else the second; in random order."""
+    size = round(share * count)
+    if not 0 < size < count:
+        raise ValueError(f"{keyword} must leave an image in each part; got {share}, {size} of the {count} of {title}.")
+    rows = _order(count, 0)  # one seed for all: a part is the same whatever the seed of the limit
+    return rows[:size] if first else rows[size:]
+
+
+def limited_rows(count: int, skip: int, limit: int | None, seed: int | None, title: str) -> Tensor:
+    """`limit` of `count` images, in the order of the seed, behind the first `skip`."""
+    if skip >= count:
+        raise ValueError(f"skip is {skip}, but {title} has only {count} images.")
+    if limit is not None and limit > count - skip:
+        skipped = f" behind the first {skip}" if skip else ""
+        raise ValueError(f"limit is {limit}, but {title} has only {count - skip} images{skipped}.")
+    rows = torch.arange(count) if seed is None else _order(count, seed)
+    return rows[skip : None if limit is None else skip + limit]

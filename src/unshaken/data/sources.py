@@ -38,8 +38,7 @@ def digits(split: str, data_root: Path | None = None) -> Data:
         raise _no_split(split, parts, "digits")
     images, y = load_digits(return_X_y=True)
     x = torch.from_numpy(images[parts[split]]).float().reshape(-1, 1, 8, 8) / 16
-    labels = tuple(str(c) for c in range(10))
-    return Data(x, torch.from_numpy(y[parts[split]]).long(), 10, "digits", labels)
+    return Data(x, torch.from_numpy(y[parts[split]]).long(), 10, "digits", tuple("0123456789"))
 
 
 def hub_images(

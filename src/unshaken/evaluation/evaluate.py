@@ -84,16 +84,8 @@ def _score(model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, rule
         saturated[rows] += (logits.softmax(-1).amax(-1) == 1).sum(0)
 
     scores = predict(model, x, draws, rule=rule, batch_size=batch_size, on_logits=count)
-    predicted = scores.argmax(-1)
-    columns = {
-        "index": torch.arange(len(y)),
-        "label": y,
-        "predicted": predicted,
-        "correct": predicted == y,
-        "votes": votes,
-        "saturated": saturated,
-        "probability": scores.gather(1, y[:, None])[:, 0].float(),
-    }
-    return pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()}).assign(
-        inference_draws=len(draws)
-    )
+    predicted, probability = scores.argmax(-1), scores.gather(1, y[:, None])[:, 0].float()
+    columns = {"index": torch.arange(len(y)), "label": y, "predicted": predicted, "correct": predicted == y}
+    columns |= {"votes": votes, "saturated": saturated, "probability": probability}
+    arrays = {name: values.cpu().numpy() for name, values in columns.items()}
+    return pd.DataFrame({**arrays, "inference_draws": len(draws)})

@@ -7,30 +7,11 @@ from collections.abc import Callable
 
 from torch import nn
 
-from unshaken.networks.autoencoder import VAE, vae
 from unshaken.networks.convolutional import dropout_cnn, lenet, small_cnn, vgg
-from unshaken.networks.dense import mlp
+from unshaken.networks.dense import VAE, mlp, vae
 from unshaken.networks.layers import Normalise, Shape
 from unshaken.networks.residual import Residual, resnet18, wide_resnet
 from unshaken.networks.spatial import SpatialTransformer, stn
-
-__all__ = [
-    "NETWORKS",
-    "VAE",
-    "Normalise",
-    "Residual",
-    "Shape",
-    "SpatialTransformer",
-    "dropout_cnn",
-    "lenet",
-    "mlp",
-    "resnet18",
-    "small_cnn",
-    "stn",
-    "vae",
-    "vgg",
-    "wide_resnet",
-]
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
@@ -43,3 +24,5 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "stn": stn,
     "vae": vae,
 }
+
+__all__ = ["NETWORKS", "VAE", "Normalise", "Residual", "Shape", "SpatialTransformer", *NETWORKS]

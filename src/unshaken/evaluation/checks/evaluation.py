@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from unshaken.evaluation.checks.finding import ATTACK, Finding, aimed, attacks, clean_rows, kinds, name_of, sized
+from unshaken.evaluation.checks.finding import ATTACK, Finding, aimed, attacks, kinds, name_of, sized
 from unshaken.evaluation.statistics import accuracy, differences
 
 if TYPE_CHECKING:
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 def zero_size(rows: DataFrame) -> Finding:
     """A perturbation of size zero changes nothing: accuracy is the clean accuracy, on the same draws."""
-    pairs = [
-        (name, attacked[attacked.eps == 0], clean_rows(of_model))
-        for name, attacked, of_model in attacks(rows[rows.role == "check"], rows)
-    ]
-    pairs = [(name, null, clean) for name, null, clean in pairs if len(null) and len(clean)]
+    pairs = []
+    for name, attacked, of_model in attacks(rows[rows.role == "check"], rows):
+        null, clean = attacked[attacked.eps == 0], of_model[of_model.attack == "none"]
+        pairs += [(name, null, clean)] if len(null) and len(clean) else []
     if not pairs:
         return Finding("zero size", None, "No attack was run with a zero-size perturbation.")
     changes = differences((null, clean) for _, null, clean in pairs)
@@ -48,10 +47,9 @@ def more_draws(rows: DataFrame) -> Finding:
     sampled = sized(rows[(rows.role == "sweep") & rows.attack_draws.str.isdigit()])
     pairs, every_kind = [], kinds(rows)
     for _, family in sampled.groupby([c for c in ATTACK if c != "attack_draws"] + ["eps"], sort=False):
-        counts = sorted(family.attack_draws.unique(), key=int)
-        for a, b in pairwise(counts):
-            few, many = family[family.attack_draws == a], family[family.attack_draws == b]
-            name, eps = name_of(family.iloc[0], every_kind, draws=""), family.eps.iloc[0]
+        name, eps = name_of(family.iloc[0], every_kind, draws=""), family.eps.iloc[0]
+        for a, b in pairwise(sorted(family.attack_draws.unique(), key=int)):
+            few, many = (family[family.attack_draws == count] for count in (a, b))
             pairs.append((f"{name} from {a} to {b} draws at eps {eps:g}", many, few))
     nothing = "No attack on the label was run with two numbers of attack draws."
     holds, fails = "Accuracy does not rise with attack draws", "Accuracy rises with attack draws"
@@ -73,12 +71,9 @@ def huge_eps(rows: DataFrame) -> Finding:
         return Finding("huge eps", None, "No attack on the label was given the whole input box.")
     doubtful = [entry for entry in accuracies if entry[0].low > entry[1]]
     worst, chance, name = max(doubtful or accuracies)
-    if doubtful:
-        sentence = f"With the whole input box an attack leaves {worst}, above chance ({chance:.3f}): it is not strong "
-        sentence += "enough"
-    else:
-        sentence = f"No attack with the whole input box leaves accuracy surely above chance ({chance:.3f}); the "
-        sentence += f"highest is {worst}"
+    fails = f"With the whole input box an attack leaves {worst}, above chance ({chance:.3f}): it is not strong enough"
+    holds = f"No attack with the whole input box leaves accuracy surely above chance ({chance:.3f})"
+    sentence = fails if doubtful else f"{holds}; the highest is {worst}"
     return Finding("huge eps", not doubtful, f"{sentence} ({name}).", worst.value)
 
 
@@ -86,7 +81,7 @@ def zero_gradient(rows: DataFrame) -> Finding:
     """An input whose gradient is exactly zero was not attacked at all."""
     shares = []
     for name, attacked, of_model in attacks(rows):
-        clean = clean_rows(of_model)
+        clean = of_model[of_model.attack == "none"]
         right = clean[clean.correct.astype(bool)] if len(clean) else attacked
         flags = attacked.drop_duplicates(["index", "repeat"]).merge(right[["index", "repeat"]].drop_duplicates())
         if flags.zero_gradient.notna().any():

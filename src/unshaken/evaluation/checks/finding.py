@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
+# the columns that name one attack on one model
 ATTACK = ["model", "attack", "norm", "loss", "attack_draws", "steps", "restarts"]
-"""The columns that name one attack on one model."""
-
+# attacks whose step is as long as the gradient: neither eps nor the number of draws says how strong they are
 OWN_STEP = ("one_step_cw",)
-"""Attacks whose step is as long as the gradient: neither eps nor the number of draws says how strong they are."""
-
+# attacks that go no further than it takes, so that on new draws one that goes as far as it may can win more
 NEAREST = ("carlini_wagner",)
-"""Attacks that go no further than it takes, so that on new draws one that goes as far as it may can win more."""
-
+# losses that do not ask for the label: accuracy under them is no measure of what they do
 UNAIMED = ("latent_shift",)
-"""Losses that do not ask for the label: accuracy under them is no measure of what they do."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,3 @@ def named(name: str, *extra: str) -> str:
 def counted(noun: str, count: int) -> str:
     """ "20 steps", "1 restart"."""
     return f"{count} {noun.removesuffix('s') if count == 1 else noun}"
-
-
-def clean_rows(rows: DataFrame) -> DataFrame:
-    """Those without an attack."""
-    return rows[rows.attack == "none"]

@@ -14,13 +14,10 @@ from unshaken.evaluation.statistics import differences
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+# the columns that name one accuracy: one attack on one model, predicted in one way, at one size
 POINT = [*ATTACK, "inference_draws", "eps"]
-"""The columns that name one accuracy: one attack on one model, predicted in one way, at one size."""
-
 ANSWER = ["index", "repeat", "correct"]
-
-SETTLED = 0.01
-"""A fall of accuracy by less than this is none: the attack has converged."""
+SETTLED = 0.01  # a fall of accuracy by less than this is none: the attack has converged
 
 
 class Pair(NamedTuple):
@@ -143,10 +140,9 @@ def _judged(name: str, pairs: list[Pair], nothing: str, holds: str, fails: str) 
 
 def _paired(first: str, second: str, less: DataFrame, more: DataFrame | None) -> list[Pair]:
     """The inputs and repeats that both have; no pair where there are none."""
-    keys = ["index", "repeat"]
     if more is None:
         return []
-    setting = f"{less.model.iloc[0]}, eps {less.eps.iloc[0]:.4g}"
+    setting, keys = f"{less.model.iloc[0]}, eps {less.eps.iloc[0]:.4g}", ["index", "repeat"]
     less, more = less[ANSWER].merge(more[keys]), more[ANSWER].merge(less[keys])
     return [Pair(first, second, setting, less, more)] if len(less) else []
 

@@ -1,4 +1,4 @@
-"""Pixels: encoded images become tensors (N, C, H, W) in [0, 1], resized and grey where that is asked for."""
+"""The columns of a split: encoded images become tensors in [0, 1], resized and grey on request; labels int64."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from PIL.Image import Image
 
+LABEL_COLUMNS = ("label", "labels", "ClassId", "class", "target", "y")
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -102,17 +103,36 @@ def decode(image: Image, grey: bool, shape: tuple[int, int] | None) -> np.ndarra
 
 
 def convert(x: Tensor, shape: tuple[int, int] | None, grey: bool) -> Tensor:
-    """Images that are already tensors, (N, C, H, W), as `read_images` gives them."""
-    x = _resize(x, shape)
+    """Images that are already tensors, (N, C, H, W), resized and made grey as `read_images` does it."""
+    from PIL import Image
+
+    if shape is not None and tuple(x.shape[2:]) != shape:
+        planes = map(Image.fromarray, x.flatten(0, 1).numpy())
+        resized = [np.asarray(p.resize(shape[::-1], Image.Resampling.BILINEAR)) for p in planes]
+        x = torch.from_numpy(np.stack(resized)).unflatten(0, x.shape[:2])
     return x.mean(1, keepdim=True) if grey else x
 
 
-def _resize(x: Tensor, shape: tuple[int, int] | None) -> Tensor:
-    """Images that are already tensors, (N, C, H, W), resized as `decode` does it."""
-    from PIL import Image
+def read_labels(dataset: Dataset, title: str) -> tuple[Tensor, tuple[str, ...]]:
+    """The labels of the whole split, (N,) int64, and the names of the classes."""
+    import pyarrow
+    from datasets import ClassLabel
 
-    if shape is None or tuple(x.shape[2:]) == shape:
-        return x
-    planes = map(Image.fromarray, x.flatten(0, 1).numpy())
-    resized = [np.asarray(p.resize(shape[::-1], Image.Resampling.BILINEAR)) for p in planes]
-    return torch.from_numpy(np.stack(resized)).unflatten(0, x.shape[:2])
+    features = dataset.features
+    typed = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
+    column = next(iter([*typed, *(name for name in LABEL_COLUMNS if name in features)]), None)
+    if column is None:
+        expected = f"a ClassLabel column or one named {', '.join(LABEL_COLUMNS)}"
+        raise ValueError(f"{title} has no labels: expected {expected}, got {', '.join(features)}.")
+    values = dataset.select_columns(column).with_format("arrow")[:].column(0)
+    if not pyarrow.types.is_integer(values.type):
+        raise ValueError(f"the labels of {title} (column {column!r}) must be integers, got {values.type}.")
+    if values.null_count:
+        raise ValueError(f"{values.null_count} labels of {title} (column {column!r}) are missing.")
+    y = torch.from_numpy(values.to_numpy().astype(np.int64))
+    low, high = int(y.min()), int(y.max())
+    labels = tuple(features[column].names if typed else map(str, range(high + 1)))
+    if low < 0 or high >= len(labels):
+        bound = f"from 0 to {len(labels) - 1}" if typed else "0 or more"
+        raise ValueError(f"the labels of {title} (column {column!r}) must be {bound}, got {low if low < 0 else high}.")
+    return y, labels
