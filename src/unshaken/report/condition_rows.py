@@ -33,7 +33,7 @@ def attacked_rows(source: StoredRun) -> DataFrame | None:
 
 def reported_eps(rows: DataFrame, source: StoredRun) -> float:
     """The size that single numbers are given for: `eps` of [paper] where it was run, otherwise the largest."""
-    published = (source.about.get("paper") or {}).get("eps")
+    published = source.record.paper.eps
     sizes = [float(eps) for eps in rows.eps.unique()]
     return published if published in sizes else max(sizes)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.accuracy import chance_accuracy
 from unshaken.report.groups import group_of, groups
-from unshaken.report.stored_run import StoredRun, model_entries
+from unshaken.report.stored_run import StoredRun
 from unshaken.report.tables import unit_label
 from unshaken.report.wording import listed, number_word, percent
+from unshaken.runs.record import RunRecord, UnitRecord
+from unshaken.training import Epoch
 
-Histories = Mapping[str, Sequence[Mapping[str, Any]]]
+Histories = Mapping[str, Sequence[Epoch]]
 """One list of records of epochs per trained model."""
 
 MOST_NAMED = 3
@@ -36,67 +37,64 @@ def doubts(source: StoredRun) -> list[str]:
     """A sentence for each reason: what training met, few repeats, models that guess, few inputs, units not done."""
     rows = source.rows
     attacked = bool((rows.attack != "none").any())
-    sentences = training_doubts(source.about, source.histories)
-    if attacked and not source.predicts_with_all_draws:
+    sentences = training_doubts(source.record, source.histories)
+    if attacked and source.record.recipe.evaluation.draws != "all":
         sentences += FEW_REPEATS.get(rows.repeat.nunique(), [])
     for model, clean in rows[rows.attack == "none"].groupby("model", sort=False):
         if (interval := accuracy(clean)).low <= (guess := chance_accuracy(clean)):
             sentences.append(f"Without an attack {model} is not surely better than chance ({guess:.3f}): {interval}.")
     if len(rows) and (n := rows["index"].nunique()) < 100:
         sentences.append(f"Only {n} inputs were {'attacked' if attacked else 'used'}, so every interval is wide.")
-    return sentences + _not_done(source.units)
+    return sentences + _not_done(source.record.units)
 
 
-def training_doubts(about: dict[str, Any], histories: Histories) -> list[str]:
+def training_doubts(record: RunRecord, histories: Histories) -> list[str]:
     """A sentence for each model, or group of networks, with chains that diverged; one on noise that was left out, and
     one on weights that were selected on the images of the test."""
-    diverged = {
-        model: [chain for epoch in epochs for chain in epoch.get("diverged", [])] for model, epochs in histories.items()
-    }
+    diverged = {model: [chain for epoch in epochs for chain in epoch.diverged] for model, epochs in histories.items()}
     lost = {model: chains for model, chains in diverged.items() if chains}
     by_group: dict[str, list[str]] = {}
-    for model, group in group_of(about, lost).items():
+    for model, group in group_of(record, lost).items():
         by_group.setdefault(group, []).append(model)
     sentences = []
     for group, models in by_group.items():
-        members = groups(about).get(group)
+        members = groups(record).get(group)
         if members is None:
-            sentences.append(_lost_by_model(about, models[0], lost[models[0]]))
+            sentences.append(_lost_by_model(record, models[0], lost[models[0]]))
         else:
-            sentences.append(_lost_by_group(about, group, members, {model: lost[model] for model in models}))
-    return sentences + _without_noise(about, histories) + _selected_on_test(about)
+            sentences.append(_lost_by_group(record, group, members, {model: lost[model] for model in models}))
+    return sentences + _without_noise(record, histories) + _selected_on_test(record)
 
 
-def _lost_by_model(about: dict[str, Any], model: str, lost: Sequence[str]) -> str:
+def _lost_by_model(record: RunRecord, model: str, lost: Sequence[str]) -> str:
     """Which chains of one model diverged, and what it consists of."""
     names = _some([f"{name} ({when})" for name, _, when in (chain.partition(" in ") for chain in lost)], "chains")
-    chains = _setting(about, model, "model", "chains")
+    chains = record.recipe.model(model).innermost.get("chains")
     left = chains - len(lost) if chains else 0
     rest = "other chain" if left == 1 else f"other {number_word(left)} chains" if left > 1 else "other chains"
-    rest += _stored_before(about, model)
+    rest += _stored_before(record, model)
     return f"In the training of {model}, {names} diverged: the model consists of the {rest}."
 
 
-def _lost_by_group(
-    about: dict[str, Any], group: str, members: Mapping[int, str], lost: Mapping[str, Sequence[str]]
-) -> str:
+def _lost_by_group(record: RunRecord, group: str, members: Mapping[int, str], lost: Mapping[str, Sequence[str]]) -> str:
     """How many networks of a group lost chains, and which."""
     seeds = {model: seed for seed, model in members.items()}
     names = {model: listed([chain.partition(" in ")[0] for chain in chains]) for model, chains in lost.items()}
     networks = _some([f"{name} with seed {seeds[model]}" for model, name in names.items()], "networks")
     count = f"{len(lost)} of the {len(members)} networks of {group}"
-    rest = f"such a network consists of its other chains{_stored_before(about, next(iter(lost)))}"
+    rest = f"such a network consists of its other chains{_stored_before(record, next(iter(lost)))}"
     return f"Chains diverged in the training of {count} ({networks}): {rest}."
 
 
-def _without_noise(about: dict[str, Any], histories: Histories) -> list[str]:
+def _without_noise(record: RunRecord, histories: Histories) -> list[str]:
     """The largest share of noise variances that were negative, and what to do about it."""
-    shares = {model: float(epochs[-1].get("clamped", 0.0)) for model, epochs in histories.items() if epochs}
+    shares = {model: epochs[-1].clamped for model, epochs in histories.items() if epochs}
     model = max(shares, key=shares.__getitem__, default=None)
     if model is None or shares[model] == 0:
         return []
     cure = "a lower learning rate"
-    if _setting(about, model, "training", "friction") != "matched":
+    training = record.recipe.model(model).training
+    if training is None or training.optimizer.get("friction") != "matched":
         cure += ' or friction "matched"'
     most = sum(share > 0 for share in shares.values()) > 1
     share = percent(shares[model]) if shares[model] >= 0.0005 else "less than 0.1 %"
@@ -106,37 +104,23 @@ def _without_noise(about: dict[str, Any], histories: Histories) -> list[str]:
     ]
 
 
-def _selected_on_test(about: dict[str, Any]) -> list[str]:
+def _selected_on_test(record: RunRecord) -> list[str]:
     """Where weights were selected on the images they are tested on, as published results often are."""
-    curves = about.get("recipe", {}).get("curves") or {}
-    if curves.get("split") != "test" or curves.get("select", "none") == "none":
+    curves = record.recipe.curves
+    if curves is None or curves.split != "test" or curves.select == "none":
         return []
-    under = "clean accuracy" if curves["select"] == "clean" else f"accuracy under {curves['select']}"
+    under = "clean accuracy" if curves.select == "clean" else f"accuracy under {curves.select}"
     return [
         f"Weights were selected by their {under} on the images that they are tested on, so every accuracy is too high "
         'by the luck of that choice: split = "validation" of [curves] selects on others.'
     ]
 
 
-def _stored_before(about: dict[str, Any], model: str) -> str:
+def _stored_before(record: RunRecord, model: str) -> str:
     """What else draws are if chains store states on their way."""
-    burn_in = _setting(about, model, "training", "burn_in")
-    return ", and of what these chains had stored before" if burn_in is not None else ""
-
-
-def _setting(about: dict[str, Any], model: str, section: str, name: str) -> Any:
-    """The value of a setting of a model, however deep in that section it stands; None if it is not known."""
-    return next((_nested(entry.get(section), name) for entry in model_entries(about) if entry["label"] == model), None)
-
-
-def _nested(table: Any, name: str) -> Any:
-    """The first value of that name in a table of tables; None if there is none."""
-    if not isinstance(table, dict):
-        return None
-    if name in table:
-        return table[name]
-    values = (_nested(value, name) for value in table.values())
-    return next((value for value in values if value is not None), None)
+    training = record.recipe.model(model).training
+    stored = training is not None and training.burn_in is not None
+    return ", and of what these chains had stored before" if stored else ""
 
 
 def _some(names: Sequence[str], what: str) -> str:
@@ -145,25 +129,25 @@ def _some(names: Sequence[str], what: str) -> str:
     return listed([*names[:MOST_NAMED], f"{more} other {what}"] if more > 1 else names)
 
 
-def _not_done(units: list[dict[str, Any]]) -> list[str]:
+def _not_done(units: list[UnitRecord]) -> list[str]:
     """A sentence for each part without a result, its repeats together; one for all that wait, if they are many."""
-    repeats: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    repeats: dict[tuple[str, ...], list[UnitRecord]] = {}
     for unit in units:
-        if unit["status"] != "done":
-            repeats.setdefault((unit["kind"], unit_label(unit), unit["model"], unit["status"]), []).append(unit)
-    waiting = [group for group in repeats.values() if group[0]["status"] not in ("failed", "skipped")]
+        if unit.status != "done":
+            repeats.setdefault((unit.kind, unit_label(unit), unit.model, unit.status), []).append(unit)
+    waiting = [group for group in repeats.values() if group[0].status not in ("failed", "skipped")]
     if len(waiting) <= MOST_WAITING:
         return [_missing(group) for group in repeats.values()]
-    models = list(dict.fromkeys(group[0]["model"] for group in waiting))
+    models = list(dict.fromkeys(group[0].model for group in waiting))
     sentences = [_missing(group) for group in repeats.values() if group not in waiting]
     return [*sentences, f"{sum(map(len, waiting))} units have not been run yet, on {listed(models)}."]
 
 
-def _missing(units: list[dict[str, Any]]) -> str:
+def _missing(units: list[UnitRecord]) -> str:
     """ "PGD-10 on mean_field failed (2 units): out of memory." """
     first = units[0]
-    what = "The training of" if first["kind"] == "train" else f"{unit_label(first)} on"
-    outcome = {"failed": "failed", "skipped": "could not start"}.get(first["status"], "has not been run yet")
+    what = "The training of" if first.kind == "train" else f"{unit_label(first)} on"
+    outcome = {"failed": "failed", "skipped": "could not start"}.get(first.status, "has not been run yet")
     count = f" ({len(units)} units)" if len(units) > 1 else ""
-    reason = f": {first['error'].strip().rstrip('.')}" if first.get("error") else ""
-    return f"{what} {first['model']} {outcome}{count}{reason}."
+    reason = f": {first.error.strip().rstrip('.')}" if first.error else ""
+    return f"{what} {first.model} {outcome}{count}{reason}."

@@ -11,13 +11,13 @@ from unshaken.data import Data
 from unshaken.errors import lookup
 from unshaken.report.accuracy import Panel, accuracy_table, panels, rows_behind
 from unshaken.report.explain_page import Case, case_sentences, outcome_text, write_explain_page
-from unshaken.report.stored_run import StoredRun, attack_entry, load_run
+from unshaken.report.stored_run import StoredRun, attack_of_row, load_run
 from unshaken.report.wording import eps_text
 from unshaken.runs.compute import inference_draws, perturb
 from unshaken.runs.loading import load_split, new_model
 from unshaken.runs.plan import plan
 from unshaken.runs.recipe import Recipe
-from unshaken.runs.record import RunRecord, read_record
+from unshaken.runs.record import RunRecord
 from unshaken.runs.run import choose_device
 from unshaken.runs.units import AttackUnit, TrainUnit
 from unshaken.store import hash_tensors
@@ -58,10 +58,12 @@ def explain(
     rows = rows_behind(curve, size, source.rows)
     rows = rows[rows.repeat == 0].sort_values("index")
     indices = _checked(inputs, len(rows)) if inputs else _typical_inputs(rows, source, panel.model)
-    record = read_record(source.folder / "run.json", RunRecord)
+    record = source.record
     data = _images(source.folder, record, data_root, device)
-    attack_label = attack_entry(source.about, rows.iloc[0])[1]["label"]
-    cases = _cases(source.folder, record, (panel.model, attack_label), data, size, indices)
+    recipe_attack = attack_of_row(record, rows.iloc[0])[1]
+    if recipe_attack is None:
+        raise ValueError(f"{label} is not an attack of the recipe of {source.folder}.")
+    cases = _cases(source.folder, record, (panel.model, recipe_attack.label), data, size, indices)
     for case in cases:
         say(f"input {case.input_index} {outcome_text(case.why)}. {case_sentences(case.why, data.labels)[-1]}")
     return write_explain_page(source, cases, f"{label} on {panel.model}", size)

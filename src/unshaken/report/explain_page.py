@@ -57,7 +57,7 @@ def write_explain_page(source: StoredRun, cases: Sequence[Case], attack: str, ep
     text = render(
         "explain.html.jinja",
         title=f"Why labels fell or stood: {attack}",
-        about=f"{source.about.get('title') or source.about.get('name', '')}. eps {eps_text([eps])[eps]}.",
+        about=f"{source.record.recipe.title or source.record.name}. eps {eps_text([eps])[eps]}.",
         reach=f"{REACH:g}",
         smooth=cases[0].why.smoothness is not None,
         cases=texts,

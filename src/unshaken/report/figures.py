@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from unshaken.report.accuracy import NORMS, STEP, Panel
@@ -27,7 +28,9 @@ from unshaken.report.drawing import (
 from unshaken.report.groups import group_of, representatives
 from unshaken.report.pictures import Pictures, choose_pictures
 from unshaken.report.section import Section
-from unshaken.report.stored_run import StoredRun, model_entries
+from unshaken.report.stored_run import StoredRun
+from unshaken.runs.record import RunRecord
+from unshaken.training import Epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,19 +42,16 @@ OFF = "mean network alone"
 
 TRAINING_AXES = {"loss": "loss (nats per image)", "accuracy": "training accuracy"}
 
-TRAINED = ("network", "training", "seed", "model")
-"""The entries of a model that say what is trained."""
-
 
 def write_figures(source: StoredRun, curves: Sequence[Panel], sections: Sequence[Section] = ()) -> dict[str, Inline]:
     """figures/<name>.svg, .png, .pdf of every figure there is something for; returns them for the page."""
     makers: dict[str, Callable[[bool], Figure]] = {}
-    first = representatives(source.about, [panel.model for panel in curves])
+    first = representatives(source.record, [panel.model for panel in curves])
     if drawn := [panel for panel in drawable_panels(curves) if panel.model in first]:
-        alone = mean_networks(source.about)
+        alone = mean_networks(source.record)
         makers["accuracy"] = lambda narrow: accuracy_figure(drawn, alone, narrow=narrow)
     if source.histories:
-        groups = group_of(source.about, list(source.histories))
+        groups = group_of(source.record, list(source.histories))
         makers["training"] = lambda narrow: training_figure(source.histories, groups, narrow=narrow)
     if (pictures := choose_pictures(source, curves)) is not None:
         makers["pictures"] = lambda narrow: picture_figure(pictures, source.class_names, narrow=narrow)
@@ -65,15 +65,14 @@ def drawable_panels(curves: Sequence[Panel]) -> list[Panel]:
     return [panel for panel in curves if several and (len(panel.eps()) > 1 or panel.apart != STEP)]
 
 
-def mean_networks(about: dict[str, Any]) -> dict[str, str]:
+def mean_networks(record: RunRecord) -> dict[str, str]:
     """Label of a model -> label of its mean network by itself, where a recipe has both."""
     alone: dict[str, str] = {}
-    for entry in model_entries(about):
-        model = entry.get("model") or {}
-        if model.get("kind") == "mean_network":
-            random = entry | {"model": model["base"]}
-            same = [e for e in model_entries(about) if all(e.get(key) == random.get(key) for key in TRAINED)]
-            alone |= {other["label"]: entry["label"] for other in same}
+    for config in record.recipe.models:
+        if config.model.kind == "mean_network":
+            random = replace(config, model=config.model.arguments["base"])
+            same = [c for c in record.recipe.models if replace(c, label=config.label) == random]
+            alone |= {other.label: config.label for other in same}
     return alone
 
 
@@ -113,7 +112,7 @@ def _with_mean_networks(curves: Sequence[Panel], alone: Mapping[str, str]) -> li
 
 @styled()
 def training_figure(
-    histories: dict[str, list[dict[str, Any]]], groups: Mapping[str, str] | None = None, *, narrow: bool = False
+    histories: Mapping[str, Sequence[Epoch]], groups: Mapping[str, str] | None = None, *, narrow: bool = False
 ) -> Figure:
     """Loss and training accuracy after every epoch: a line for each model, alike for the networks of a group."""
     from matplotlib.ticker import MaxNLocator
@@ -129,7 +128,7 @@ def training_figure(
     styles, handles = named_styles(labels), dict[str, Any]()
     for axis, (key, label) in zip(axes, TRAINING_AXES.items(), strict=True):
         for model, history in histories.items():
-            epochs, values = range(1, len(history) + 1), [epoch[key] for epoch in history]
+            epochs, values = range(1, len(history) + 1), [getattr(epoch, key) for epoch in history]
             (handles[group[model]],) = axis.plot(epochs, values, **styles[group[model]] | {"ms": 3.6})
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))

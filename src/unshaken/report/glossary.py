@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unshaken.evaluation.checks.finding import UNAIMED
-from unshaken.report.stored_run import model_entries
+from unshaken.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -45,13 +45,10 @@ GLOSSARY: dict[str, tuple[str, str]] = {
 """(word, meaning) by the attack, the norm or the kind of model that it belongs to."""
 
 
-def glossary_entries(about: dict[str, Any], rows: DataFrame) -> list[tuple[str, str]]:
+def glossary_entries(record: RunRecord, rows: DataFrame) -> list[tuple[str, str]]:
     """(word, meaning) of what occurs in a run, in the order of GLOSSARY."""
     met = {*rows.attack.str.split(" (", regex=False).str[0], *rows.norm}
     met |= {"latent"} if rows.loss.isin(UNAIMED).any() else set()
-    for entry in model_entries(about):
-        model = entry.get("model")
-        while isinstance(model, dict):  # one may be around another
-            met.add(model.get("kind"))
-            model = model.get("base")
+    for config in record.recipe.models:
+        met |= {config.model.kind, config.innermost.kind}  # one may be around another
     return [entry for name, entry in GLOSSARY.items() if name in met]

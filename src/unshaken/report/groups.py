@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unshaken.evaluation.checks import attack_name
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.accuracy import SERIES, Panel, Point
-from unshaken.report.stored_run import model_entries
+from unshaken.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -18,25 +18,25 @@ ATTACK_COLUMNS = [column for column in SERIES if column != "model"]
 """The columns that name one attack on any model."""
 
 
-def groups(about: dict[str, Any]) -> dict[str, dict[int, str]]:
+def groups(record: RunRecord) -> dict[str, dict[int, str]]:
     """{group: {seed: label of the model}} for every group of two networks or more."""
     members: dict[str, dict[int, str]] = {}
-    for entry in model_entries(about):
-        if entry.get("group") is not None and entry.get("seed") is not None:
-            members.setdefault(entry["group"], {})[entry["seed"]] = entry["label"]
+    for model in record.recipe.models:
+        if model.group is not None:
+            members.setdefault(model.group, {})[model.seed] = model.label
     return {group: labels for group, labels in members.items() if len(labels) > 1}
 
 
-def group_of(about: dict[str, Any], models: Iterable[str]) -> dict[str, str]:
+def group_of(record: RunRecord, models: Iterable[str]) -> dict[str, str]:
     """The group of each of these models, by label; a model that is in no group is its own."""
-    group = {label: group for group, members in groups(about).items() for label in members.values()}
+    group = {label: group for group, members in groups(record).items() for label in members.values()}
     return {model: group.get(model, model) for model in models}
 
 
-def representatives(about: dict[str, Any], models: Iterable[str]) -> list[str]:
+def representatives(record: RunRecord, models: Iterable[str]) -> list[str]:
     """Of every group the first of these models, and each model that is in no group."""
     first: dict[str, str] = {}
-    for model, group in group_of(about, models).items():
+    for model, group in group_of(record, models).items():
         first.setdefault(group, model)
     return list(first.values())
 

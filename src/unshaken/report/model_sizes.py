@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from unshaken.report.groups import groups
 from unshaken.report.wording import significant_digits
+from unshaken.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -35,11 +36,10 @@ class ModelSize(NamedTuple):
         return ", ".join(texts)
 
 
-def model_sizes(about: dict[str, Any]) -> dict[str, ModelSize]:
+def model_sizes(record: RunRecord) -> dict[str, ModelSize]:
     """The size of each model, by label, and the mean one of each group; empty for a run that did not count them."""
-    counts = about.get("sizes", {})
-    sizes = {model: ModelSize(count.get("parameters"), count.get("flops")) for model, count in counts.items()}
-    for group, members in groups(about).items():
+    sizes = {model: ModelSize(size.parameters, size.flops) for model, size in record.sizes.items()}
+    for group, members in groups(record).items():
         if counted := [sizes[label] for label in members.values() if label in sizes]:
             sizes[group] = ModelSize(*map(_mean, zip(*counted, strict=True)))
     return sizes

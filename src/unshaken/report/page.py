@@ -23,6 +23,7 @@ from unshaken.report.stored_run import StoredRun
 from unshaken.report.tables import COSTS, cost_summary, cost_table
 from unshaken.report.verdict import all_at_chance, check_summary, findings, only_analyses, panel_results, results
 from unshaken.report.wording import eps_text
+from unshaken.runs.published import Published, PublishedAccuracy
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -43,7 +44,7 @@ class PanelTable(NamedTuple):
     lowest: list[float]
 
 
-class Published(NamedTuple):
+class PublishedRow(NamedTuple):
     """An accuracy of the paper as text, beside that of the run."""
 
     model: str
@@ -67,13 +68,13 @@ def page(
     source: StoredRun, curves: Sequence[Panel], figures: dict[str, Inline], sections: Sequence[Section] = ()
 ) -> str:
     """report.html of one run."""
-    run, checks, sizes = source.about, findings(source.rows), model_sizes(source.about)
-    cautions, paper = doubts(source), run.get("paper") or {}
+    record, checks, sizes = source.record, findings(source.rows), model_sizes(source.record)
+    recipe, cautions = record.recipe, doubts(source)
     compared = any(section.position == "first" for section in sections)
     return render(
         "page.html.jinja",
-        title=run.get("title") or run.get("name", source.folder.name),
-        about=run.get("about", ""),
+        title=recipe.title or record.name,
+        about=recipe.about,
         results=results(source, curves, sections),
         single=panel_results(source, curves) if compared else [],
         folded=compared or all_at_chance(source, curves),
@@ -83,19 +84,19 @@ def page(
         reasons=_reasons(checks, cautions),
         cautions=len(cautions),
         aside=len(drawable_panels(curves)) < len(curves),
-        several=bool(groups(run)),
-        words=glossary_entries(run, source.rows),
+        several=bool(groups(record)),
+        words=glossary_entries(record, source.rows),
         figures=figures,
         sections={p: [s for s in sections if s.position == p] for p in ("first", "figures", "tables")},
         long=LONG,
         tables=[_table(panel, sizes.get(panel.model, ModelSize())) for panel in curves],
         repeats=any(bool(curve.spread.notna().any()) for panel in curves for curve in panel.curves.values()),
-        published=_published(paper, [*panels(accuracy_table(pool_networks(source))), *curves]),
-        paper=paper.get("source", ""),
+        published=_published(record.paper, [*panels(accuracy_table(pool_networks(source))), *curves]),
+        paper=record.paper.source,
         pictures=choose_pictures(source, curves),
-        costs=_costs(cost_summary(cost_table(source.units))),
-        recipe=recipe_lines(run),
-        command=run.get("command", ""),
+        costs=_costs(cost_summary(cost_table(record.units))),
+        recipe=recipe_lines(record),
+        command=record.command,
     )
 
 
@@ -113,28 +114,30 @@ def _table(panel: Panel, size: ModelSize) -> PanelTable:
     return PanelTable(panel.title, str(size), list(eps_text(grid_eps(panel)).values()), rows, lowest)
 
 
-def _published(paper: dict[str, Any], curves: Sequence[Panel]) -> list[Published]:
+def _published(paper: Published, curves: Sequence[Panel]) -> list[PublishedRow]:
     """Published accuracies beside ours."""
-    entries = paper.get("accuracy", [])
-    rows, texts = [], eps_text([entry["eps"] for entry in entries])
-    for entry in entries:
+    rows, texts = [], eps_text([entry.eps for entry in paper.accuracy])
+    for entry in paper.accuracy:
         ours = _ours(entry, curves)
-        inside = "" if ours is None else "yes" if ours.low <= entry["value"] <= ours.high else "no"
-        numbers = (texts[entry["eps"]], f"{entry['value']:.3f}", str(ours or ""), inside)
-        rows.append(Published(entry.get("model", ""), entry["attack"], *numbers))
+        inside = "" if ours is None else "yes" if ours.low <= entry.value <= ours.high else "no"
+        rows.append(
+            PublishedRow(
+                entry.model or "", entry.attack, texts[entry.eps], f"{entry.value:.3f}", str(ours or ""), inside
+            )
+        )
     return rows
 
 
-def _ours(entry: dict[str, Any], curves: Sequence[Panel]) -> Point | None:
-    """Our accuracy for a published one: the first panel (of its model and norm, where it names them) that has it."""
+def _ours(entry: PublishedAccuracy, curves: Sequence[Panel]) -> Point | None:
+    """Our accuracy for a published one: that of the first panel (of its model and norm, if it has one) that has it."""
     for panel in curves:
-        if entry.get("model", panel.model) != panel.model or entry.get("norm", panel.norm) != panel.norm:
+        if entry.model not in (None, panel.model) or entry.norm not in (None, panel.norm):
             continue
-        if entry["attack"] in ("none", "clean", "no attack"):
+        if entry.attack in ("none", "clean", "no attack"):
             return panel.clean
-        curve = panel.curves.get(entry["attack"])
+        curve = panel.curves.get(entry.attack)
         if curve is not None:
-            near = [eps for eps in curve.eps if math.isclose(eps, entry["eps"], rel_tol=1e-4)]
+            near = [eps for eps in curve.eps if math.isclose(eps, entry.eps, rel_tol=1e-4)]
             if near:
                 return point_at(curve, near[0])
     return None

@@ -4,34 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
+from unshaken.runs.record import DataRecord, RunRecord
+from unshaken.runs.settings import as_json
+
 ELSEWHERE = ("title", "about", "name", "seed", "paper", "presets")
 """Entries of a recipe that the page shows elsewhere."""
 
 
-def recipe_lines(about: dict[str, Any]) -> list[tuple[str, list[str]]]:
+def recipe_lines(record: RunRecord) -> list[tuple[str, list[str]]]:
     """(entry, its lines) for everything that a run depends on."""
-    entries = {key: value for key, value in about.get("recipe", {}).items() if key not in ELSEWHERE}
+    entries = {key: value for key, value in as_json(record.recipe).items() if key not in ELSEWHERE and value}
+    machine = record.machine
+    hardware = [machine.device, machine.cpu, machine.platform, f"{machine.cores} cores"] if machine else []
     lines = [
-        ("data set", [_data(about["data"])] if about.get("data") else []),
-        *((key.replace("_", " "), _lines(value)) for key, value in entries.items()),
-        ("preset", [about.get("preset") or ""]),
-        ("seed", [str(about.get("seed", ""))]),
-        ("versions", [", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())]),
-        ("machine", [_machine(about.get("machine", {}))]),
-        ("run", [f"{about.get('name', '')}-{about.get('hash', '')}"]),
+        ("data set", [_data(record.data)]),
+        *((key, _lines(_flat(value))) for key, value in entries.items()),
+        ("preset", [record.preset or ""]),
+        ("seed", [str(record.recipe.seed)]),
+        ("versions", [", ".join(f"{name} {version}" for name, version in record.versions.items())]),
+        ("machine", [", ".join(hardware)]),
+        ("run", [f"{record.name}-{record.hash}"]),
     ]
     return [(entry, texts) for entry, texts in lines if any(texts)]
 
 
-def _data(data: dict[str, Any]) -> str:
+def _data(data: DataRecord) -> str:
     uses = {"train": "to train on", "test": "to attack"}
-    splits = [f"{data[split]:,} images {use}" for split, use in uses.items() if split in data]
-    return ", ".join([f"{data['name']}, {data['classes']} classes", *splits])
+    splits = [f"{data.images[split]:,} images {use}" for split, use in uses.items() if split in data.images]
+    return ", ".join([f"{data.name}, {data.classes} classes", *splits])
 
 
-def _machine(machine: dict[str, Any]) -> str:
-    cores = [f"{machine['cores']} cores"] if machine.get("cores") else []
-    return ", ".join([str(machine[key]) for key in ("device", "cpu", "platform") if machine.get(key)] + cores)
+def _flat(value: Any) -> Any:
+    """Entries of a list with the settings of their part in front: {label, kind, ...}."""
+    if not isinstance(value, list):
+        return value
+    return [{**entry.get("settings", {}), **{k: v for k, v in entry.items() if k != "settings"}} for entry in value]
 
 
 def _lines(value: Any) -> list[str]:

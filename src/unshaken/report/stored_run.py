@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from unshaken.store import Damaged, read_json, read_rows, write_whole
+from unshaken.runs.record import ModelRecord, RunRecord, read_record
+from unshaken.runs.settings import AttackConfig
+from unshaken.store import Damaged, read_rows, write_whole
+from unshaken.training import Epoch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,29 +40,19 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run: `about` is run.json, `rows` all rows, `histories` one list of epochs per trained model."""
+    """A run: `record` is run.json, `rows` all rows, `histories` the epochs of each trained model."""
 
     folder: Path
-    about: dict[str, Any]
+    record: RunRecord
     rows: DataFrame
-    histories: dict[str, list[dict[str, Any]]]
+    histories: dict[str, list[Epoch]]
     examples: dict[str, Examples]
     analyses: dict[str, DataFrame]  # by kind; `model` and `analysis` (a label) say whose rows they are
 
     @property
-    def units(self) -> list[dict[str, Any]]:
-        """Every unit of the plan with how it went."""
-        return list(self.about.get("units", []))
-
-    @property
     def class_names(self) -> list[str]:
         """The names of the classes; empty where the run has none."""
-        return list((self.about.get("data") or {}).get("labels", []))
-
-    @property
-    def predicts_with_all_draws(self) -> bool:
-        """Whether a prediction takes all the draws that a model has."""
-        return _all_draws(self.about)
+        return self.record.data.labels
 
 
 def load_run(folder: str | Path) -> StoredRun:
@@ -66,11 +60,10 @@ def load_run(folder: str | Path) -> StoredRun:
     folder = Path(folder)
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} is not a run: looked for {folder / 'run.json'}.")
-    about = _flat(_read(folder / "run.json", read_json))
-    about["paper"] = published(about)
+    record = _read(folder / "run.json", partial(read_record, kind=RunRecord))
     rows = {path.stem: _read(path, _rows) for path in sorted(folder.glob("rows/*.parquet"))}
-    records = [_read(path, read_json) for path in sorted(folder.glob("models/*.json"))]
-    records.sort(key=lambda record: _model_order(about, record["model"]))
+    models = [_read(path, partial(read_record, kind=ModelRecord)) for path in sorted(folder.glob("models/*.json"))]
+    models.sort(key=lambda model: _model_order(record, model.model))
     examples = {
         path.stem: _read(path, _examples)._replace(rows=rows[path.stem])
         for path in sorted(folder.glob("examples/*.safetensors"))
@@ -78,91 +71,37 @@ def load_run(folder: str | Path) -> StoredRun:
     }
     return StoredRun(
         folder,
-        about,
-        _as_one_draw(_joined(sorted(rows.values(), key=lambda unit_rows: _order(about, unit_rows))), about),
-        {record["model"]: record["history"] for record in records if record.get("history")},
+        record,
+        _as_one_draw(_joined(sorted(rows.values(), key=lambda unit_rows: _order(record, unit_rows))), record),
+        {model.model: model.history for model in models if model.history},
         examples,
-        _analyses(folder, about),
+        _analyses(folder, record),
     )
 
 
-def _flat(about: dict[str, Any]) -> dict[str, Any]:
-    """run.json with parts in the flat form; temporary."""
-    recipe = about.get("recipe", {})
-    if "paper" not in recipe:
-        return about
-
-    def clean(table: Any) -> Any:
-        return {k: v for k, v in table.items() if v is not None} if isinstance(table, dict) else table
-
-    flat = dict(recipe)
-    flat["attacks"] = [a["settings"] | {k: a[k] for k in ("name", "label", "eps")} for a in recipe["attacks"]]
-    flat["analyses"] = [a["settings"] | {"label": a["label"]} for a in recipe["analyses"]]
-    optional = ("group", "replica")
-    flat["models"] = [{k: v for k, v in m.items() if k not in optional or v is not None} for m in recipe["models"]]
-    if recipe["curves"]:
-        curves = [a["settings"] | {k: a[k] for k in ("name", "label", "eps")} for a in recipe["curves"]["attacks"]]
-        flat["curves"] = recipe["curves"] | {"attacks": curves}
-    paper = {k: v for k, v in recipe["paper"].items() if v not in (None, {}, [], "")}
-    if "accuracy" in paper:
-        paper["accuracy"] = [clean(entry) for entry in paper["accuracy"]]
-    if "length" in paper:
-        paper["length"] = {m: v["lengths"] | clean({"eps": v["eps"]}) for m, v in paper["length"].items()}
-    if "flatness" in paper:
-        paper["flatness"] = {m: clean(v) for m, v in paper["flatness"].items()}
-    data = about["data"] | about["data"]["images"]
-    return about | {
-        "title": recipe["title"],
-        "about": recipe["about"],
-        "seed": recipe["seed"],
-        "paper": paper,
-        "recipe": flat,
-        "data": data,
-        "machine": clean(about["machine"]),
-    }
-
-
-def _all_draws(about: dict[str, Any]) -> bool:
-    return bool((about.get("recipe", {}).get("evaluation") or {}).get("draws") == "all")
-
-
-def _as_one_draw(rows: DataFrame, about: dict[str, Any]) -> DataFrame:
+def _as_one_draw(rows: DataFrame, record: RunRecord) -> DataFrame:
     """Rows of a run whose models are predicted with all their draws: as one draw, for models have different numbers.
 
     Counts of draws are shares then.
     """
-    if not _all_draws(about):
+    if record.recipe.evaluation.draws != "all":
         return rows
     shares = {column: rows[column] / rows.inference_draws for column in ("votes", "saturated")}
     return rows.assign(**shares, inference_draws=1)
 
 
-def published(about: dict[str, Any]) -> dict[str, Any]:
-    """[paper] of a recipe, without accuracies that belong to other `data` than that of the run."""
-    paper, data = about.get("paper") or {}, (about.get("data") or {}).get("name")
-    accuracy = [entry for entry in paper.get("accuracy", []) if entry.get("data", data) == data]
-    rest = {key: value for key, value in paper.items() if key != "accuracy"}
-    return rest | ({"accuracy": accuracy} if accuracy else {})
-
-
-def model_entries(about: dict[str, Any]) -> list[dict[str, Any]]:
-    """The models of the resolved recipe."""
-    entries: list[dict[str, Any]] = about.get("recipe", {}).get("models", [])
-    return entries
-
-
-def attack_entry(about: dict[str, Any], row: Any) -> tuple[int, dict[str, Any]]:
-    """(index, entry) of the attack of the recipe that made a row; (behind all others, {}) where none did."""
-    attacks = about.get("recipe", {}).get("attacks", [])
+def attack_of_row(record: RunRecord, row: Any) -> tuple[int, AttackConfig | None]:
+    """(index, attack of the recipe) that made a row; (behind all others, None) where none did."""
     settings = {key: str(row[key]) for key in ("norm", "loss", "steps", "restarts")} | {"draws": str(row.attack_draws)}
-    for index, entry in enumerate(attacks):
-        same = all(str(entry[key]) == value for key, value in settings.items() if key in entry)
-        if same and entry.get("name", entry.get("kind")) == row.attack:
-            return index, entry
-    return len(attacks), {}
+    for index, attack in enumerate(record.recipe.attacks):
+        arguments = attack.arguments
+        same = all(str(arguments[key]) == value for key, value in settings.items() if key in arguments)
+        if same and attack.name == row.attack:
+            return index, attack
+    return len(record.recipe.attacks), None
 
 
-def _order(about: dict[str, Any], rows: DataFrame) -> tuple[Any, ...]:
+def _order(record: RunRecord, rows: DataFrame) -> tuple[Any, ...]:
     """What the rows of units are sorted by: model and attack of the recipe, then attack and number of draws."""
     if len(rows) == 0:
         return (-1,)
@@ -170,15 +109,15 @@ def _order(about: dict[str, Any], rows: DataFrame) -> tuple[Any, ...]:
     draws = int(row.attack_draws) if str(row.attack_draws).isdigit() else 0
     unlisted = (row.attack in ("mean", "moments"), row.attack, draws, row.loss, int(row.steps), int(row.restarts))
     clean = row.attack == "none"
-    return _model_order(about, row.model), not clean, 0 if clean else attack_entry(about, row)[0], *unlisted
+    return _model_order(record, row.model), not clean, 0 if clean else attack_of_row(record, row)[0], *unlisted
 
 
-def _model_order(about: dict[str, Any], model: str) -> tuple[int, str]:
-    labels = [entry["label"] for entry in model_entries(about)]
+def _model_order(record: RunRecord, model: str) -> tuple[int, str]:
+    labels = [config.label for config in record.recipe.models]
     return (labels.index(model), "") if model in labels else (len(labels), model)
 
 
-def _analyses(folder: Path, about: dict[str, Any]) -> dict[str, DataFrame]:
+def _analyses(folder: Path, record: RunRecord) -> dict[str, DataFrame]:
     """All rows of each kind of analysis, models in the order of the recipe."""
     import pandas as pd
 
@@ -187,7 +126,7 @@ def _analyses(folder: Path, about: dict[str, Any]) -> dict[str, DataFrame]:
         kind, rows = _read(path, _analysis)
         by_kind.setdefault(kind, []).append(rows)
     for frames in by_kind.values():
-        frames.sort(key=lambda rows: _model_order(about, rows.model.iloc[0]))
+        frames.sort(key=lambda rows: _model_order(record, rows.model.iloc[0]))
     return {kind: pd.concat(frames, ignore_index=True) for kind, frames in by_kind.items()}
 
 

@@ -14,7 +14,9 @@ from unshaken.report.drawing import CLEAN
 from unshaken.report.groups import group_of
 from unshaken.report.sections.networks import network_accuracy, pool_networks
 from unshaken.report.sections.shared_attacks import SharedAttack, shared_attacks
-from unshaken.report.stored_run import StoredRun, model_entries
+from unshaken.report.stored_run import StoredRun
+from unshaken.runs.record import RunRecord
+from unshaken.runs.settings import ModelConfig, as_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -126,14 +128,14 @@ class Sweep(NamedTuple):
                     yield label, eps, point
 
 
-def swept_setting(about: dict[str, Any]) -> Setting | None:
+def swept_setting(record: RunRecord) -> Setting | None:
     """The numeric setting of network, model or training that orders most models of a recipe, at most values.
 
     Models that differ in more than this setting are another family if others share the rest with them, or in none.
     """
-    entries = model_entries(about)
-    group = group_of(about, [entry["label"] for entry in entries])
-    settings = {group[entry["label"]]: _settings(entry) for entry in entries}
+    models = record.recipe.models
+    group = group_of(record, [model.label for model in models])
+    settings = {group[model.label]: _settings(model) for model in models}
     paths = dict.fromkeys(path for values in settings.values() for path, value in values.items() if _is_number(value))
     orders = [Setting(path, families) for path in paths if (families := _families(path, settings))]
     return max(orders, key=lambda setting: setting.coverage, default=None)
@@ -200,9 +202,9 @@ def _beginning(labels: Sequence[str]) -> str:
     return "".join(letters[0] for letters in alike).rstrip(" ,-=0123456789.")
 
 
-def _settings(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(model: ModelConfig) -> dict[str, Any]:
     """Every setting of a model of a recipe, by path; the number of a member is a name and orders nothing."""
-    settings = dict(_leaves({section: entry.get(section) for section in ("network", "model", "training")}))
+    settings = dict(_leaves({key: as_json(model)[key] for key in ("network", "model", "training")}))
     if settings.get("model.kind") == "member":
         settings["model.number"] = str(settings["model.number"])
     return settings

@@ -11,6 +11,7 @@ from unshaken.report.model_sizes import ModelSize, add_size_columns, model_sizes
 from unshaken.report.section import Section, latex, markdown, write_table
 from unshaken.report.stored_run import StoredRun, write
 from unshaken.report.wording import eps_text
+from unshaken.runs.record import UnitRecord
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 COSTS = ["seconds", "forwards", "gradients"]
 
 
-def cost_table(units: list[dict[str, Any]]) -> DataFrame:
+def cost_table(units: Sequence[UnitRecord]) -> DataFrame:
     """Wall seconds, forward passes and gradients of every unit, and their ratio to MEAN's mean on the same model."""
     import pandas as pd
 
     names = ["name", "kind", "label", "model", "status", *COSTS, "attack_seconds"]
-    table = pd.DataFrame([[unit.get(name) for name in names] for unit in units], columns=names)
+    table = pd.DataFrame([[getattr(unit, name) for name in names] for unit in units], columns=names)
     table["label"] = [unit_label(unit) for unit in units]
     table[names[5:]] = table[names[5:]].apply(pd.to_numeric)
     done = table[(table.kind == "attack") & (table.status == "done") & (table.label != "clean")]
@@ -36,9 +37,9 @@ def cost_table(units: list[dict[str, Any]]) -> DataFrame:
     return table.rename(columns={"name": "unit"})
 
 
-def unit_label(unit: dict[str, Any]) -> str:
+def unit_label(unit: UnitRecord) -> str:
     """FGSM-10 for the unit "mean_field FGSM-10 r0": its label without the model and the number of the repeat."""
-    return re.sub(r" r\d+$", "", unit["label"]).removeprefix(f"{unit['model']} ")
+    return re.sub(r" r\d+$", "", unit.label).removeprefix(f"{unit.model} ")
 
 
 def cost_summary(cost: DataFrame) -> DataFrame:
@@ -52,8 +53,8 @@ def cost_summary(cost: DataFrame) -> DataFrame:
 
 def write_tables(source: StoredRun, table: DataFrame, sections: Sequence[Section] = ()) -> None:
     """tables/accuracy.csv, .md, .tex, repeats.csv, cost.csv, .md, and the tables of the sections."""
-    folder, sizes = source.folder / "tables", model_sizes(source.about)
-    cost = cost_table(source.units)
+    folder, sizes = source.folder / "tables", model_sizes(source.record)
+    cost = cost_table(source.record.units)
     frames = {"accuracy": table.drop(columns="spread"), "repeats": repeats_table(source.rows), "cost": cost}
     for name, frame in frames.items():
         write(folder / f"{name}.csv", add_size_columns(frame, sizes).to_csv(index=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from unshaken.evaluation.checks import Finding, check
 from unshaken.evaluation.statistics import Interval, accuracy, difference
@@ -55,7 +55,7 @@ def findings(rows: DataFrame) -> list[Finding]:
 
 def only_analyses(source: StoredRun) -> bool:
     """Whether a run is one of analyses alone: nothing was attacked in it or is going to be."""
-    kinds = {unit["kind"] for unit in source.units if unit["kind"] != "attack" or unit_label(unit) != "clean"}
+    kinds = {unit.kind for unit in source.record.units if unit.kind != "attack" or unit_label(unit) != "clean"}
     return "analysis" in kinds and "attack" not in kinds and not (source.rows.attack != "none").any()
 
 
@@ -106,7 +106,7 @@ def _without_attacks(source: StoredRun) -> list[str]:
         texts = [f"{interval} on {model}" if len(clean) > 1 else str(interval) for model, interval in clean.items()]
         inputs = _inputs(source, source.rows["index"].nunique())
         sentences.append(f"Without an attack, accuracy on {inputs} is {listed(texts)}.")
-    if not any(unit["kind"] == "analysis" and unit["status"] == "done" for unit in source.units):
+    if not any(unit.kind == "analysis" and unit.status == "done" for unit in source.record.units):
         sentences.append("No analysis has finished yet.")
     return sentences
 
@@ -142,8 +142,7 @@ def _attacked(panel: Panel, rows: DataFrame, clean: str) -> str:
 
 
 def _inputs(source: StoredRun, n: int) -> str:
-    data: dict[str, Any] = source.about.get("data") or {}
-    return f"{n:,} test inputs of {data['name']}" if data else f"{n:,} inputs"
+    return f"{n:,} test inputs of {source.record.data.name}"
 
 
 def _mean_sentences(panel: Panel, rows: DataFrame) -> str:

@@ -13,12 +13,13 @@ PerLabel = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class PublishedAccuracy:
-    """[[paper.accuracy]]: of a model under an attack, on the data set of the run or on `data`."""
+    """[[paper.accuracy]]: under an attack, of a model or of any, in a norm or any, on the data set of the run or `data`."""
 
-    model: str
     attack: str
     eps: NotNegative
     value: Probability
+    model: str | None = None
+    norm: str | None = None
     data: str | None = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from unshaken.runs.published import Published
 from unshaken.runs.settings import RecipeConfig
 from unshaken.runs.units import Fingerprint
 from unshaken.store import Damaged, read_json, read_rows, write_json
@@ -107,6 +109,13 @@ class RunRecord(BaseModel):
     recipe: RecipeConfig
     units: list[UnitRecord] = []
     sizes: dict[str, ModelSize] = {}
+
+    @property
+    def paper(self) -> Published:
+        """[paper] of the recipe, without accuracies on other data than that of the run."""
+        paper = self.recipe.paper
+        accuracy = [entry for entry in paper.accuracy if entry.data in (None, self.data.name)]
+        return replace(paper, accuracy=accuracy)
 
 
 def write_record(path: Path, record: BaseModel) -> None:

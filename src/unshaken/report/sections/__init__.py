@@ -57,5 +57,5 @@ SECTIONS: dict[str, Callable[[StoredRun, Sequence[Panel]], Section | None]] = {
 
 def sections(run: StoredRun, panels: Sequence[Panel]) -> list[Section]:
     """Every section that there is something for, in the order of SECTIONS; its tables tell the sizes of models."""
-    sizes, written = model_sizes(run.about), [section(run, panels) for section in SECTIONS.values()]
+    sizes, written = model_sizes(run.record), [section(run, panels) for section in SECTIONS.values()]
     return [s._replace(tables=[add_sizes(table, sizes) for table in s.tables]) for s in written if s is not None]

@@ -65,13 +65,14 @@ def gradient_agreements(source: StoredRun) -> list[Agreement]:
     rows = source.analyses.get("gradient_agreement")
     if rows is None or len(rows) == 0:
         return []
-    entries = {entry["label"]: entry for entry in source.about.get("recipe", {}).get("analyses", [])}
+    settings = {config.label: config.settings for config in source.record.recipe.analyses}
     agreements = []
     for (model, analysis), group in rows.groupby(["model", "analysis"], sort=False):
         title = distinguishing_title({"model": model, "analysis": analysis}, rows)
         table = group.pivot(index=["index", "repeat"], columns="draws", values="agreement")
         columns = {draws: table[draws] for draws in group.draws.unique()}
-        agreements.append(Agreement(title, model, entries.get(analysis, {}).get("reference"), columns))
+        reference = settings[analysis].get("reference") if analysis in settings else None
+        agreements.append(Agreement(title, model, reference, columns))
     return agreements
 
 

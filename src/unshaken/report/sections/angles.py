@@ -45,7 +45,7 @@ def angles_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
     angles = angles_by_model(rows[rows.eps == eps])
     if not angles:
         return None
-    drawn: list[Angles] = of_representatives(source.about, angles)
+    drawn: list[Angles] = of_representatives(source.record, angles)
     draws = " and ".join(str(count) for count in sorted({model.inference_draws for model in drawn}))
     drawing = Drawing(
         "angles",

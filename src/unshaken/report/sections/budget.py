@@ -71,7 +71,7 @@ def budget_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
 
 def model_budget(source: StoredRun, panels: Sequence[Panel]) -> Budget | None:
     """The strongest of the attacks that were run on the most models, at its informative eps."""
-    sizes = {model: size for model, size in model_sizes(source.about).items() if size.parameters}
+    sizes = {model: size for model, size in model_sizes(source.record).items() if size.parameters}
     pooled, panels = pooled_panels(source, panels)
     attacks = shared_attacks([panel for panel in panels if panel.model in sizes])
     most = max((len(attack.curves) for attack in attacks), default=0)

@@ -11,6 +11,7 @@ from unshaken.report.box_plots import mean_interval
 from unshaken.report.groups import group_of, groups, representatives
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import significance_text
+from unshaken.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -31,35 +32,27 @@ def group_rows(source: StoredRun, analysis: str) -> DataFrame | None:
     rows = source.analyses.get(analysis)
     if rows is None or len(rows) == 0:
         return None
-    seeds = {label: seed for members in groups(source.about).values() for seed, label in members.items()}
-    group = group_of(source.about, rows.model.unique())
+    seeds = {label: seed for members in groups(source.record).values() for seed, label in members.items()}
+    group = group_of(source.record, rows.model.unique())
     return rows.assign(group=rows.model.map(group), repeat=[seeds.get(model, 0) for model in rows.model])
 
 
-def of_representatives(about: dict[str, Any], measurements: Sequence[Any]) -> list[Any]:
+def of_representatives(record: RunRecord, measurements: Sequence[Any]) -> list[Any]:
     """What was measured on the first network of each group, and on each model that is in no group."""
-    labels = representatives(about, [measurement.model for measurement in measurements])
+    labels = representatives(record, [measurement.model for measurement in measurements])
     return [measurement for measurement in measurements if measurement.model in labels]
 
 
-def paper_table(about: dict[str, Any], *keys: str) -> dict[str, Any]:
-    """A table of [paper] in a recipe, such as ("length", model); empty where it is not there."""
-    table: dict[str, Any] = about.get("paper") or {}
-    for key in keys:
-        table = table.get(key, {})
-    return table
-
-
 def published_accuracy(
-    about: dict[str, Any], attack: str, eps: float, model: str, norm: str, *, unnamed: bool = True
+    record: RunRecord, attack: str, eps: float, model: str, norm: str, *, unnamed: bool = True
 ) -> float | None:
     """The published accuracy of a model under an attack; an entry without a norm is of all, as is one without a model
     if `unnamed`."""
-    for entry in paper_table(about).get("accuracy", []):
-        size = float(entry.get("eps", 0.0))
-        same = entry["attack"] == attack and math.isclose(size, eps, rel_tol=1e-4, abs_tol=1e-9)
-        if same and entry.get("model", model if unnamed else None) == model and entry.get("norm", norm) == norm:
-            return float(entry["value"])
+    for entry in record.paper.accuracy:
+        same = entry.attack == attack and math.isclose(entry.eps, eps, rel_tol=1e-4, abs_tol=1e-9)
+        same_model = entry.model == model or (unnamed and entry.model is None)
+        if same and same_model and entry.norm in (None, norm):
+            return entry.value
     return None
 
 

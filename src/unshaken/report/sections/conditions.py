@@ -21,6 +21,7 @@ from unshaken.report.sections.comparison import eps_curve, of_representatives, s
 from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, percent, significance_text
+from unshaken.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,7 +73,7 @@ def conditions_section(source: StoredRun, panels: Sequence[Panel]) -> Section | 
     conditions = measured_conditions(source)
     if not conditions:
         return None
-    drawn = drawn_conditions(conditions, source.about)
+    drawn = drawn_conditions(conditions, source.record)
     selection = " The strongest attack on each model is drawn, and of networks that differ by their seed the first."
     smooth = (
         " The smooth condition promises survival if the network is as smooth as it assumes, so its line cannot then "
@@ -89,7 +90,7 @@ def conditions_section(source: StoredRun, panels: Sequence[Panel]) -> Section | 
         * (len(drawn) < len(conditions)),
     )
     strongest = _strongest(conditions)
-    sentences = [_sentence(case, several=len(strongest) > 1) for case in of_representatives(source.about, strongest)]
+    sentences = [_sentence(case, several=len(strongest) > 1) for case in of_representatives(source.record, strongest)]
     title = "What the conditions of robustness foretell"
     return Section("conditions", title, sentences, [drawing], [conditions_table(conditions)])
 
@@ -99,7 +100,7 @@ def measured_conditions(source: StoredRun) -> list[Conditions]:
     rows = condition_rows(source)
     if rows is None:
         return []
-    names, conditions = _smooth_names(rows, source.about), []
+    names, conditions = _smooth_names(rows, source.record), []
     for (model, attack), attacked in rows.groupby(["model", "attack"], sort=False):
         draws = main_inference_draws(attacked, "eps")
         attacked = attacked[attacked.inference_draws == draws]
@@ -113,9 +114,9 @@ def measured_conditions(source: StoredRun) -> list[Conditions]:
     return conditions
 
 
-def drawn_conditions(conditions: Sequence[Conditions], about: dict[str, Any]) -> list[Conditions]:
+def drawn_conditions(conditions: Sequence[Conditions], record: RunRecord) -> list[Conditions]:
     """All if they are few; otherwise the strongest attack on each model, of each group of models the first."""
-    return list(conditions) if len(conditions) <= MOST else of_representatives(about, _strongest(conditions))
+    return list(conditions) if len(conditions) <= MOST else of_representatives(record, _strongest(conditions))
 
 
 def conditions_table(conditions: Sequence[Conditions]) -> Table:
@@ -163,13 +164,13 @@ def conditions_figure(conditions: Sequence[Conditions], *, narrow: bool = False)
     return facet_figure(contents, draw, narrow=narrow, height=height, ylabel=ylabel, labels=names, sharey=True)
 
 
-def _smooth_names(rows: DataFrame, about: dict[str, Any]) -> dict[str, str]:
+def _smooth_names(rows: DataFrame, record: RunRecord) -> dict[str, str]:
     """The smooth condition of each analysis that has one, named by the smoothness that it assumes."""
-    entries = {entry["label"]: entry for entry in about.get("recipe", {}).get("analyses", [])}
+    settings = {config.label: config.settings for config in record.recipe.analyses}
     labels = rows[rows.smooth.notna()].analysis.unique() if "smooth" in rows else []
     names = {}
     for label in labels:
-        smoothness = entries.get(label, {}).get("smoothness")
+        smoothness = settings[label].get("smoothness") if label in settings else None
         assumption = f"{smoothness} L" if isinstance(smoothness, str) else label if len(labels) > 1 else ""
         assumption = f"L = {smoothness:g}" if isinstance(smoothness, int | float) else assumption
         names[str(label)] = f"smooth condition ({assumption})" if assumption else "smooth condition"

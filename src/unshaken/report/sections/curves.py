@@ -13,6 +13,7 @@ from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, listed, number_word
+from unshaken.runs.settings import CurvesConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,13 +29,12 @@ MANY = 4
 
 def curves_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Accuracy at every step that was evaluated; None where no training was."""
-    rows = scores(source)
-    if rows.empty:
+    rows, settings = scores(source), source.record.recipe.curves
+    if rows.empty or settings is None:
         return None
-    settings = source.about["recipe"]["curves"]
     drawing = Drawing(
         "scores",
-        lambda narrow: curves_figure(rows, settings["smooth"], narrow=narrow),
+        lambda narrow: curves_figure(rows, settings.smooth, narrow=narrow),
         "Accuracy against the step of training, clean and under each attack; the numbers are in tables/scores.csv",
         _caption(rows, settings),
     )
@@ -49,17 +49,17 @@ def scores(source: StoredRun) -> DataFrame:
     """One row for each network, evaluation and attack: what share of the images was right."""
     import pandas as pd
 
-    curves = source.about.get("recipe", {}).get("curves") or {"attacks": []}
-    sizes = {attack["label"]: float(attack["eps"][0]) for attack in curves["attacks"]}
+    curves = source.record.recipe.curves
+    sizes = {attack.label: attack.eps[0] for attack in curves.attacks} if curves else {}
     texts = eps_text(sizes.values())
     titles = {label: f"{label}, eps {texts[eps]}" for label, eps in sizes.items()}
-    group, values = group_of(source.about, source.histories), []
+    group, values = group_of(source.record, source.histories), []
     for model, epochs in source.histories.items():
-        for score in (score for epoch in epochs for score in epoch.get("scores", [])):
-            step, images, selected = score["step"], score["images"], score.get("selected", False)
-            for label, right in score["right"].items():
+        for score in (score for epoch in epochs for score in epoch.scores):
+            for label, right in score.right.items():
                 attack = (titles.get(label, CLEAN), label, sizes.get(label, 0.0))
-                values.append((group[model], model, *attack, step, images, right, right / images, selected))
+                counts = (score.step, score.images, right, right / score.images, score.selected)
+                values.append((group[model], model, *attack, *counts))
     columns = ["group", "model", "title", "attack", "eps", "step", "images", "right", "accuracy", "selected"]
     return pd.DataFrame(values, columns=columns)
 
@@ -81,7 +81,7 @@ def last_table(rows: DataFrame) -> Table:
     return column_table("scores", rows.drop(columns="title"), columns, title=title, note=note)
 
 
-def selected_table(rows: DataFrame, settings: dict[str, Any]) -> Table:
+def selected_table(rows: DataFrame, settings: CurvesConfig) -> Table:
     """Accuracy of each model at the step whose weights it kept, and how much more that is than at the end."""
     selected = rows[rows.selected]
     means, gaps = _network_means(selected), above_last(rows, settings)
@@ -103,9 +103,9 @@ def selected_table(rows: DataFrame, settings: dict[str, Any]) -> Table:
     return column_table("scores_selected", data, columns, title="At the selected step", note=note)
 
 
-def above_last(rows: DataFrame, settings: dict[str, Any]) -> Series:
+def above_last(rows: DataFrame, settings: CurvesConfig) -> Series:
     """Accuracy of each network at its selected step less the mean of its last evaluations, under what selected it."""
-    rows = rows[rows.attack == settings["select"]]
+    rows = rows[rows.attack == settings.select]
     best: Series = rows[rows.selected].set_index("model").accuracy
     return best - last_evaluations(rows).groupby("model").accuracy.mean()[best.index]
 
@@ -164,27 +164,27 @@ def _mean_text(values: Series, sign: str = "") -> str:
     return f"{values.mean():{sign}.3f}{spread}"
 
 
-def _criterion(rows: DataFrame, settings: dict[str, Any]) -> str:
+def _criterion(rows: DataFrame, settings: CurvesConfig) -> str:
     """What selected the weights, in words."""
-    title = rows.title[rows.attack == settings["select"]].iloc[0]
-    return f"{'without an attack' if title == CLEAN else f'under {title}'} on the {settings['split']} images"
+    title = rows.title[rows.attack == settings.select].iloc[0]
+    return f"{'without an attack' if title == CLEAN else f'under {title}'} on the {settings.split} images"
 
 
 def _spread_note(rows: DataFrame) -> str:
     return " ± is the standard deviation over networks." if (rows.group != rows.model).any() else ""
 
 
-def _caption(rows: DataFrame, settings: dict[str, Any]) -> str:
+def _caption(rows: DataFrame, settings: CurvesConfig) -> str:
     """What is drawn, and on which images."""
     several = bool((rows.group != rows.model).any())
-    caption = f"On {rows.images.max():,} {settings['split']} images. "
+    caption = f"On {rows.images.max():,} {settings.split} images. "
     caption += "Dots are single evaluations of single networks, lines their mean" if several else "Dots are evaluations"
-    if settings["smooth"] > 1:
-        caption += f"; the broad line is the running median over {settings['smooth']} evaluations"
+    if settings.smooth > 1:
+        caption += f"; the broad line is the running median over {settings.smooth} evaluations"
     return caption + ("; a ring is the step whose weights were kept." if rows.selected.any() else ".")
 
 
-def _sentence(rows: DataFrame, settings: dict[str, Any]) -> str:
+def _sentence(rows: DataFrame, settings: CurvesConfig) -> str:
     """How far the selected accuracy is above the others, in which the luck of choosing is contained."""
     gaps = above_last(rows, settings)
     by_group = gaps.groupby(rows.groupby("model").group.first(), sort=False).mean()

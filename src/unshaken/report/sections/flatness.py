@@ -12,11 +12,12 @@ from unshaken.report.box_plots import BOX_CAPTION, draw_boxes, mean_interval
 from unshaken.report.drawing import INK, MUTED, named_styles, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells
-from unshaken.report.sections.comparison import group_rows, paper_table, shared_level
+from unshaken.report.sections.comparison import group_rows, shared_level
 from unshaken.report.sections.facets import facet_figure, row_ticks
 from unshaken.report.sections.text import if_known, one_eps
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for, interval_text, listed, percent, significance_text
+from unshaken.runs.published import PublishedFlatness
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +101,7 @@ def flatness_table(losses: Sequence[NoisyLoss], source: StoredRun) -> Table:
     """
     import pandas as pd
 
-    data = pd.DataFrame([_numbers(loss, paper_table(source.about, "flatness", loss.name)) for loss in losses])
+    data = pd.DataFrame([_numbers(loss, source.record.paper.flatness.get(loss.name)) for loss in losses])
     published, grouped = bool(data.published_mean.notna().any()), bool((data.networks > 1).any())
     decimals = decimals_for([*data.difference, *data.absolute])
 
@@ -133,7 +134,7 @@ def flatness_table(losses: Sequence[NoisyLoss], source: StoredRun) -> Table:
     )
     note += " Numbers after ± are standard deviations over networks." * grouped
     if published:
-        paper = paper_table(source.about).get("source")
+        paper = source.record.paper.source
         note += " The published numbers are taken to be of the change with its sign"
         note += f"; their source is {paper}." if paper else "."
     return column_table("flatness", data, columns, note=note)
@@ -182,7 +183,7 @@ def _symmetric_axis(axis: Axes, values: Sequence[float], *, every: int) -> None:
     axis.set_xlim(low, high)
 
 
-def _numbers(loss: NoisyLoss, published: dict[str, float]) -> dict[str, Any]:
+def _numbers(loss: NoisyLoss, published: PublishedFlatness | None) -> dict[str, Any]:
     """A line of the .csv: means over networks, with their standard deviation where there are several."""
     rows, change, shares = loss.rows, loss.rows.difference, loss.still_right()
     line: dict[str, Any] = {"model": loss.name, "noise": loss.noise, "size": rows["size"].iloc[0]}
@@ -194,8 +195,9 @@ def _numbers(loss: NoisyLoss, published: dict[str, float]) -> dict[str, Any]:
         line |= {f"{prefix}variance_spread": variances.std()}
     line["variance_of_means"] = loss.by_input(change).groupby("repeat").var().mean()
     line |= {"survived": shares.mean(), "survived_spread": shares.std()}
-    published = published if published.get("size", line["size"]) == line["size"] else {}
-    return line | {f"published_{name}": published.get(name, math.nan) for name in ("mean", "variance")}
+    if published is None or published.size not in (None, line["size"]):
+        published = PublishedFlatness(math.nan, math.nan)
+    return line | {"published_mean": published.mean, "published_variance": published.variance}
 
 
 def _with_spread(cell: str, spread: float, form: str) -> str:

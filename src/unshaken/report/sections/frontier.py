@@ -24,8 +24,9 @@ from unshaken.report.sections.columns import column_table, interval_cells
 from unshaken.report.sections.comparison import shared_level
 from unshaken.report.sections.text import one_eps
 from unshaken.report.sections.timing import Timing, measure_timings
-from unshaken.report.stored_run import StoredRun, attack_entry
+from unshaken.report.stored_run import StoredRun, attack_of_row
 from unshaken.report.wording import significant_digits, times_text
+from unshaken.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +76,7 @@ def panel_frontiers(source: StoredRun, panels: Sequence[Panel]) -> list[Frontier
     for panel in panels:
         if panel.model in timings and above_chance(panel, source.rows):
             timing, eps = timings[panel.model], panel.informative(panel.strongest())
-            table = _timed_accuracy(panel, eps, timing, source.about)
+            table = _timed_accuracy(panel, eps, timing, source.record)
             if len(table) > 1:
                 frontiers.append(Frontier(panel, eps, timing.base, table))
     return frontiers
@@ -118,14 +119,15 @@ def frontier_figure(frontiers: Sequence[Frontier], *, narrow: bool = False) -> F
     return figure
 
 
-def _timed_accuracy(panel: Panel, eps: float, timing: Timing, about: dict[str, Any]) -> DataFrame:
+def _timed_accuracy(panel: Panel, eps: float, timing: Timing, record: RunRecord) -> DataFrame:
     """Accuracy at one eps and time of every attack that has both."""
     import pandas as pd
 
     times, values = timing.table.set_index("attack"), []
     for label, curve in panel.curves.items():
         first = curve.iloc[0]
-        timed = attack_entry(about, first)[1].get("label", label)
+        attack = attack_of_row(record, first)[1]
+        timed = attack.label if attack else label
         if timed in times.index and eps in curve.eps.to_numpy():
             point, time = point_at(curve, eps), times.loc[timed]
             values.append((label, first.attack, first.attack_draws, *point[:3], time.ratio, time.low, time.high))

@@ -17,11 +17,12 @@ from unshaken.report.condition_rows import (
 from unshaken.report.drawing import CLEAN, draw_lines, eps_axis, inference_styles, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
-from unshaken.report.sections.comparison import eps_curve, of_representatives, paper_table
+from unshaken.report.sections.comparison import eps_curve, of_representatives
 from unshaken.report.sections.facets import facet_figure
 from unshaken.report.sections.text import one_eps, published_note
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import draws_text
+from unshaken.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +59,7 @@ def inference_section(source: StoredRun, panels: Sequence[Panel]) -> Section | N
     if not sweeps:
         return None
     eps = reported_eps(sweeps[0].rows, source)
-    first: list[DrawSweep] = of_representatives(source.about, sweeps)
+    first: list[DrawSweep] = of_representatives(source.record, sweeps)
     drawn = [sweep for sweep in first if sweep.rows[sweep.rows.attack == sweep.attack].eps.nunique() > 1]
     attacks = " and ".join(dict.fromkeys(sweep.attack for sweep in drawn))
     drawing = Drawing(
@@ -69,7 +70,7 @@ def inference_section(source: StoredRun, panels: Sequence[Panel]) -> Section | N
         "that without an attack; bars are 95 % intervals, set side by side to be legible.",
     )
     sentences = [_sentence(sweep, eps, several=len(sweeps) > 1) for sweep in first]
-    table = inference_table(sweeps, eps, source.about)
+    table = inference_table(sweeps, eps, source.record)
     return Section("inference", "How many inference draws are needed", sentences, [drawing] if drawn else [], [table])
 
 
@@ -87,7 +88,7 @@ def draw_sweeps(source: StoredRun) -> list[DrawSweep]:
     return sweeps
 
 
-def inference_table(sweeps: Sequence[DrawSweep], eps: float, about: dict[str, Any]) -> Table:
+def inference_table(sweeps: Sequence[DrawSweep], eps: float, record: RunRecord) -> Table:
     """Accuracy without an attack and under each one; the .csv at every eps, the text at one.
 
     Published accuracies without an attack are under [paper.inference.MODEL] as {number of draws: accuracy}.
@@ -103,8 +104,8 @@ def inference_table(sweeps: Sequence[DrawSweep], eps: float, about: dict[str, An
             n = rows["index"].nunique()
             values += [(sweep.model, draws, *key, n, *share) for key, share in shares.items()]
             points.append((sweep.model, draws, shares))
-            published.append(paper_table(about, "inference", sweep.model).get(str(draws)))
-    with_published = any(sweep.model in paper_table(about, "inference") for sweep in sweeps)
+            published.append(record.paper.inference.get(sweep.model, {}).get(int(draws)))
+    with_published = any(sweep.model in record.paper.inference for sweep in sweeps)
     columns: dict[str, Any] = {
         "model": [model for model, _, _ in points] if len(sweeps) > 1 else None,
         "inference draws": [draws for _, draws, _ in points],
@@ -114,7 +115,7 @@ def inference_table(sweeps: Sequence[DrawSweep], eps: float, about: dict[str, An
     for attack in dict.fromkeys(str(attack) for sweep in sweeps for attack in sweep.rows.attack.unique()):
         columns[f"{attack}, eps {one_eps(eps)}"] = [shares.get((attack, eps), "") for _, _, shares in points]
     names = ["model", "inference_draws", "attack", "eps", "n", "accuracy", "low", "high"]
-    note = "Accuracy with its 95 % interval." + published_note(about) * with_published
+    note = "Accuracy with its 95 % interval." + published_note(record) * with_published
     return column_table("inference_draws", pd.DataFrame(values, columns=names), columns, note=note)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,11 @@ from unshaken.report.condition_rows import (
 from unshaken.report.groups import representatives
 from unshaken.report.section import Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells
-from unshaken.report.sections.comparison import change_text, paper_table
+from unshaken.report.sections.comparison import change_text
 from unshaken.report.sections.text import if_known, one_eps, published_note
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, percent
+from unshaken.runs.published import PublishedLengths
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -33,7 +35,7 @@ def lengths_section(source: StoredRun, panels: Sequence[Panel]) -> Section | Non
     if rows is None:
         return None
     eps = reported_eps(rows, source)
-    models = representatives(source.about, rows.model)
+    models = representatives(source.record, rows.model)
     sentences = [_sentence(rows[(rows.model == model) & (rows.eps == eps)], eps, len(models) > 1) for model in models]
     sentences = [sentence for sentence in sentences if sentence]
     table = lengths_table(rows, source)
@@ -70,8 +72,9 @@ def lengths_table(rows: DataFrame, source: StoredRun) -> Table:
     for (model, attack, eps), attacked in rows.groupby(["model", "attack", "eps"], sort=False):
         attacked = attacked[attacked.inference_draws == attacked.inference_draws.iloc[0]]
         zero = true_share(attacked.assign(zero=attacked.length == 0), "zero")
-        paper = paper_table(source.about, "length", model)
-        published = paper.get(attack, float("nan")) if eps == paper.get("eps", usual) else float("nan")
+        paper = source.record.paper.length.get(model, PublishedLengths({}))
+        at_eps = eps == (usual if paper.eps is None else paper.eps)
+        published = paper.lengths.get(attack, math.nan) if at_eps else math.nan
         length = mean_interval(values_by_input(attacked, "length"))
         values.append((model, attack, eps, attacked["index"].nunique(), *length, *zero, published))
     names = ["model", "attack", "eps", "n", "length", "low", "high", "zero", "zero_low", "zero_high", "published"]
@@ -89,7 +92,7 @@ def lengths_table(rows: DataFrame, source: StoredRun) -> Table:
         "published": [if_known(length, "{:.3f}".format) for length in selected.published] if published else None,
     }
     note = "Mean L2 length of the perturbation after it was clipped to the box of inputs, and the share of inputs that "
-    note += "an attack did not move at all, with 95 % intervals." + published_note(source.about) * published
+    note += "an attack did not move at all, with 95 % intervals." + published_note(source.record) * published
     return column_table("attack_length", data, columns, note=note)
 
 

@@ -79,7 +79,7 @@ def losses_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
     comparisons = [one for panel in panels if (one := compare_losses(panel, source.rows)).families]
     if not comparisons:
         return None
-    drawn: list[LossComparison] = of_representatives(source.about, comparisons)
+    drawn: list[LossComparison] = of_representatives(source.record, comparisons)
     drawing = Drawing(
         "losses",
         lambda narrow: losses_figure(drawn, narrow=narrow),

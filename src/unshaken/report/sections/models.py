@@ -11,7 +11,6 @@ from unshaken.report.accuracy import NORMS, SERIES, STEP, Panel, point_at, rows_
 from unshaken.report.drawing import SCHEMES, draw_lines, eps_axis, named_styles, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
-from unshaken.report.sections.comparison import paper_table
 from unshaken.report.sections.facets import facet_figure
 from unshaken.report.sections.networks import grouped_labels
 from unshaken.report.sections.shared_attacks import SharedAttack, shared_attacks
@@ -54,12 +53,12 @@ class Models:
     @cached_property
     def seconds(self) -> dict[str, float]:
         """Training time of each model that was trained."""
-        entries = self.run.about.get("recipe", {}).get("models", [])
-        untrained = {entry["label"] for entry in entries if not entry.get("training")}
+        record = self.run.record
+        untrained = {model.label for model in record.recipe.models if model.training is None}
         return {
-            unit["model"]: unit["seconds"]
-            for unit in self.run.about.get("units", [])
-            if unit["kind"] == "train" and unit.get("seconds") and unit["model"] not in untrained
+            unit.model: unit.seconds
+            for unit in record.units
+            if unit.kind == "train" and unit.seconds and unit.model not in untrained
         }
 
     @cached_property
@@ -71,7 +70,7 @@ class Models:
     @cached_property
     def published(self) -> dict[str, float]:
         """The published increase of the training time over that of the base, for this data set."""
-        increases = paper_table(self.run.about, "training", (self.run.about.get("data") or {}).get("name", ""))
+        increases = self.run.record.paper.training.get(self.run.record.data.name, {})
         return {model: increases[model] for model in self.labels if model in increases}
 
     @cached_property
@@ -117,7 +116,7 @@ def models_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """The same attacks on several models; None where there is one model, no attack in common, or networks of groups
     alone, of which the section on seeds tells."""
     attacks = select_attacks(shared_attacks(panels), panels)
-    if not attacks or {panel.model for panel in panels} <= grouped_labels(run.about):
+    if not attacks or {panel.model for panel in panels} <= grouped_labels(run.record):
         return None
     models = Models(run, attacks)
     caption = "Higher is a more robust network. Accuracy at eps 0 is that without an attack; bars are 95 % intervals."
@@ -236,7 +235,7 @@ def _note(models: Models) -> str:
         )
     if models.saturating:
         note += " Saturated: share of the clean predictions of single draws whose probability is rounded to one."
-    return note + published_note(models.run.about) * bool(models.published)
+    return note + published_note(models.run.record) * bool(models.published)
 
 
 def _sentences(models: Models) -> list[str]:

@@ -13,6 +13,7 @@ from unshaken.report.accuracy import panels as panels_of
 from unshaken.report.drawing import sideways_offset
 from unshaken.report.groups import groups
 from unshaken.report.stored_run import StoredRun
+from unshaken.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,9 +23,9 @@ THIN = {"lw": 1.4, "ms": 4.5, "zorder": 2.0}
 """Lines that do not hide the marks of the networks."""
 
 
-def grouped_labels(about: dict[str, Any]) -> set[str]:
+def grouped_labels(record: RunRecord) -> set[str]:
     """The labels of all models that are in a group."""
-    return {label for members in groups(about).values() for label in members.values()}
+    return {label for members in groups(record).values() for label in members.values()}
 
 
 def pool_networks(run: StoredRun) -> DataFrame:
@@ -34,7 +35,7 @@ def pool_networks(run: StoredRun) -> DataFrame:
     rows = run.rows[run.rows.role == "sweep"]
     pooled = [
         rows[rows.model == label].assign(model=group, repeat=seed)
-        for group, members in groups(run.about).items()
+        for group, members in groups(run.record).items()
         for seed, label in members.items()
     ]
     if not pooled:
@@ -45,7 +46,7 @@ def pool_networks(run: StoredRun) -> DataFrame:
 
 def pooled_panels(run: StoredRun, panels: Sequence[Panel]) -> tuple[DataFrame, list[Panel]]:
     """(rows of the groups, panels of the groups and then of the models that are in none)."""
-    pooled, members = pool_networks(run), grouped_labels(run.about)
+    pooled, members = pool_networks(run), grouped_labels(run.record)
     return pooled, [*panels_of(accuracy_table(pooled)), *(panel for panel in panels if panel.model not in members)]
 
 

@@ -18,6 +18,7 @@ from unshaken.report.sections.text import published_note
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.sweep import Family, Setting, Sweep, measure_sweep, swept_setting
 from unshaken.report.wording import difference_text, eps_text, listed, significance_text
+from unshaken.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ WIDE = 30
 
 def settings_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Accuracy against the setting that orders the models; None where no attacked ones differ in a number alone."""
-    setting = swept_setting(run.about)
+    setting = swept_setting(run.record)
     swept = None if setting is None else measure_sweep(setting, run, panels)
     if swept is None:
         return None
@@ -42,11 +43,11 @@ def settings_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
         f"Accuracy against {swept.setting.path} under every attack; the numbers are in the table below",
         f"Accuracy of models that differ in {swept.setting.path} alone, under attacks at {_sizes(swept)}. {how}",
     )
-    title, table = f"Accuracy against {swept.setting.name}", settings_table(swept, run.about)
+    title, table = f"Accuracy against {swept.setting.name}", settings_table(swept, run.record)
     return Section("settings", title, _sentences(swept), [drawing], [table])
 
 
-def settings_table(swept: Sweep, about: dict[str, Any]) -> Table:
+def settings_table(swept: Sweep, record: RunRecord) -> Table:
     """A column for each value, a line for each attack, as such tables are published; the .csv has every eps.
 
     Published accuracies of the same model, attack and eps, from [[paper.accuracy]], are a line below.
@@ -58,7 +59,7 @@ def settings_table(swept: Sweep, about: dict[str, Any]) -> Table:
             models = [family.models.get(value) for value in setting.values]
             size = "" if label == CLEAN else swept.eps_text(label)
             body.append([family.name] * titled + [label, size, *(_cell(swept, label, model) for model in models)])
-            published = [_published(swept, label, model, about) for model in models]
+            published = [_published(swept, label, model, record) for model in models]
             if any(published):
                 body.append([family.name] * titled + [f"{label}, published", size, *published])
                 any_published = True
@@ -69,7 +70,7 @@ def settings_table(swept: Sweep, about: dict[str, Any]) -> Table:
         if swept.several
         else "Accuracy with its 95 % interval."
     )
-    note += published_note(about) * any_published
+    note += published_note(record) * any_published
     return Table("settings", swept.table(), head, body, note=note)
 
 
@@ -146,10 +147,10 @@ def _cell(swept: Sweep, label: str, model: str | None) -> str:
     return point.in_full() + (f", best {swept.network_accuracies(label, model).max():.3f}" if swept.several else "")
 
 
-def _published(swept: Sweep, label: str, model: str | None, about: dict[str, Any]) -> str:
+def _published(swept: Sweep, label: str, model: str | None, record: RunRecord) -> str:
     """The published accuracy of the same model, attack and eps; "" where there is none."""
     eps, norm = (0.0, "") if label == CLEAN else (swept.eps[label], swept.attacks[label].norm)
-    accuracy = None if model is None else published_accuracy(about, label, eps, model, norm, unnamed=False)
+    accuracy = None if model is None else published_accuracy(record, label, eps, model, norm, unnamed=False)
     return "" if accuracy is None else f"{accuracy:.4g}"
 
 

@@ -53,7 +53,7 @@ def slopes_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     slopes = measure_slopes(rows[rows.eps == eps])
     if not slopes:
         return None
-    drawn: list[Slopes] = of_representatives(run.about, slopes)
+    drawn: list[Slopes] = of_representatives(run.record, slopes)
     drawing = Drawing(
         "slopes",
         lambda narrow: slopes_figure(drawn, narrow=narrow),

@@ -37,12 +37,12 @@ def spread_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     columns, draws = variances(rows), f"{int(rows.draws.max()):,} draws"
     drawing = Drawing(
         "prediction_variance",
-        lambda narrow: spread_figure(columns, group_of(run.about, columns), narrow=narrow),
+        lambda narrow: spread_figure(columns, group_of(run.record, columns), narrow=narrow),
         "Box plots of the prediction variance of every model; the numbers are in the table below",
         f"Variance of the probability of the right class over {draws}, for each input; 0.25 is the most there can be. "
         f"{BOX_CAPTION}" + " Variances below one billionth are drawn there." * _logarithmic(columns),
     )
-    sentence = _sentence({model: columns[model] for model in representatives(run.about, columns)}, rows, draws)
+    sentence = _sentence({model: columns[model] for model in representatives(run.record, columns)}, rows, draws)
     return Section("spread", "How much predictions vary", [sentence], [drawing], [spread_table(rows)])
 
 

@@ -122,7 +122,7 @@ def step_families(run: StoredRun, panels: Sequence[Panel]) -> list[Family]:
         norm, points = key[SAME.index("norm")], {model: point for model, point in clean.items() if model in longest}
         eps = SharedAttack(label, norm, longest, points).informative()
         rows = _rows(pooled, key, eps) | _rows(run.rows, key, eps)
-        families.append(Family(label, norm, eps, curves, rows, {*groups(run.about)} & {*curves}))
+        families.append(Family(label, norm, eps, curves, rows, {*groups(run.record)} & {*curves}))
     return families
 
 

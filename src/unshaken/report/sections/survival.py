@@ -136,7 +136,7 @@ def measure_survival(run: StoredRun, panels: Sequence[Panel]) -> list[Survival]:
     rows, labels, survivals = aimed(run.rows), attack_labels(panels), []
     attacked = (rows.attack != "none") & (rows.eps > 0) & rows.role.isin(["sweep", "transfer"])
     attacked_rows = rows.loc[attacked, ["model", *ATTACK_COLUMNS, "eps", "role", "index", "repeat", "correct"]]
-    group = group_of(run.about, rows.model.unique())
+    group = group_of(run.record, rows.model.unique())
     several = [len(set(group.values())) > 1, *(attacked_rows[key].nunique() > 1 for key in ("norm", "inference_draws"))]
     by_target = attacked_rows.groupby([attacked_rows.model.map(group), "norm", "inference_draws"], sort=False)
     for (model, norm, draws), target in by_target:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.wording import eps_text
+from unshaken.runs.record import RunRecord
 
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 
@@ -21,7 +21,7 @@ def if_known(value: float, text: Callable[[float], str]) -> str:
     return text(value) if value == value else ""
 
 
-def published_note(about: dict[str, Any]) -> str:
+def published_note(record: RunRecord) -> str:
     """The sentence that names the paper of a recipe, with a space before it; "" where the recipe names none."""
-    paper = (about.get("paper") or {}).get("source", "")
+    paper = record.paper.source
     return f" Published in {paper}." if paper else ""

@@ -11,11 +11,11 @@ from unshaken.report.condition_rows import distinguishing_title
 from unshaken.report.drawing import COLOURS, INK, MUTED, OTHERS, SCHEMES, facets, legend, log_axis, split_label, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
-from unshaken.report.sections.comparison import paper_table
 from unshaken.report.sections.facets import row_ticks
 from unshaken.report.sections.text import if_known, published_note
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import increase_text, listed, significant_digits, times_text
+from unshaken.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def timing_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
         f"Time for one batch divided by that of {timings[0].base} in the same round, the median over rounds with its "
         "95 % interval, on a logarithmic axis." + " Hollow circles are the published times." * published,
     )
-    table = timing_table(timings, run.about)
+    table = timing_table(timings, run.record)
     return Section("time", "What an attack takes", list(map(_sentence, timings)), [drawing], [table])
 
 
@@ -62,11 +62,11 @@ def measure_timings(run: StoredRun) -> list[Timing]:
     rows = run.analyses.get("attack_time")
     if rows is None or len(rows) == 0:
         return []
-    published = paper_table(run.about, "time", (run.about.get("data") or {}).get("name", ""))
+    published = run.record.paper.time.get(run.record.data.name, {})
     timings = []
     for (model, analysis), rounds in rows.groupby(["model", "analysis"], sort=False):
         seconds = rounds.pivot(index="round", columns="attack", values="seconds")[list(rounds.attack.unique())]
-        base = _base(list(seconds), run.about)
+        base = _base(list(seconds), run.record)
         values = []
         for attack, column in seconds.items():
             ratio = Interval(1, 1, 1) if attack == base else median_interval((column / seconds[base]).tolist())
@@ -93,7 +93,7 @@ def median_interval(values: Sequence[float], *, level: float = 0.95) -> Interval
     return Interval(middle, ordered[below[-1] - 1], ordered[n - below[-1]]) if below else Interval(middle, NAN, NAN)
 
 
-def timing_table(timings: Sequence[Timing], about: dict[str, Any]) -> Table:
+def timing_table(timings: Sequence[Timing], record: RunRecord) -> Table:
     """Seconds per batch, ratio to MEAN, increase, and the published increase where there is one."""
     import pandas as pd
 
@@ -115,7 +115,7 @@ def timing_table(timings: Sequence[Timing], about: dict[str, Any]) -> Table:
     }
     note = f"Medians over {rounds:,} rounds, in which the attacks take turns"
     note += ", with the 95 % interval of a median." if rounds >= 6 else "; an interval needs six."
-    return column_table("attack_time", data, columns, note=note + published_note(about) * published)
+    return column_table("attack_time", data, columns, note=note + published_note(record) * published)
 
 
 @styled()
@@ -159,10 +159,10 @@ def _draw(axis: Axes, timing: Timing) -> dict[str, Any]:
     return handles
 
 
-def _base(attacks: Sequence[str], about: dict[str, Any]) -> str:
+def _base(attacks: Sequence[str], record: RunRecord) -> str:
     """The attack that times are relative to: the first on the average network, otherwise the first."""
-    entries = {entry["label"]: entry for entry in about.get("recipe", {}).get("attacks", []) if "label" in entry}
-    means = [label for label in attacks if entries.get(label, {}).get("kind", label.lower()) == "mean"]
+    kinds = {attack.label: attack.settings.kind for attack in record.recipe.attacks}
+    means = [label for label in attacks if kinds.get(label, label.lower()) == "mean"]
     return (means or [label for label in attacks if label.startswith("MEAN")] or list(attacks))[0]
 
 

@@ -27,6 +27,7 @@ from unshaken.report.sections.networks import network_accuracy
 from unshaken.report.sections.text import UNKNOWN, one_eps, published_note
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, significance_text
+from unshaken.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,13 +119,13 @@ def transfer_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     transferred = rows[rows.role == "transfer"]
     if len(transferred) == 0:
         return None
-    group = group_of(run.about, [*rows.model.unique(), *transferred.source.unique()])
+    group = group_of(run.record, [*rows.model.unique(), *transferred.source.unique()])
     matrices = transfer_matrices(rows, group, panels)
     if not matrices:
         return None
     one_group = len({group[model] for model in [*transferred.model.unique(), *transferred.source.unique()]}) == 1
     single = transfer_matrices(rows, {model: model for model in group}, panels) if one_group else matrices
-    tables = [transfer_table(matrices, target, run.about) for target in matrices[0].targets()]
+    tables = [transfer_table(matrices, target, run.record) for target in matrices[0].targets()]
     tables += [matrix_table(single)] if one_group and len(single[0].targets()) > 1 else []
     drawing = _drawing(select_matrices(single))
     return Section("transfer", "Attacks made against other models", _sentences(matrices), [drawing], tables)
@@ -173,13 +174,13 @@ def select_matrices(matrices: Sequence[Matrix]) -> list[Matrix]:
     return sorted(nearest, key=Matrix.white_box)[: 2 * MAX_MATRICES]
 
 
-def transfer_table(matrices: Sequence[Matrix], target: str, about: dict[str, Any]) -> Table:
+def transfer_table(matrices: Sequence[Matrix], target: str, record: RunRecord) -> Table:
     """One target: every attack at every eps, made against the model itself and against each source."""
     attacks = [matrix for matrix in matrices if target in matrix.targets()]
     by_source = [{source: cell for (source, to), cell in matrix.cells.items() if to == target} for matrix in attacks]
     sources = list(dict.fromkeys(source for cells in by_source for source in cells))
     several = any(cell.networks > 1 for cells in by_source for cell in cells.values())
-    accuracies = [published_accuracy(about, matrix.label, matrix.eps, target, matrix.norm) for matrix in attacks]
+    accuracies = [published_accuracy(record, matrix.label, matrix.eps, target, matrix.norm) for matrix in attacks]
     published = ["" if accuracy is None else f"{accuracy:.3f}" for accuracy in accuracies]
     texts = eps_text([matrix.eps for matrix in attacks])
     incomplete = any(matrix.inputs < matrix.of for matrix in attacks)
@@ -193,7 +194,7 @@ def transfer_table(matrices: Sequence[Matrix], target: str, about: dict[str, Any
         columns += [("published", published)] * (any(published) and source == ITSELF)
     one_target = len({to for matrix in matrices for to in matrix.targets()}) == 1
     name = "transfer" if one_target else f"transfer_{re.sub(r'[^a-z0-9]+', '_', target.lower()).strip('_')}"
-    note = _note(several, incomplete) + published_note(about) * any(published)
+    note = _note(several, incomplete) + published_note(record) * any(published)
     return column_table(name, _data(attacks, target), columns, title=f"Given to {target}", note=note)
 
 
