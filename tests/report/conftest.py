@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from synthetic import run_record
 
 from unshaken.attacks import fgm, fgsm, mean, pgd
 from unshaken.data import load
@@ -20,6 +21,7 @@ from unshaken.evaluation.evaluate import evaluate
 from unshaken.models import MeanField
 from unshaken.networks import mlp
 from unshaken.report import report
+from unshaken.runs.record import ModelRecord, RunRecord, write_record
 from unshaken.store import write_rows
 from unshaken.training import train
 
@@ -44,9 +46,9 @@ def make_run(
     attacks: Iterable[str] = LINF,
     inputs: int = 200,
     repeats: int = 3,
-    **about: Any,
+    **content: Any,
 ) -> Path:
-    """Train, attack, evaluate and store, as a run does it; `about` goes into run.json."""
+    """Train, attack, evaluate and store, as a run does it; `content` goes into run.json."""
     folder.mkdir(parents=True)
     for subfolder in ("rows", "models", "examples"):
         (folder / subfolder).mkdir()
@@ -67,7 +69,7 @@ def make_run(
             _, _, draws, steps, _ = ATTACKS[label]
             passes = int(draws.replace("mean", "1")) * steps
             units.append(_unit(key, "attack", label.split()[0], name, 0.05 + 0.04 * passes, 40 + passes, passes))
-    (folder / "run.json").write_text(json.dumps(_about(units, test) | about))
+    write_record(folder / "run.json", _record(units, test, **content))
     return folder
 
 
@@ -75,8 +77,8 @@ def _trained(folder: Path, name: str, learn: Any, seed: int) -> MeanField:
     torch.manual_seed(seed)
     model = MeanField(mlp((1, 8, 8), 10, widths=(32,)), initial_scale=0.02)
     history = train(model, learn.x, learn.y, epochs=6, optimizer=partial(torch.optim.Adam, lr=0.01), seed=seed)
-    record = {"model": name, "history": [vars(epoch) for epoch in history]}
-    (folder / f"models/{name}-0a1b2c3d.json").write_text(json.dumps(record))
+    record = ModelRecord(unit=f"{name}-0a1b2c3d", model=name, history=history, sha256="")
+    write_record(folder / f"models/{name}-0a1b2c3d.json", record)
     return model
 
 
@@ -121,35 +123,42 @@ def _unit(
     }
 
 
-def _about(units: list[dict[str, Any]], test: Any) -> dict[str, Any]:
-    return {
-        "name": "demo",
+def _record(units: list[dict[str, Any]], test: Any, **content: Any) -> RunRecord:
+    recipe = {
         "title": "Attacks on a Bayesian network for digits",
         "about": "How many draws does an attack on a Bayesian network need? One gradient of the mean network against "
         "attacks that average over draws.",
+        "seed": 3,
+        "models": [
+            {
+                "label": "mean_field",
+                "network": {"kind": "mlp", "widths": [32]},
+                "model": {"kind": "mean_field", "initial_scale": 0.02},
+                "training": {"epochs": 6, "optimizer": {"kind": "adam", "lr": 0.01}},
+            }
+        ],
+        "attacks": [
+            {"label": "FGSM-1", "kind": "fgsm", "draws": 1, "loss": "log_error"},
+            {"label": "FGSM-10", "kind": "fgsm", "draws": 10, "loss": "log_error"},
+            {"label": "PGD-10", "kind": "pgd", "draws": 10, "steps": 5, "loss": "log_error"},
+            {"label": "MEAN", "kind": "mean", "loss": "log_error"},
+        ],
+        "evaluation": {"eps": EPS["linf"], "draws": INFERENCE_DRAWS, "repeats": 3},
+    }
+    machine = {"device": "cpu", "cpu": "AMD EPYC 7B13", "cores": 2, "threads": 2, "platform": "Linux x86_64"}
+    images = {"train": 1200, "test": len(test.y)}
+    defaults = {
+        "recipe": recipe,
+        "data": {"name": "digits", "classes": 10, "labels": list(test.labels), "images": images},
+        "name": "demo",
         "preset": "smoke",
         "hash": "5c1d9e07",
-        "recipe": {
-            "title": "Attacks on a Bayesian network for digits",
-            "data": {"kind": "digits"},
-            "model": {"kind": "mean_field", "net": {"kind": "mlp", "widths": [32]}, "initial_scale": 0.02},
-            "training": {"epochs": 6, "optimizer": {"kind": "adam", "lr": 0.01}, "objective": "elbo"},
-            "attacks": [
-                {"label": "FGSM-1", "kind": "fgsm", "draws": 1, "loss": "log_error"},
-                {"label": "FGSM-10", "kind": "fgsm", "draws": 10, "loss": "log_error"},
-                {"label": "PGD-10", "kind": "pgd", "draws": 10, "steps": 5, "loss": "log_error"},
-                {"label": "MEAN", "kind": "mean", "loss": "log_error"},
-            ],
-            "evaluation": {"draws": INFERENCE_DRAWS, "repeats": 3},
-        },
         "versions": {"unshaken": "0.1.0", "torch": torch.__version__, "python": "3.11.2"},
-        "machine": {"device": "cpu", "cpu": "AMD EPYC 7B13", "cores": 2, "platform": "Linux x86_64"},
-        "seed": 3,
+        "machine": machine,
         "command": "unshaken run recipes/demo.toml --preset smoke",
-        "data": {"name": "digits", "classes": 10, "labels": list(test.labels), "train": 1200, "test": len(test.y)},
-        "paper": {},
         "units": units,
     }
+    return run_record(**(defaults | content))
 
 
 @pytest.fixture(scope="session")
@@ -174,10 +183,12 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def edit(run: Path) -> Callable[..., None]:
-    """Change entries of run.json."""
+    """Change entries of run.json, and of the recipe in it: title, about, paper, models."""
 
     def change(**entries: Any) -> None:
         path = run / "run.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+        content = json.loads(path.read_text())
+        of_recipe = {name: entries.pop(name) for name in [*entries] if name in content["recipe"]}
+        path.write_text(json.dumps(content | {"recipe": content["recipe"] | of_recipe} | entries))
 
     return change

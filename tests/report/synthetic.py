@@ -11,6 +11,7 @@ import pandas as pd
 
 from unshaken.report.accuracy import accuracy_table, panels
 from unshaken.report.stored_run import StoredRun
+from unshaken.runs.record import RunRecord
 
 N, REPEATS = 100, 3
 KINDS = {"MEAN": ("mean", "mean"), "MOMENTS": ("moments", "moments")}
@@ -94,15 +95,68 @@ def spread(model: str, variance: Any, *, saturated: Any = 0, draws: int = 1000) 
     return pd.DataFrame({**values, "saturated": saturated}).assign(model=model, analysis="prediction variance")
 
 
-def source(*parts: pd.DataFrame, analyses: dict[str, pd.DataFrame] | None = None, **about: Any) -> StoredRun:
-    """A run with these rows; without any, one in which nothing was attacked."""
+TRAINING = {
+    "augment": {"kind": "none"},
+    "inputs": {"kind": "clean"},
+    "objective": {"kind": "elbo"},
+    "optimizer": {"kind": "adam"},
+    "schedule": {"kind": "constant"},
+    **{"epochs": 1, "batch_size": 100, "updates": 1, "burn_in": None, "thin": 100, "continues": None, "teacher": None},
+}
+
+
+def run_record(recipe: dict[str, Any] | None = None, data: dict[str, Any] | None = None, **fields: Any) -> RunRecord:
+    """run.json with the entries of a recipe in the short form of these tests, and a default for everything else."""
+    recipe = {"title": "", "about": "", "seed": 0, "data": {"name": "digits"}, "evaluation": {"eps": [0.1]}} | (
+        recipe or {}
+    )
+    recipe |= {
+        "models": [model_config(entry) for entry in recipe.get("models", [])],
+        "attacks": [attack_config(entry) for entry in recipe.get("attacks", [])],
+        "analyses": [analysis_config(entry) for entry in recipe.get("analyses", [])],
+        "transfer": {},
+        "paper": fields.pop("paper", {}),
+    }
+    if recipe.get("curves"):
+        recipe["curves"] = (
+            {"every": 1} | recipe["curves"] | {"attacks": [*map(attack_config, recipe["curves"].get("attacks", []))]}
+        )
+    data = {"name": "digits", "classes": 10} | (data or {})
+    return RunRecord.model_validate({"name": "made", "inputs": {}, "recipe": recipe, "data": data, **fields})
+
+
+def model_config(entry: dict[str, Any]) -> dict[str, Any]:
+    defaults = {"network": {"kind": "mlp"}, "model": {"kind": "mean_field"}, "seed": 0}
+    training = entry.get("training", {})
+    return defaults | entry | {"training": None if training is None else TRAINING | training}
+
+
+def attack_config(entry: dict[str, Any]) -> dict[str, Any]:
+    named = {"name": entry.get("kind", ""), "eps": [0.1], **entry}
+    settings = {key: value for key, value in named.items() if key not in ("name", "label", "eps")}
+    settings.setdefault("kind", named["name"])
+    return {
+        "settings": settings,
+        "label": named.get("label", named["name"]),
+        "name": named["name"],
+        "eps": named["eps"],
+    }
+
+
+def analysis_config(entry: dict[str, Any]) -> dict[str, Any]:
+    settings = {"kind": "conditions"} | {key: value for key, value in entry.items() if key != "label"}
+    return {"label": entry["label"], "settings": settings}
+
+
+def source(*parts: pd.DataFrame, analyses: dict[str, pd.DataFrame] | None = None, **content: Any) -> StoredRun:
+    """A run with these rows; without any, one in which nothing was attacked. `content` is of its record."""
     rows = pd.concat(parts, ignore_index=True) if parts else clean("m").head(0)
-    return StoredRun(Path(), about, rows, {}, {}, analyses or {})
+    return StoredRun(Path(), run_record(**content), rows, {}, {}, analyses or {})
 
 
-def conditions_run(*rows: pd.DataFrame, **about: Any) -> StoredRun:
+def conditions_run(*rows: pd.DataFrame, **content: Any) -> StoredRun:
     """A run in which nothing but the conditions was computed, with these rows."""
-    return source(analyses={"conditions": pd.concat(rows, ignore_index=True)}, **about)
+    return source(analyses={"conditions": pd.concat(rows, ignore_index=True)}, **content)
 
 
 def curves(run: StoredRun) -> list[Any]:

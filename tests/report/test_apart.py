@@ -144,12 +144,12 @@ def test_a_model_that_guesses_is_told_once_not_for_every_norm() -> None:
 
 def test_words_are_explained_where_they_occur() -> None:
     plain = source(clean("m"), attacked("m", "FGSM-5", {0.1: 5}))
-    assert glossary_entries(plain.about, plain.rows) == []
+    assert glossary_entries(plain.record, plain.rows) == []
     flow = attacked("m", "PGD-5", {0.01: 50}, attack="spatial (flow_weight 0.1)", norm="flow")
     chain = {"kind": "smoothing", "base": {"kind": "chain"}}
-    about = {"recipe": {"models": [{"label": "m", "model": chain}]}}
-    every = source(clean("m"), own_step("m", 0), nearest("m"), latent("m", {0.1: 9}), flow, **about)
-    assert [term for term, _ in glossary_entries(every.about, every.rows)] == [term for term, _ in GLOSSARY.values()]
+    recipe = {"models": [{"label": "m", "model": chain}]}
+    every = source(clean("m"), own_step("m", 0), nearest("m"), latent("m", {0.1: 9}), flow, recipe=recipe)
+    assert [term for term, _ in glossary_entries(every.record, every.rows)] == [term for term, _ in GLOSSARY.values()]
     text = page(every, curves(every), {})
     assert all(f"<dt>{term}</dt><dd>{meaning}</dd>" in text for term, meaning in GLOSSARY.values())
     assert "<dt>chains</dt>" not in page(plain, curves(plain), {})

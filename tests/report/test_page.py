@@ -104,14 +104,14 @@ def test_a_failed_unit_is_shown(run, edit):
 def test_a_single_repeat_is_a_doubt(run):
     source = load_run(run)
     rows = source.rows[source.rows.repeat == 0]
-    text = words(page(source.__class__(run, source.about, rows, {}, {}, {}), panels(accuracy_table(rows)), {}))
+    text = words(page(source.__class__(run, source.record, rows, {}, {}, {}), panels(accuracy_table(rows)), {}))
     assert "(one repeat), so the intervals cover the choice of inputs" in text
 
 
 def test_a_failed_check_warns_at_the_top(run):
     source = load_run(run)
     rows = source.rows.assign(shared_draws=2)
-    text = page(source.__class__(run, source.about, rows, {}, {}, {}), panels(accuracy_table(rows)), {})
+    text = page(source.__class__(run, source.record, rows, {}, {}, {}), panels(accuracy_table(rows)), {})
     top = words(text[: text.index('<section id="checks">')])
     assert "1 of 7 checks raises a doubt: disjoint draws. Read the next section" in top
     assert text.index('<li class="doubt">') < text.index('<li class="pass">')

@@ -7,11 +7,11 @@ import re
 
 import pandas as pd
 import pytest
-from synthetic import attacked, clean
+from synthetic import attacked, clean, run_record
 
 from unshaken.report import report
 from unshaken.report.accuracy import accuracy_table, panels
-from unshaken.report.stored_run import attack_entry, load_run
+from unshaken.report.stored_run import attack_of_row, load_run
 from unshaken.store import write_rows
 
 MODELS = ("none", "MEAN", "FGSM-2", "FGSM-10")
@@ -65,7 +65,7 @@ def test_without_a_recipe_draws_are_counted_and_mean_is_last(folder):
 
 
 def test_an_attack_of_another_loss_is_another_entry():
-    about = {"recipe": {"attacks": [{"name": "mean", "loss": "cw"}, {"name": "mean", "loss": "log_error"}]}}
+    record = run_record(recipe={"attacks": [{"name": "mean", "loss": "cw"}, {"name": "mean", "loss": "log_error"}]})
     row = attacked("m", "MEAN", {0.1: 5}, loss="log_error").iloc[0]
-    assert attack_entry(about, row)[0] == 1
-    assert attack_entry(about, attacked("m", "FGSM-1", {0.1: 5}).iloc[0]) == (2, {})
+    assert attack_of_row(record, row)[0] == 1
+    assert attack_of_row(record, attacked("m", "FGSM-1", {0.1: 5}).iloc[0]) == (2, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from synthetic import run_record
 
 from unshaken.evaluation.checks import Finding
 from unshaken.evaluation.statistics import accuracy
@@ -106,7 +107,7 @@ def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
         unit | {"kind": "train", "label": "mean_field", "status": "failed", "error": "loss is nan."},
         unit | {"label": "FGSM-5", "status": "done"},
     ]
-    assert doubts(dataclasses.replace(source, about={"units": units}, rows=few)) == [
+    assert doubts(dataclasses.replace(source, record=run_record(units=units), rows=few)) == [
         "Each input was predicted with one set of draws only (one repeat), so the intervals cover the choice of inputs "
         "but not the luck of the draws.",
         "Only 60 inputs were attacked, so every interval is wide.",
@@ -115,9 +116,9 @@ def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
         "FGSM-1 on mean_field has not been run yet.",
         "The training of mean_field failed: loss is nan.",
     ]
-    assert doubts(dataclasses.replace(source, about={"units": units[-1:]})) == []
+    assert doubts(dataclasses.replace(source, record=run_record(units=units[-1:]))) == []
     waiting = [unit | {"label": f"PGD-{k}", "model": m, "status": "waiting"} for k in (1, 2) for m in ("a", "b")]
-    assert doubts(dataclasses.replace(source, about={"units": [units[2], *waiting]})) == [
+    assert doubts(dataclasses.replace(source, record=run_record(units=[units[2], *waiting]))) == [
         "MEAN on mean_field could not start.",
         "4 units have not been run yet, on a and b.",
     ]

@@ -13,7 +13,7 @@ PerLabel = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class PublishedAccuracy:
-    """[[paper.accuracy]]: under an attack, of a model or of any, in a norm or any, on the data set of the run or `data`."""
+    """[[paper.accuracy]]: under an attack, perhaps only of one model, in one norm or on one set of `data`."""
 
     attack: str
     eps: NotNegative

@@ -25,8 +25,8 @@ def rows(model: str = "m", rounds: int = 9) -> pd.DataFrame:
     return pd.DataFrame(seconds, columns=["attack", "round", "seconds"]).assign(model=model, analysis="attack time")
 
 
-def run(table: pd.DataFrame, **about):
-    return source(analyses={"attack_time": table}, data={"name": "digits"}, paper=PAPER, **about)
+def run(table: pd.DataFrame, **content):
+    return source(analyses={"attack_time": table}, data={"name": "digits"}, paper=PAPER, **content)
 
 
 def test_ratios_are_taken_within_rounds():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from synthetic import attacked, clean, curves, source
+from synthetic import attacked, clean, curves, run_record, source
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.accuracy import accuracy_table
@@ -24,13 +24,13 @@ SIZES = {
 }
 
 
-def run(left: dict[str, int] = LEFT, sizes: dict | None = None, **about):
+def run(left: dict[str, int] = LEFT, sizes: dict | None = None, **content):
     parts = []
     for model, right in left.items():
         parts.append(clean(model, 90 if model == "single" else 92))
         parts.append(attacked(model, "MEAN", {0.05: right + 25, 0.1: right + 20}))
         parts.append(attacked(model, "PGD-5", {0.05: right + 20, 0.1: right}))
-    return source(*parts, sizes=SIZES if sizes is None else sizes, **about)
+    return source(*parts, sizes=SIZES if sizes is None else sizes, **content)
 
 
 def networks(**groups: list[int]):
@@ -163,7 +163,7 @@ def test_every_table_of_models_has_their_sizes(tmp_path):
     assert '<p class="note">350 k parameters, 52.0 MFLOP for the prediction of one image</p>' in page(
         stored, curves(stored), {}
     )
-    write_tables(stored.__class__(tmp_path, stored.about, stored.rows, {}, {}, {}), accuracy_table(stored.rows))
+    write_tables(stored.__class__(tmp_path, stored.record, stored.rows, {}, {}, {}), accuracy_table(stored.rows))
     written = (
         pd.read_csv(tmp_path / "tables/accuracy.csv").groupby("model")[["parameters", "flops"]].agg(["min", "max"])
     )
@@ -220,20 +220,20 @@ def test_the_table_of_groups_has_the_size_of_one_network():
 def test_a_run_from_before_sizes_were_counted_has_tables_without_them(tmp_path):
     stored = run(sizes={})
     assert tables(stored)["models"].head[:2] == ["model", "no attack"]
-    write_tables(stored.__class__(tmp_path, stored.about, stored.rows, {}, {}, {}), accuracy_table(stored.rows))
+    write_tables(stored.__class__(tmp_path, stored.record, stored.rows, {}, {}, {}), accuracy_table(stored.rows))
     assert (tmp_path / "tables/accuracy.csv").read_text().splitlines()[0].endswith(",accuracy,low,high")
     assert "parameters" not in page(stored, curves(stored), {})
 
 
 def test_the_size_of_a_group_is_the_mean_of_its_networks():
-    about = {"recipe": {"models": [{"label": f"a {seed}", "group": "a", "seed": seed} for seed in range(3)]}}
+    recipe = {"models": [{"label": f"a {seed}", "group": "a", "seed": seed} for seed in range(3)]}
     sizes = {"a 0": {"parameters": 10, "flops": 4}, "a 1": {"parameters": 20, "flops": None}}
-    assert model_sizes(about | {"sizes": sizes}) == {
+    assert model_sizes(run_record(recipe=recipe, sizes=sizes)) == {
         "a 0": ModelSize(10, 4),
         "a 1": ModelSize(20, None),
         "a": ModelSize(15, 4),
     }
-    assert model_sizes(about) == {}
+    assert model_sizes(run_record(recipe=recipe)) == {}
 
 
 @pytest.mark.parametrize(

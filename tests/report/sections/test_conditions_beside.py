@@ -137,7 +137,7 @@ def test_of_many_attacks_the_strongest_on_each_model_is_drawn_and_of_each_group_
     assert [(case.model, case.attack) for case in drawn_conditions(cases, {})] == [(m, "FGM-100") for m in "abc"]
     assert len(drawn_conditions(cases[:6], {})) == 6
     seeds = conditions_run(*(conditions(model) for model in [*models, "vmg"]), recipe=recipe)
-    assert [case.model for case in drawn_conditions(measured_conditions(seeds), seeds.about)] == [models[0], "vmg"]
+    assert [case.model for case in drawn_conditions(measured_conditions(seeds), seeds.record)] == [models[0], "vmg"]
     assert len(conditions_section(seeds, []).sentences) == 2
 
 

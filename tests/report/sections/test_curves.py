@@ -12,29 +12,19 @@ from synthetic import source
 
 from unshaken.report.doubts import training_doubts
 from unshaken.report.sections.curves import curves_section
+from unshaken.training import Epoch
+from unshaken.training.history import Score
 
 STEPS = [100 * i for i in range(1, 13)]
 
 
-def history(right: list[int], selected: int | None = None) -> list[dict[str, Any]]:
+def history(right: list[int], selected: int | None = None) -> list[Epoch]:
     """Two epochs with twelve evaluations of 200 images: 150 are right clean, so many under attack."""
     evaluations = [
-        {
-            "step": step,
-            "images": 200,
-            "right": {"clean": 150, "PGD-1": n},
-            "seconds": 1.0,
-            "forwards": 1,
-            "gradients": 1,
-        }
-        for step, n in zip(STEPS, right, strict=True)
+        Score(step, 200, {"clean": 150, "PGD-1": n}, 1.0, 1, 1, selected=i == selected)
+        for i, (step, n) in enumerate(zip(STEPS, right, strict=True))
     ]
-    if selected is not None:
-        evaluations[selected]["selected"] = True
-    return [
-        {"loss": 1.0, "accuracy": 0.5, "seconds": 1.0, "scores": scores}
-        for scores in (evaluations[:5], evaluations[5:])
-    ]
+    return [Epoch(1.0, 0.5, 1.0, scores=scores) for scores in (evaluations[:5], evaluations[5:])]
 
 
 RIGHT = {0: [10, 20, 30, 40, 50, 90, 60, 60, 60, 60, 60, 60], 1: [10, 20, 30, 40, 50, 60, 80, 60, 60, 60, 60, 60]}
@@ -51,7 +41,7 @@ def run(*groups: str, select: str = "PGD-1", split: str = "validation", smooth: 
 
 def test_there_is_nothing_to_tell_of_a_training_that_was_not_evaluated() -> None:
     assert curves_section(source(), []) is None
-    old = {"m": [{"loss": 1.0, "accuracy": 0.5, "seconds": 1.0}]}
+    old = {"m": [Epoch(1.0, 0.5, 1.0)]}
     assert curves_section(replace(source(recipe={"models": []}), histories=old), []) is None
 
 
@@ -92,7 +82,7 @@ def test_selection_without_an_attack_is_called_that() -> None:
 
 
 def test_a_single_model_has_no_spread_and_a_short_training_fewer_evaluations() -> None:
-    short = replace(run("ens"), histories={"m": [{"scores": history(RIGHT[0], 3)[0]["scores"]}]})
+    short = replace(run("ens"), histories={"m": history(RIGHT[0], 3)[:1]})
     first, second = curves_section(short, []).tables
     assert first.body == [["m", "0.750", f"{np.mean(RIGHT[0][:5]) / 200:.3f}"]]
     assert "±" not in first.note + second.note
@@ -145,6 +135,6 @@ def test_groups_have_a_legend() -> None:
 )
 def test_selection_on_the_test_is_a_doubt(select: str, split: str, doubts: list[str]) -> None:
     one = run("ens", select=select, split=split)
-    sentences = training_doubts(one.about, one.histories)
+    sentences = training_doubts(one.record, one.histories)
     assert len(sentences) == len(doubts)
     assert all(doubt in sentence for doubt, sentence in zip(doubts, sentences, strict=True))

@@ -23,8 +23,8 @@ def rows(model: str, change: np.ndarray, *, noise: str = "uniform", size: float 
     return pd.DataFrame(columns).assign(model=model, analysis=f"flatness, size {size}")
 
 
-def run(*parts: pd.DataFrame, **about):
-    return source(analyses={"flatness": pd.concat(parts, ignore_index=True)}, **about)
+def run(*parts: pd.DataFrame, **content):
+    return source(analyses={"flatness": pd.concat(parts, ignore_index=True)}, **content)
 
 
 def interval(by_input: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:

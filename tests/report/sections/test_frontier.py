@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from synthetic import attacked, clean, curves, source
+from synthetic import attacked, clean, curves, run_record, source
 
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
 from unshaken.report.sections.frontier import frontier_figure, frontier_section, panel_frontiers
@@ -39,7 +41,7 @@ def test_every_timed_attack_is_a_point_at_the_informative_eps():
 def test_attacks_are_matched_with_their_times_by_the_recipe():
     source = run()
     attacks = [{"kind": "mean", "name": "mean", "loss": "cw", "label": "MEAN (loss cw)"}]
-    source.about["recipe"] = {"attacks": attacks}
+    source = replace(source, record=run_record(recipe={"attacks": attacks}))
     source.analyses["attack_time"] = times().replace({"attack": {"MEAN": "MEAN (loss cw)"}})
     (frontier,) = panel_frontiers(source, curves(source))
     assert frontier.base == "MEAN (loss cw)"

@@ -43,8 +43,8 @@ def rows(model: str, strength: float, *, attack: str = "PGD-1", pictures: int = 
     return pd.concat(parts, ignore_index=True).assign(model=model, analysis="latent shift")
 
 
-def run(*parts: pd.DataFrame, **about):
-    return source(analyses={"latent_shift": pd.concat(parts, ignore_index=True)}, **about)
+def run(*parts: pd.DataFrame, **content):
+    return source(analyses={"latent_shift": pd.concat(parts, ignore_index=True)}, **content)
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from synthetic import attacked, clean, curves, source
+from synthetic import attacked, clean, curves, run_record, source
 
 from unshaken.evaluation.statistics import difference
 from unshaken.report.figures import accuracy_figure
@@ -103,7 +105,7 @@ def test_one_network_of_each_setting_is_told_of_and_all_are_in_the_table():
     parts = [run(f"m, seed {seed}") for seed in (0, 1)]
     models = [{"label": f"m, seed {seed}", "group": "m", "seed": seed} for seed in (0, 1)]
     both = source(*(one.rows for one in parts))
-    both.about["recipe"] = {**both.about.get("recipe", {}), "models": models}
+    both = replace(both, record=run_record(recipe={"models": models}))
     section = losses_section(both, curves(both))
     assert len(section.sentences) == 1
     assert section.sentences[0].startswith("On m, seed 0,")

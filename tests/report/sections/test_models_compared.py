@@ -18,7 +18,7 @@ LEFT = {"none": (10, 5), "MEAN": (50, 40), "FGSM-2": (52, 41), "FGSM-10": (49, 3
 PAPER = {"source": "A (2020), table 3", "training": {"digits": {"PGD-5": 3.4179}}}
 
 
-def run(left: dict[str, tuple[int, int]] = LEFT, **about):
+def run(left: dict[str, tuple[int, int]] = LEFT, **content):
     parts = []
     for model, (five, fifteen) in left.items():
         parts.append(clean(model, 90, saturated=5 if model == "none" else 0))
@@ -26,7 +26,7 @@ def run(left: dict[str, tuple[int, int]] = LEFT, **about):
         parts.append(attacked(model, "PGD-15", {0.05: fifteen + 10, 0.1: fifteen}))
     seconds = dict(zip(left, (100.0, 134.0, 144.0, 208.0, 592.0), strict=False))
     settings = {"units": trained(**seconds), "data": {"name": "digits", "classes": 10}, "paper": PAPER}
-    return source(*parts, **(settings | about))
+    return source(*parts, **(settings | content))
 
 
 def test_attacks_in_common_keep_the_order_of_the_models():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from scipy import stats
-from synthetic import attacked, clean, conditions, curves, source
+from synthetic import attacked, clean, conditions, curves, run_record, source
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.drawing import MEAN_COLOUR
@@ -23,7 +23,7 @@ def recipe(*named: str, seeds: int = 4) -> dict:
     return {"models": [{"label": f"{g}, seed {s}", "group": g, "seed": s} for g in named for s in range(seeds)]}
 
 
-def run(survive: dict[str, list[int]] = SURVIVE, labels: tuple[str, ...] = ("FGM-1", "MEAN"), **about):
+def run(survive: dict[str, list[int]] = SURVIVE, labels: tuple[str, ...] = ("FGM-1", "MEAN"), **content):
     """At eps 0.2 thirty fewer survive than at 0.1; MEAN leaves five fewer than FGM-1."""
     parts = []
     for group, values in survive.items():
@@ -33,7 +33,7 @@ def run(survive: dict[str, list[int]] = SURVIVE, labels: tuple[str, ...] = ("FGM
             for index, label in enumerate(labels):
                 left = right - 5 * index
                 parts.append(attacked(model, label, {0.1: [left, left + 3, left], 0.2: left - 30}))
-    return source(*parts, recipe=recipe(*survive), **about)
+    return source(*parts, recipe=recipe(*survive), **content)
 
 
 def networks_of(source, group: str, label: str, eps: float) -> list[pd.DataFrame]:
@@ -149,10 +149,10 @@ def test_one_size_has_a_table_and_no_figure():
 
 def test_groups_are_read_from_the_recipe():
     others = [{"label": "alone", "group": "alone", "seed": 0}, {"label": "x"}]
-    about = {"recipe": {"models": [*recipe("im")["models"], *others]}}
-    assert groups(about) == {"im": {seed: f"im, seed {seed}" for seed in range(4)}}
-    assert representatives(about, ["x", "im, seed 2", "im, seed 1", "alone"]) == ["x", "im, seed 2", "alone"]
-    assert group_of(about, ["im, seed 3", "alone"]) == {"im, seed 3": "im", "alone": "alone"}
+    record = run_record(recipe={"models": [*recipe("im")["models"], *others]})
+    assert groups(record) == {"im": {seed: f"im, seed {seed}" for seed in range(4)}}
+    assert representatives(record, ["x", "im, seed 2", "im, seed 1", "alone"]) == ["x", "im, seed 2", "alone"]
+    assert group_of(record, ["im, seed 3", "alone"]) == {"im, seed 3": "im", "alone": "alone"}
     assert groups({}) == {}
 
 
@@ -161,7 +161,7 @@ def test_where_all_models_are_in_groups_the_groups_take_the_place_of_the_compari
     section = seeds_section(both, curves(both))
     assert models_section(both, curves(both)) is None
     assert section.position == "first"
-    both.about["recipe"]["models"].pop()
+    both.record.recipe.models.pop()
     assert models_section(both, curves(both)) is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,11 @@ def model_rows(model: str, right: int) -> list[pd.DataFrame]:
     ]
 
 
-def run(survive: dict[int, int] = SURVIVE, *, more: tuple[dict, ...] = (), **about: Any):
+def run(survive: dict[int, int] = SURVIVE, *, more: tuple[dict, ...] = (), **content: Any):
     models = [entry(f"copies {k}", copies=k) for k in survive]
     parts = [rows for k, right in survive.items() for rows in model_rows(f"copies {k}", right)]
     parts += [rows for one in more for rows in model_rows(one["label"], 40)]
-    return source(*parts, recipe={"models": [*models, *more]}, **about)
+    return source(*parts, recipe={"models": [*models, *more]}, **content)
 
 
 def seeded(survive: dict[int, int] = SURVIVE, luck: tuple[int, ...] = SEEDS):
@@ -62,7 +63,7 @@ def section(stored):
 
 def test_the_setting_is_the_one_number_that_models_differ_in():
     others = (entry("sharp", copies=1, kind="clean"), entry("other", copies=1, epochs=3, noise="gaussian"))
-    setting = swept_setting(run(more=others).about)
+    setting = swept_setting(run(more=others).record)
     assert setting.path == "training.inputs.copies"
     assert [(family.name, family.models) for family in setting.families] == [("", {k: f"copies {k}" for k in SURVIVE})]
 
@@ -203,16 +204,16 @@ def test_families_have_a_sentence_and_lines_of_their_own():
 def test_models_that_were_not_attacked_are_left_out():
     stored = run(SURVIVE | {20: 60})
     rows = stored.rows[(stored.rows.model != "copies 10") | (stored.rows.attack == "none")]
-    (table,) = section(source(rows, recipe=stored.about["recipe"])).tables
+    (table,) = section(replace(stored, rows=rows)).tables
     assert table.head[2:] == ["copies 1", "copies 5", "copies 20"]
     few = rows[(rows.model != "copies 20") | (rows.attack == "none")]
-    assert section(source(few, recipe=stored.about["recipe"])) is None
+    assert section(replace(stored, rows=few)) is None
 
 
 def test_an_attack_that_was_not_run_at_the_usual_eps_is_told_of_at_its_own():
     stored = run()
     rows = stored.rows[(stored.rows.attack != "fgsm") | (stored.rows.eps != 0.2)]
-    settings = section(source(rows, recipe=stored.about["recipe"]))
+    settings = section(replace(stored, rows=rows))
     assert {row[0]: row[1] for row in settings.tables[0].body}["FGSM-1"] == "0.1"
     assert "under attacks at eps 0.1 (L∞ norm) and 0.2 (L∞ norm)." in settings.drawings[0].caption
 
@@ -220,7 +221,7 @@ def test_an_attack_that_was_not_run_at_the_usual_eps_is_told_of_at_its_own():
 def test_a_weak_attack_is_told_of_at_the_eps_of_the_strongest():
     stored = run()
     weak = [attacked(f"copies {k}", "MEAN", {0.1: 80, 0.2: 70, 0.3: 20}) for k in SURVIVE]
-    settings = section(source(stored.rows, *weak, recipe=stored.about["recipe"]))
+    settings = section(replace(stored, rows=pd.concat([stored.rows, *weak], ignore_index=True)))
     assert {row[0]: row[1] for row in settings.tables[0].body}["MEAN"] == "0.2"
     assert "under attacks at eps 0.2." in settings.drawings[0].caption
 

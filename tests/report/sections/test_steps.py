@@ -27,8 +27,8 @@ def weaker(left: dict[str, dict[int, int]]):
     return [attacked(model, "PGD-all", {0.05: right, 0.1: right - 10}, steps=n) for model, n, right in steps]
 
 
-def run(left: dict[str, dict[int, int]] = LEFT, *parts, **about):
-    return source(*rows(left), *parts, **about)
+def run(left: dict[str, dict[int, int]] = LEFT, *parts, **content):
+    return source(*rows(left), *parts, **content)
 
 
 def seeded(luck: tuple[int, ...] = (0, 4)):

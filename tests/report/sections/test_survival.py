@@ -40,8 +40,8 @@ def parts(model: str = "m") -> list[pd.DataFrame]:
     ]
 
 
-def one(*rows: pd.DataFrame, **about):
-    stored = source(*(rows or parts()), **about)
+def one(*rows: pd.DataFrame, **content):
+    stored = source(*(rows or parts()), **content)
     (survival,) = measure_survival(stored, curves(stored))
     return survival
 
@@ -163,8 +163,8 @@ def test_of_nothing_nothing_can_survive():
     assert [line[-1] for line in section.tables[0].body] == ["", ""]
 
 
-def sentences_of(*rows: pd.DataFrame, **about) -> list[str]:
-    stored = source(*rows, **about)
+def sentences_of(*rows: pd.DataFrame, **content) -> list[str]:
+    stored = source(*rows, **content)
     return survival_section(stored, curves(stored)).sentences
 
 
@@ -218,13 +218,13 @@ def test_a_kind_that_not_all_networks_have_is_left_out_and_all_networks_count():
         for right, loss in ((90, "cross_entropy"), (90 - 30 * (s == 0), "cw"))
     ]
     rows += [attack(slice(0, 10), model=f"g, seed {s}", role="transfer", source=members[0]["label"]) for s in (1, 2)]
-    about = {"recipe": {"models": members}}
-    survival = one(*rows, **about)
+    content = {"recipe": {"models": members}}
+    survival = one(*rows, **content)
     assert [(stage.kind, round(stage.survives.value, 3)) for stage in survival.stages] == [
         ("", 0.9),
         ("other losses", 0.8),
     ]
-    section = survival_section(source(*rows, **about), curves(source(*rows, **about)))
+    section = survival_section(source(*rows, **content), curves(source(*rows, **content)))
     assert section.tables[0].note.endswith(
         " Left out, because not every network of g has it for every input: perturbations made against other models."
     )

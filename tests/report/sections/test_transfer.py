@@ -33,7 +33,7 @@ def survive(source: tuple[str, int], target: tuple[str, int]) -> int:
     return apart.get((source[0], target[0]), 65) + 4 * source[1] + target[1]
 
 
-def run(groups: tuple[str, ...] = ("a", "b", "erm"), eps: tuple[float, ...] = (0.3,), **about):
+def run(groups: tuple[str, ...] = ("a", "b", "erm"), eps: tuple[float, ...] = (0.3,), **content):
     """Every network attacks itself and every other with PGD-1; at other sizes than 0.3 all survive."""
     parts, members = [], [member for member in OWN if member[0] in groups]
     for target in members:
@@ -44,7 +44,7 @@ def run(groups: tuple[str, ...] = ("a", "b", "erm"), eps: tuple[float, ...] = (0
                 right = {e: survive(attacker, target) if e == 0.3 else 100 for e in eps}
                 parts.append(attacked(model, "PGD-1", right, role="transfer", source=name(*attacker)))
     models = [entry for entry in RECIPE["models"] if entry["label"].partition(",")[0] in groups]
-    return source(*parts, recipe={"models": models}, **about)
+    return source(*parts, recipe={"models": models}, **content)
 
 
 def cells(run):

@@ -15,8 +15,8 @@ RANDOM = np.random.default_rng(0)
 IM, VMG = RANDOM.uniform(0.02, 0.2, 80), RANDOM.uniform(0.01, 0.1, 80)
 
 
-def run(*parts: pd.DataFrame, **about):
-    return source(analyses={"prediction_variance": pd.concat(parts, ignore_index=True)}, **about)
+def run(*parts: pd.DataFrame, **content):
+    return source(analyses={"prediction_variance": pd.concat(parts, ignore_index=True)}, **content)
 
 
 def test_the_table_has_plain_numbers_saturated_draws_and_the_paired_difference():
