@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import Series
 
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
@@ -17,11 +21,6 @@ from unshaken.report.sections.facets import facet_figure
 from unshaken.report.sections.text import UNKNOWN
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import difference_text, draws_text
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import Series
 
 BASE = "10"
 """The number of draws that MEAN is compared with, where it was measured."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import BOX_CAPTION, BOX_COLUMNS, box_ticks, draw_boxes, zero_line
@@ -21,11 +25,6 @@ from unshaken.report.sections.comparison import change_text, of_representatives
 from unshaken.report.sections.facets import facet_figure
 from unshaken.report.sections.text import one_eps
 from unshaken.report.stored_run import StoredRun
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame, Series
 
 
 class Angles(NamedTuple):

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame
 
 from unshaken.evaluation.statistics import difference
 from unshaken.report.accuracy import Panel, Point, point_at, rows_behind
@@ -19,11 +24,6 @@ from unshaken.report.sections.networks import pooled_panels
 from unshaken.report.sections.shared_attacks import SharedAttack, shared_attacks
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import listed
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 SHAPES = {"--": "s", ":": "^"}
 """The marks of models whose lines would be dashed, as there are more of them than hues."""
@@ -88,8 +88,6 @@ def model_budget(source: StoredRun, panels: Sequence[Panel]) -> Budget | None:
 
 def budget_table(budget: Budget) -> Table:
     """Clean accuracy and accuracy under the attack of every model, the smallest first."""
-    import pandas as pd
-
     attack, points = budget.attack, {model: budget.point(model) for model in budget.sizes}
     clean = {model: attack.clean.get(model) for model in budget.sizes}
     values = [

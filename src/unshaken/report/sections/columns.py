@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from pandas import DataFrame
 
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.box_plots import box_cells, box_numbers
 from unshaken.report.section import Table
 from unshaken.report.wording import interval_text
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 
 Columns = Sequence[tuple[str, Iterable[Any] | None]]
 """Columns of text with their heads, of which several may be alike."""
@@ -49,8 +48,6 @@ def interval_cells(
 
 def box_data(distributions: Sequence[Any], key: str, *attributes: str) -> DataFrame:
     """`box_numbers` of the `columns` of every distribution: their names in the column `key`, its attributes beside."""
-    import pandas as pd
-
     tables = []
     for distribution in distributions:
         numbers = box_numbers(distribution.columns).rename_axis(key).reset_index()

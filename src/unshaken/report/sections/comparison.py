@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from pandas import DataFrame, Series
 
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.box_plots import mean_interval
@@ -12,9 +15,6 @@ from unshaken.report.groups import group_of, groups, representatives
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import significance_text
 from unshaken.runs.record import RunRecord
-
-if TYPE_CHECKING:
-    from pandas import DataFrame, Series
 
 
 def shared_level(comparisons: int) -> float:
@@ -58,6 +58,4 @@ def published_accuracy(
 
 def eps_curve(points: Mapping[float, Interval]) -> DataFrame:
     """Numbers with their intervals by eps, as `draw_lines` takes them."""
-    import pandas as pd
-
     return pd.DataFrame([(eps, *point) for eps, point in points.items()], columns=["eps", "accuracy", "low", "high"])

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import mean_interval
@@ -22,11 +27,6 @@ from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, percent, significance_text
 from unshaken.runs.record import RunRecord
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 MOST = 6
 """With more pairs of model and attack than this, the strongest attack on each model is drawn."""
@@ -121,8 +121,6 @@ def drawn_conditions(conditions: Sequence[Conditions], record: RunRecord) -> lis
 
 def conditions_table(conditions: Sequence[Conditions]) -> Table:
     """Accuracy, the share with each condition, how often the linear one agrees, and where a smooth one is violated."""
-    import pandas as pd
-
     data = pd.DataFrame([_shares(case, eps) for case in conditions for eps in case.eps()])
     names = list(dict.fromkeys(name for case in conditions for name in case.smooth))
     columns = {

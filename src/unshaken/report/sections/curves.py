@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.drawing import CLEAN, named_styles, styled
@@ -14,11 +20,6 @@ from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, listed, number_word
 from unshaken.runs.settings import CurvesConfig
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame, Series
 
 LAST = 10
 """Evaluations at the end of a training that are averaged."""
@@ -47,8 +48,6 @@ def curves_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
 
 def scores(source: StoredRun) -> DataFrame:
     """One row for each network, evaluation and attack: what share of the images was right."""
-    import pandas as pd
-
     curves = source.record.recipe.curves
     sizes = {attack.label: attack.eps[0] for attack in curves.attacks} if curves else {}
     texts = eps_text(sizes.values())
@@ -116,8 +115,6 @@ def curves_figure(rows: DataFrame, smooth: int, *, narrow: bool = False) -> Figu
 
     Marks are single evaluations of single networks. With `smooth` above 1 a running median of the mean lies over it.
     """
-    from matplotlib.ticker import MaxNLocator
-
     styles = named_styles(list(dict.fromkeys(rows.group)))
 
     def draw(axis: Axes, title: str) -> dict[str, Any]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame, Series
 
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
@@ -18,11 +23,6 @@ from unshaken.report.sections.text import if_known, one_eps
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for, interval_text, listed, percent, significance_text
 from unshaken.runs.published import PublishedFlatness
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame, Series
 
 LINEAR = 1e-3
 """Changes of the loss up to this many nats, which are none, are drawn on a linear scale, larger ones on a log scale."""
@@ -99,8 +99,6 @@ def flatness_table(losses: Sequence[NoisyLoss], source: StoredRun) -> Table:
 
     Published numbers are under [paper.flatness.MODEL] as mean and variance, of any noise or of that of a `size`.
     """
-    import pandas as pd
-
     data = pd.DataFrame([_numbers(loss, source.record.paper.flatness.get(loss.name)) for loss in losses])
     published, grouped = bool(data.published_mean.notna().any()), bool((data.networks > 1).any())
     decimals = decimals_for([*data.difference, *data.absolute])

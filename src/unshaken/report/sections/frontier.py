@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame
 
 from unshaken.evaluation.statistics import difference
 from unshaken.report.accuracy import Panel, above_chance, point_at, rows_behind
@@ -27,12 +32,6 @@ from unshaken.report.sections.timing import Timing, measure_timings
 from unshaken.report.stored_run import StoredRun, attack_of_row
 from unshaken.report.wording import significant_digits, times_text
 from unshaken.runs.record import RunRecord
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
-
 
 FEWEST = 3
 """With fewer repeats the luck of the draws is hardly known, and attacks are told apart by accident."""
@@ -84,8 +83,6 @@ def panel_frontiers(source: StoredRun, panels: Sequence[Panel]) -> list[Frontier
 
 def frontier_table(frontiers: Sequence[Frontier]) -> Table:
     """Accuracy and relative time of every point of the figure."""
-    import pandas as pd
-
     about = [{"title": one.panel.title, "model": one.panel.model, "eps": one.eps} for one in frontiers]
     tables = [one.table.assign(**columns) for one, columns in zip(frontiers, about, strict=True)]
     data = pd.concat(tables, ignore_index=True)
@@ -121,8 +118,6 @@ def frontier_figure(frontiers: Sequence[Frontier], *, narrow: bool = False) -> F
 
 def _timed_accuracy(panel: Panel, eps: float, timing: Timing, record: RunRecord) -> DataFrame:
     """Accuracy at one eps and time of every attack that has both."""
-    import pandas as pd
-
     times, values = timing.table.set_index("attack"), []
     for label, curve in panel.curves.items():
         first = curve.iloc[0]

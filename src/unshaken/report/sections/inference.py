@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.condition_rows import (
@@ -23,11 +28,6 @@ from unshaken.report.sections.text import one_eps, published_note
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import draws_text
 from unshaken.runs.record import RunRecord
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 
 class DrawSweep(NamedTuple):
@@ -93,8 +93,6 @@ def inference_table(sweeps: Sequence[DrawSweep], eps: float, record: RunRecord) 
 
     Published accuracies without an attack are under [paper.inference.MODEL] as {number of draws: accuracy}.
     """
-    import pandas as pd
-
     values, points, published = [], [], []
     for sweep in sweeps:
         for draws, rows in sweep.rows.groupby("inference_draws"):

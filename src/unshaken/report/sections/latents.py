@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame, Series
 
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
@@ -17,12 +23,6 @@ from unshaken.report.sections.comparison import eps_curve, group_rows, shared_le
 from unshaken.report.sections.facets import WIDTHS, facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for, eps_text, interval_text, percent, significance_text
-
-if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame, Series
 
 MOST = 4
 """Models, at most, whose images are shown."""
@@ -60,8 +60,6 @@ class LatentShift(NamedTuple):
 
     def images(self, eps: float) -> np.ndarray | None:
         """The images of the first network at one size, (n, 4, H, W, C) in uint8; None where there are none."""
-        import numpy as np
-
         rows = self.rows[(self.rows.eps == eps) & (self.rows.repeat == self.rows.repeat.iloc[0])].sort_values("index")
         stored = [np.load(io.BytesIO(picture), allow_pickle=False) for picture in rows.picture if picture]
         return np.stack(stored) if stored else None
@@ -112,8 +110,6 @@ def latent_shifts(source: StoredRun) -> list[LatentShift]:
 
 def latents_table(shifts: Sequence[LatentShift]) -> Table:
     """Shift of the latent, error of the reconstruction and changed labels of every model, attack and size."""
-    import pandas as pd
-
     data = pd.DataFrame([_numbers(shift, eps) for shift in shifts for eps in shift.eps()])
     texts, decimals = eps_text(data.eps), decimals_for(data.error)
 

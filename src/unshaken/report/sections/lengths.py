@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
+from pandas import DataFrame
 
 from unshaken.report.accuracy import Panel, rows_behind
 from unshaken.report.box_plots import mean_interval
@@ -25,9 +27,6 @@ from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, percent
 from unshaken.runs.published import PublishedLengths
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 
 def lengths_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """The mean length of every attack; None where it was not measured."""
@@ -44,8 +43,6 @@ def lengths_section(source: StoredRun, panels: Sequence[Panel]) -> Section | Non
 
 def length_rows(source: StoredRun, panels: Sequence[Panel]) -> DataFrame | None:
     """Rows with the L2 length of every perturbation: those of the conditions, or else of the attacks in the L2 norm."""
-    import pandas as pd
-
     rows = attacked_rows(source)
     if rows is not None:
         return rows
@@ -66,8 +63,6 @@ def lengths_table(rows: DataFrame, source: StoredRun) -> Table:
     Published lengths are under [paper.length.MODEL] as {label of the attack: length}, and their `eps` beside them; by
     default it is that of [paper].
     """
-    import pandas as pd
-
     usual, values = reported_eps(rows, source), []
     for (model, attack, eps), attacked in rows.groupby(["model", "attack", "eps"], sort=False):
         attacked = attacked[attacked.inference_draws == attacked.inference_draws.iloc[0]]

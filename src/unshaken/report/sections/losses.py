@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from pandas import DataFrame
 
 from unshaken.evaluation.checks import attack_name
 from unshaken.evaluation.statistics import difference
@@ -27,12 +33,6 @@ from unshaken.report.sections.facets import WIDTHS, row_ticks
 from unshaken.report.sections.text import if_known, one_eps
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import NAIVE, eps_text, percent, significance_text
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
-
 
 SAME_DIRECTION = "log_error"
 """The loss that climbs what the naive one climbs, without the rounding: what it wins is what saturation hid."""
@@ -94,8 +94,6 @@ def losses_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
 
 def compare_losses(panel: Panel, rows: DataFrame) -> LossComparison:
     """The attacks of a panel that were run with two losses or more."""
-    import pandas as pd
-
     labels_of: dict[tuple[Any, ...], dict[str, str]] = {}
     for label, curve in panel.curves.items():
         first = curve.iloc[0]
@@ -114,8 +112,6 @@ def compare_losses(panel: Panel, rows: DataFrame) -> LossComparison:
 
 def losses_table(comparisons: Sequence[LossComparison]) -> Table:
     """Zero gradients and accuracy of every attack and loss, at the eps that is informative for the strongest loss."""
-    import pandas as pd
-
     values = []
     for one in comparisons:
         for family in one.families:
@@ -157,8 +153,6 @@ def losses_figure(comparisons: Sequence[LossComparison], *, narrow: bool = False
 
 def _draw_curves(axis: Axes, comparison: LossComparison) -> dict[str, Any]:
     """Accuracy against eps: colours are attacks, dashes losses; returns a mark for each of both."""
-    from matplotlib.lines import Line2D
-
     styles = line_styles([comparison.panel])
     dashes = {loss: DASHES[index % len(DASHES)] for index, loss in enumerate(comparison.names())}
     curves, attacks = dict[str, Any](), dict[str, Any]()
