@@ -59,8 +59,8 @@ def test_without_padding_and_mirrors_the_images_stay_and_with_certain_mirrors_th
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"padding": -1}, "padding must be a whole number, 0 or more; got -1"),
-        ({"padding": 0.5}, "padding must be a whole number, 0 or more; got 0.5"),
+        ({"padding": -1}, "padding must be a whole number of pixels, 0 or more; got -1"),
+        ({"padding": 0.5}, "padding must be a whole number of pixels, 0 or more; got 0.5"),
         ({"flip": 1.5}, "flip must be a number from 0 to 1; got 1.5"),
     ],
 )

@@ -25,15 +25,12 @@ class Chain(StochasticClassifier):
     others there are (vectorised, its dropout masks are not). Draws are the states that `keep_state` stored (training
     with `burn_in`), or else where the chains are now: of M states, draws 0 to M − 1 are each of them once, in an order
     of the seed's, and so on in turns. The mean network is at their mean. Weights and buffers (BatchNorm statistics)
-    belong to the chain; the user's network is copied.
-
-    A chain whose weights are no longer finite is left out from then on (`drop_diverged`).
+    belong to the chain; the user's network is copied. A chain whose weights are no longer finite is left out.
 
     Args:
         chains: how many.
-        vectorised: one pass for all chains in training (vmap) in place of a loop; by default on GPUs (measured: on a
-            CPU it is no faster for dense layers, and takes twice as long for convolutions). Not for networks with
-            BatchNorm.
+        vectorised: one pass for all chains in training (vmap), not a loop; by default on GPUs (measured: on a CPU no
+            faster for dense layers, and half as fast for convolutions). Not for networks with BatchNorm.
 
     Source: Ye & Zhu, "Bayesian adversarial learning" (2018), algorithm 1: the end points of the chains.
     """
@@ -90,19 +87,14 @@ class Chain(StochasticClassifier):
             self.training = False
 
     def mean(self) -> Draws:
-        states = self.states()
-        state = {
-            name: torch.stack([s[name] for s in states]).mean(0) if first.is_floating_point() else first
-            for name, first in states[0].items()
-        }
-        return Draws.single(state, self.kind)
+        stacked = self.all().stack().items()
+        return Draws.single({name: t.mean(0) if t.is_floating_point() else t[0] for name, t in stacked}, self.kind)
 
     def training_logits(self, x: Inputs, draws: int, seed: int) -> Logits:
         """Logits (S, B, K) of every chain where it is now, whatever `draws` is; each has dropout masks of its own."""
         if x.device.type != "cpu" if self.vectorised is None else self.vectorised:
-            living = self.living()
-            stacked = {name: torch.stack([state[name] for state in living]) for name in living[0]}
-            self.cost.forwards += (len(living) - 1) * len(x)
+            self.cost.forwards += (self.members - 1) * len(x)
+            stacked = Draws.all_members(self.living(), self.kind).stack()
             with dropout_from(derive(seed, "dropout"), x, enabled=self.has_dropout):
                 return vmap(lambda state: self.forward(x, state, training=True), randomness="different")(stacked)
         each = list[Tensor]()
@@ -154,7 +146,7 @@ class Chain(StochasticClassifier):
         return {**named, **stored, "alive": self.alive}
 
     def fill(self, tensors: dict[str, Tensor], kind: str, source: str) -> None:
-        """As of any model, but a file may hold any number of stored states."""
+        # a file may hold any number of stored states
         count = len({name.split(".")[0] for name in tensors if name.startswith("stored")})
         self.stored = [_snapshot(self.fixed) for _ in range(count)]
         super().fill(tensors, kind, source)

@@ -60,10 +60,10 @@ RULES[Masked] = dropped
 class Dropout(StochasticClassifier):
     """Any network with dropout layers, which stay on: a draw is one mask for each of them, shared by all inputs.
 
-    So a draw is a function of the input, unlike a network that is left in train mode, where every input of a batch has
-    a mask of its own. `shape` (C, H, W) is the shape of one input: masks are as large as what they multiply. The mean
-    network has dropout off. The network's tensors are shared, and it is used in eval mode (BatchNorm with its running
-    statistics); training has the usual dropout, a mask for every input. Dropout1d, 2d and 3d drop whole channels.
+    So a draw is a function of the input, unlike a network in train mode, where every input of a batch has a mask of its
+    own. `shape` (C, H, W) is that of one input: masks are as large as what they multiply. The mean network has dropout
+    off. The network's tensors are shared, and it is used in eval mode (BatchNorm with its running statistics); training
+    has the usual dropout, a mask for every input. Dropout1d, 2d and 3d drop whole channels.
 
     Source: Gal & Ghahramani, "Dropout as a Bayesian approximation" (2016).
     """

@@ -61,10 +61,10 @@ class Ensemble(StochasticClassifier):
         return Deterministic(self.members[number - 1].net)
 
     def sampler(self) -> Callable[[int, int], State]:
-        return lambda seed, index: _number(state_index(seed, index, len(self)))
+        return lambda seed, index: {"member": torch.tensor(state_index(seed, index, len(self)))}
 
     def all(self) -> Draws:
-        return Draws.all_members([_number(member) for member in range(len(self))], self.kind)
+        return Draws.all_members([{"member": torch.tensor(number)} for number in range(len(self))], self.kind)
 
     def logits(self, x: Inputs, draws: Draws) -> Logits:
         self.check_alike(x)
@@ -226,10 +226,6 @@ def networks_of(model: StochasticClassifier) -> list[nn.Module]:
     if isinstance(model, Deterministic):
         return [model.net]
     raise ValueError(f"only networks and ensembles of them can be joined; got a {model.kind!r} model.")
-
-
-def _number(member: int) -> State:
-    return {"member": torch.tensor(member)}
 
 
 @torch.no_grad()

@@ -96,8 +96,7 @@ def logits_by_vmap(model: StochasticClassifier, x: Inputs, draws: Draws) -> Logi
 def _aliases(net: nn.Module) -> dict[str, str]:
     """Further names of tensors that several modules share, each with the first name.
 
-    They are passed on by name, for `functional_call(tie_weights=True)` leaves its own tensors behind in a module that a
-    network holds twice (seen in torch 2.13).
+    For `functional_call(tie_weights=True)` leaves its own tensors behind in a module that a network holds twice (2.13).
     """
     first, aliases = dict[Tensor, str](), dict[str, str]()
     for prefix, module in net.named_modules():

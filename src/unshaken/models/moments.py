@@ -143,26 +143,22 @@ def batch_norm(layer: Any, x: Moments, weights: Weights) -> Moments:
     standard = Moments(mean, None if x.variance is None else x.variance * scale.square())
     weights = {name: _apply(lambda tensor: tensor.view(wide), w) for name, w in weights.items()}
     output = _affine(lambda a, weight, bias: a * weight if bias is None else a * weight + bias, standard, weights)
-    return output._replace(covariances=_normed(x, mean, scale, weights)) if x.mean.dim() == 4 else output
-
-
-def _normed(x: Moments, standard: Tensor, scale: Tensor, weights: Weights) -> Covariances:
-    """E[w]²s² Cov(x_p, x_q) + V[w](s² Cov(x_p, x_q) + z_p z_q) + V[b], z being the standardised mean."""
     weight, bias = weights["weight"], weights["bias"]
 
     def covariances(shifts: list[Shift]) -> dict[Shift, Tensor]:
+        """E[w]²s² Cov(x_p, x_q) + V[w](s² Cov(x_p, x_q) + z_p z_q) + V[b], z being the standardised mean."""
         before = x.covariances(shifts) if x.covariances else {}
         after = {}
         for shift in shifts:
-            shared = before.get(shift, torch.zeros_like(standard)) * scale.square()
+            shared = before.get(shift, torch.zeros_like(mean)) * scale.square()
             after[shift] = weight.mean.square() * shared
             if weight.variance is not None:
-                after[shift] = after[shift] + weight.variance * (shared + standard * _moved(standard, *shift))
+                after[shift] = after[shift] + weight.variance * (shared + mean * _moved(mean, *shift))
             if bias.variance is not None:
                 after[shift] = after[shift] + bias.variance
         return after
 
-    return covariances
+    return output._replace(covariances=covariances) if x.mean.dim() == 4 else output
 
 
 def _moved(x: Tensor, rows: int, columns: int) -> Tensor:

@@ -21,8 +21,7 @@ def parameters(model: StochasticClassifier) -> int:
     made of, so twice the weights for `mean_field` (means and ρ), means and logarithms of row and column variances for
     `matrix_gaussian`; its mean network alone (`mean_network`) has the weights only. Of a chain: the weights of every
     stored state, or of every chain where none is stored; of an ensemble, those of all members and of its gate. Buffers
-    (BatchNorm statistics, the constants that normalise an input) are not learnt and not counted; tensors that layers
-    share count once.
+    (BatchNorm statistics, the constants of an input) are not learnt and not counted; shared tensors count once.
     """
     weights = sum(tensor.numel() for tensor in model.net.parameters())
     if any(isinstance(inner, MeanNetwork) for inner in nested(model)):
@@ -42,8 +41,7 @@ def flops(model: StochasticClassifier, x: Inputs, draws: Draws) -> int:
     """Floating point operations of the prediction of `x` (B, ...) with `draws`, a multiply-add counted as two.
 
     The first draw is counted and stands for all: each is a pass through the same layers. Draws of an ensemble, also of
-    one inside a wrapper, are counted member by member. Where nothing is random one pass is a prediction, however many
-    draws there are (as in `predict`).
+    one inside a wrapper, are counted member by member. Where nothing is random one pass is a prediction (`predict`).
 
     Counted are convolutions, matrix products and attention, by torch's FlopCounterMode; not biases, activations,
     BatchNorm, pooling, dropout masks, softmax, interpolation or eigenvalues (of `matrix_estimation`), which grow with

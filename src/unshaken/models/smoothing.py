@@ -29,8 +29,7 @@ class Smoothing(Wrapper):
         model: f, any model; its tensors are shared.
         shape: of one input, (C, H, W).
         sigma: σ, standard deviation, in the scale of x.
-        noises: how many draws in a row share a draw of f, each with a noise of its own; k draws are of k / noises draws
-            of f, also in one step of an attack.
+        noises: how many draws in a row, also in one step of an attack, share a draw of f; each has noise of its own.
     """
 
     kind = "smoothing"

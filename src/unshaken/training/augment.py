@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Annotated
 
 import torch
@@ -28,8 +27,7 @@ def crop_flip(x: Supplied[Inputs], *, seed: Supplied[int], padding: Padding = 4,
     That is a random crop of the image with `padding` zeros around it; x is (B, C, H, W), and each image has a move of
     its own. Digits and letters need flip = 0.
     """
-    if isinstance(padding, bool) or not isinstance(padding, Integral) or padding < 0:
-        raise ValueError(f"padding must be a whole number, 0 or more; got {padding!r}.")
+    check_range("padding", padding, Padding)
     check_range("flip", flip, Probability)
     if x.dim() != 4:
         raise ValueError(f"crop_flip needs images (B, C, H, W); got {tuple(x.shape)}.")

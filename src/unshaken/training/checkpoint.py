@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torch.optim import Optimizer
 
 from unshaken.models import StochasticClassifier
-from unshaken.store import read_tensors, write_tensors
-from unshaken.training.history import Epoch, read_history
+from unshaken.store import Damaged, read_tensors, write_tensors
+from unshaken.training.history import Epoch
+
+HISTORY = TypeAdapter(list[Epoch])
 
 
 @dataclass
@@ -39,7 +42,13 @@ class TrainingState:
     def load(self, path: Path) -> None:
         """Fill model and optimizer, and take over history and best tensors; `ValueError` where it is another's file."""
         metadata, tensors = read_tensors(path)
-        history = read_history(metadata.get("history", ""), path)
+        try:
+            history = HISTORY.validate_json(metadata.get("history", ""))
+        except ValidationError as error:
+            first = error.errors()[0]
+            problem = f"{'.'.join(map(str, first['loc'])) or 'history'}: {first['msg']}"
+            message = f"{path} is damaged or of another version ({problem}): delete it to train from the start."
+            raise Damaged(message) from error
         self.model.fill(_under("model.", tensors), metadata.get("kind", "?"), str(path))
         state: dict[int, dict[str, Any]] = {}
         for name, tensor in _under("optimizer.", tensors).items():

@@ -17,11 +17,10 @@ from unshaken.attacks.losses import LATENT, LossName
 from unshaken.attacks.objective import loss_target
 from unshaken.attacks.spatial import check_images, flow_cost, warp
 from unshaken.errors import lookup, unknown
-from unshaken.models import derive
+from unshaken.models import Chain, Draws, StochasticClassifier, derive
 from unshaken.models.base import mode
 from unshaken.models.draws import generator
 from unshaken.training.inputs import Batch, Model, Seed, X, Y
-from unshaken.training.learner import current_draws
 from unshaken.types import Count, Inputs, Loss, NotNegative, OneOf, Positive
 from unshaken.validate import check_inputs, check_range, check_ranges
 
@@ -131,6 +130,11 @@ def _ascent(gradient: Callable[[Inputs], Tensor], x: Inputs, v: Tensor, way: Way
 
 def _moved(way: Way, x: Inputs, v: Tensor, clip: bool) -> Inputs:
     return way.moved(x, v).clamp(0, 1) if clip else way.moved(x, v)
+
+
+def current_draws(model: StochasticClassifier, draws: int, *, seed: int) -> Draws:
+    """So many draws of a model at this step; of a chain itself every one, of a model around it as many as of others."""
+    return model.draw(model.members if isinstance(model, Chain) else draws, seed=seed)
 
 
 def wasserstein(

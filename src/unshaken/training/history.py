@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
 from unshaken.models import StochasticClassifier
-from unshaken.store import Damaged
 
 
 class Meter:
@@ -69,21 +68,6 @@ class Epoch:
     scores: list[Score] = field(default_factory=list)
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
-
-
-HISTORY = TypeAdapter(list[Epoch])
-
-
-def read_history(text: str, path: object) -> list[Epoch]:
-    """The epochs in the JSON `text` of the checkpoint `path`; `Damaged` where it is none, or of another version."""
-    try:
-        return HISTORY.validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        problem = f"{'.'.join(map(str, first['loc'])) or 'history'}: {first['msg']}"
-        raise Damaged(
-            f"{path} is damaged or of another version ({problem}): delete it to train from the start."
-        ) from error
 
 
 def scores_of(epochs: Iterable[Epoch]) -> list[Score]:

@@ -16,7 +16,7 @@ from functools import cached_property
 from torch import Tensor
 from torch.optim import Optimizer
 
-from unshaken.models import Draws, StochasticClassifier, derive
+from unshaken.models import StochasticClassifier, derive
 from unshaken.models.chain import Chain, chain_in
 from unshaken.training.inputs import Batch
 from unshaken.types import Count, Inputs
@@ -79,11 +79,6 @@ class Learner:
         if not math.isfinite(mean) and not diverged:
             raise ValueError(f"the loss became {mean} in {step}: a lower learning rate is the usual cure.")
         return mean, diverged
-
-
-def current_draws(model: StochasticClassifier, draws: int, *, seed: int) -> Draws:
-    """So many draws of a model at this step; of a chain itself every one, of a model around it as many as of others."""
-    return model.draw(model.members if isinstance(model, Chain) else draws, seed=seed)
 
 
 def steps_to_store(model: StochasticClassifier, burn_in: int | None, thin: int, steps: int) -> range:

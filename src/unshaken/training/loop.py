@@ -73,9 +73,8 @@ def train(
         model: trained in place; its network is in train mode meanwhile, and then in the modes it was in.
         x, y: (N, ...) in [0, 1] and (N,), all of them.
         augment: a function of AUGMENTS, applied to every batch, before `inputs` unless that extends the training set.
-        inputs, objective: functions of INPUTS and OBJECTIVES.
+        inputs, objective, schedule: functions of INPUTS, OBJECTIVES and SCHEDULES.
         optimizer: a function of the parameters, which a sampler is too; that is told `examples` and a seed.
-        schedule: a function of SCHEDULES, which says what the optimizer's own learning rates are multiplied by.
         updates: steps of the optimizer on every minibatch, with the inputs that were made for it once.
         burn_in: of a chain, minibatches after which its state is stored, and again after every `thin` of them; without
             it the draws are where the chains end. What an earlier training stored is forgotten.

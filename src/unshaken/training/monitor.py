@@ -31,8 +31,7 @@ class Monitor:
         attacks: by name, functions `attack(model, x, y, *, seed)` -> x_adv: an attack with its eps, as a partial.
         draws: inference draws, or "all" of an ensemble.
         rule: a key of `predict.RULES`.
-        select: a key of `attacks`, or "clean": the trained model has the weights with which most of the images were
-            right under it, the earliest of several.
+        select: a key of `attacks`, or "clean": the model ends with the weights that were best under it, the earliest.
     """
 
     x: Inputs

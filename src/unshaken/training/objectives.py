@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from unshaken.attacks import LOSSES
 from unshaken.attacks.losses import LossName
 from unshaken.errors import lookup
-from unshaken.models import StochasticClassifier, derive
+from unshaken.models import derive
 from unshaken.models.draws import generator
 from unshaken.models.latents import check_coded, with_forward
 from unshaken.training.inputs import Model, N, Seed, X, Y
-from unshaken.types import Count, Inputs, Labels, NotNegative
+from unshaken.types import Count, Inputs, NotNegative
 from unshaken.validate import check_range
 
 
@@ -117,7 +117,7 @@ def vae(
     Source: Kingma & Welling, "Auto-encoding variational Bayes" (2014), eq. 10 and appendix B; the weighted label is
     that of Kingma et al., "Semi-supervised learning with deep generative models" (2014), eq. 9.
     """
-    return _coded(model, x, x, y, examples, seed, draws, label_weight)
+    return denoising_vae(model, x, y, before=x, examples=examples, seed=seed, draws=draws, label_weight=label_weight)
 
 
 def denoising_vae(
@@ -128,15 +128,8 @@ def denoising_vae(
     Source: Vincent et al., "Extracting and composing robust features with denoising autoencoders" (2008), with an
     attack instead of noise.
     """
-    return _coded(model, x, before, y, examples, seed, draws, label_weight)
-
-
-def _coded(
-    model: StochasticClassifier, x: Inputs, x0: Inputs, y: Labels, examples: int, seed: int, draws: int, weight: float
-) -> Tensor:
-    """The objective of an auto-encoder that codes x and is to give x0."""
     check_range("draws", draws, Count)
-    check_range("label_weight", weight, NotNegative)
+    check_range("label_weight", label_weight, NotNegative)
     check_coded(model.net, "encode", "decode")
     rng = generator(derive(seed, "latent"), 0, x.device)
 
@@ -145,9 +138,9 @@ def _coded(
         mean, log_variance = net.encode(x)
         noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
         pixels = net.decode(mean + (log_variance / 2).exp() * noise)
-        fit = F.binary_cross_entropy_with_logits(pixels, x0, reduction="none").flatten(1).sum(1)
+        fit = F.binary_cross_entropy_with_logits(pixels, before, reduction="none").flatten(1).sum(1)
         code = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
-        return fit + code + weight * F.cross_entropy(net(x), y, ignore_index=-1, reduction="none")
+        return fit + code + label_weight * F.cross_entropy(net(x), y, ignore_index=-1, reduction="none")
 
     return with_forward(model, terms).training_logits(x, draws, seed).mean() + model.divergence() / examples
 
