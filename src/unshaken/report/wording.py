@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from unshaken.evaluation.statistics import Interval
+
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
 SMALL_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -53,6 +55,16 @@ def eps_text(sizes: Iterable[float]) -> dict[float, str]:
     if pixels and not short:
         return {e: f"{round(e * 255)}/255" if e else "0" for e in sizes}
     return {e: f"{e:.4g}" for e in sizes}
+
+
+def one_eps(eps: float) -> str:
+    """How to write one size by itself."""
+    return eps_text([eps])[eps]
+
+
+def if_known(value: float, text: Callable[[float], str]) -> str:
+    """`text(value)`; "" where the value is NaN."""
+    return text(value) if value == value else ""
 
 
 def draws_text(draws: int | str) -> str:

@@ -18,9 +18,8 @@ from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import box_columns, box_data, column_table, interval_cells
 from unshaken.report.sections.comparison import change_text
 from unshaken.report.sections.facets import facet_figure
-from unshaken.report.sections.text import UNKNOWN
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import difference_text, draws_text
+from unshaken.report.wording import UNKNOWN, difference_text, draws_text
 
 BASE = "10"
 """The number of draws that MEAN is compared with, where it was measured."""

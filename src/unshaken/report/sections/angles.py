@@ -23,8 +23,8 @@ from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import box_columns, box_data, column_table
 from unshaken.report.sections.comparison import change_text, of_representatives
 from unshaken.report.sections.facets import facet_figure
-from unshaken.report.sections.text import one_eps
 from unshaken.report.stored_run import StoredRun
+from unshaken.report.wording import one_eps
 
 
 class Angles(NamedTuple):

@@ -19,9 +19,8 @@ from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells
 from unshaken.report.sections.comparison import group_rows, shared_level
 from unshaken.report.sections.facets import facet_figure, row_ticks
-from unshaken.report.sections.text import if_known, one_eps
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import decimals_for, interval_text, listed, percent, significance_text
+from unshaken.report.wording import decimals_for, if_known, interval_text, listed, one_eps, percent, significance_text
 from unshaken.runs.published import PublishedFlatness
 
 LINEAR = 1e-3

@@ -27,10 +27,9 @@ from unshaken.report.drawing import (
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells
 from unshaken.report.sections.comparison import shared_level
-from unshaken.report.sections.text import one_eps
 from unshaken.report.sections.timing import Timing, measure_timings
 from unshaken.report.stored_run import StoredRun, attack_of_row
-from unshaken.report.wording import significant_digits, times_text
+from unshaken.report.wording import one_eps, significant_digits, times_text
 from unshaken.runs.record import RunRecord
 
 FEWEST = 3

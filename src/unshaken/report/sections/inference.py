@@ -22,11 +22,10 @@ from unshaken.report.condition_rows import (
 from unshaken.report.drawing import CLEAN, draw_lines, eps_axis, inference_styles, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
-from unshaken.report.sections.comparison import eps_curve, of_representatives
+from unshaken.report.sections.comparison import eps_curve, of_representatives, published_note
 from unshaken.report.sections.facets import facet_figure
-from unshaken.report.sections.text import one_eps, published_note
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import draws_text
+from unshaken.report.wording import draws_text, one_eps
 from unshaken.runs.record import RunRecord
 
 

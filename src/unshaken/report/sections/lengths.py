@@ -21,10 +21,9 @@ from unshaken.report.condition_rows import (
 from unshaken.report.groups import representatives
 from unshaken.report.section import Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells
-from unshaken.report.sections.comparison import change_text
-from unshaken.report.sections.text import if_known, one_eps, published_note
+from unshaken.report.sections.comparison import change_text, published_note
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import eps_text, percent
+from unshaken.report.wording import eps_text, if_known, one_eps, percent
 from unshaken.runs.published import PublishedLengths
 
 

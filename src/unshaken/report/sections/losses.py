@@ -30,9 +30,8 @@ from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells
 from unshaken.report.sections.comparison import of_representatives
 from unshaken.report.sections.facets import WIDTHS, row_ticks
-from unshaken.report.sections.text import if_known, one_eps
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import NAIVE, eps_text, percent, significance_text
+from unshaken.report.wording import NAIVE, eps_text, if_known, one_eps, percent, significance_text
 
 SAME_DIRECTION = "log_error"
 """The loss that climbs what the naive one climbs, without the rounding: what it wins is what saturation hid."""

@@ -11,12 +11,12 @@ from unshaken.report.accuracy import NORMS, SERIES, STEP, Panel, point_at, rows_
 from unshaken.report.drawing import SCHEMES, draw_lines, eps_axis, named_styles, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
+from unshaken.report.sections.comparison import published_note
 from unshaken.report.sections.facets import facet_figure
 from unshaken.report.sections.networks import grouped_labels
 from unshaken.report.sections.shared_attacks import SharedAttack, shared_attacks
-from unshaken.report.sections.text import if_known, published_note
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import increase_text, listed, percent, significant_digits, times_text
+from unshaken.report.wording import if_known, increase_text, listed, percent, significant_digits, times_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

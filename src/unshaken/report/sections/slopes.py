@@ -19,9 +19,8 @@ from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import box_columns, box_data, column_table
 from unshaken.report.sections.comparison import of_representatives
 from unshaken.report.sections.facets import facet_figure
-from unshaken.report.sections.text import one_eps
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import decimals_for
+from unshaken.report.wording import decimals_for, one_eps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

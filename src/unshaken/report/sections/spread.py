@@ -14,9 +14,8 @@ from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import box_columns, column_table, interval_cells
 from unshaken.report.sections.comparison import change_text
 from unshaken.report.sections.facets import row_ticks
-from unshaken.report.sections.text import UNKNOWN
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import decimals_for, difference_text, listed, percent
+from unshaken.report.wording import UNKNOWN, decimals_for, difference_text, listed, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

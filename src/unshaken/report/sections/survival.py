@@ -25,9 +25,8 @@ from unshaken.report.groups import (
 )
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.facets import facet_figure, row_ticks
-from unshaken.report.sections.text import UNKNOWN, one_eps
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import eps_text, listed, percent
+from unshaken.report.wording import UNKNOWN, eps_text, listed, one_eps, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,11 +22,10 @@ from unshaken.report.groups import (
 )
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
-from unshaken.report.sections.comparison import published_accuracy, shared_level
+from unshaken.report.sections.comparison import published_accuracy, published_note, shared_level
 from unshaken.report.sections.networks import network_accuracy
-from unshaken.report.sections.text import UNKNOWN, one_eps, published_note
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import eps_text, significance_text
+from unshaken.report.wording import UNKNOWN, eps_text, one_eps, significance_text
 from unshaken.runs.record import RunRecord
 
 if TYPE_CHECKING:
