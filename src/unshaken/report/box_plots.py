@@ -68,9 +68,9 @@ def box_ticks(axis: Axes, names: Sequence[str]) -> None:
     axis.tick_params(axis="x", length=0, labelsize=9 if len(names) <= 6 else 7.5)
 
 
-def zero_line(axis: Axes) -> None:
-    """A dashed line at 0."""
-    axis.axhline(0, color=MUTED, lw=0.8, ls=(0, (4, 3)))
+def dashed_line(axis: Axes, y: float = 0) -> None:
+    """What the boxes are compared with."""
+    axis.axhline(y, color=MUTED, lw=0.8, ls=(0, (4, 3)))
 
 
 def mean_interval(values: Series, *, level: float = 0.95) -> Interval:

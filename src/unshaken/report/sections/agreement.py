@@ -9,14 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import Series
 
-from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
-from unshaken.report.box_plots import BOX_COLUMNS, box_ticks, draw_boxes, mean_interval
+from unshaken.report.box_plots import BOX_COLUMNS, box_ticks, dashed_line, draw_boxes, mean_interval
 from unshaken.report.condition_rows import distinguishing_title
-from unshaken.report.drawing import COLOURS, MUTED, SCHEMES, shade, styled
+from unshaken.report.drawing import COLOURS, SCHEMES, shade, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import box_columns, box_data, column_table, interval_cells
-from unshaken.report.sections.comparison import change_text
+from unshaken.report.sections.comparison import analysis_setting, change_text
 from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import UNKNOWN, difference_text, draws_text
@@ -53,7 +52,7 @@ def agreement_section(source: StoredRun, panels: Sequence[Panel]) -> Section | N
         "the dot the mean; whiskers reach as far as 1.5 times the box, circles are inputs beyond. The dashed "
         "line is what random signs would give.",
     )
-    sentences = [sentence for agreement in agreements if (sentence := _sentence(agreement))]
+    sentences = [*filter(None, map(_sentence, agreements))]
     title = "How far a cheap gradient agrees with many draws"
     return Section("agreement", title, sentences, [drawing], [agreement_table(agreements)])
 
@@ -61,23 +60,23 @@ def agreement_section(source: StoredRun, panels: Sequence[Panel]) -> Section | N
 def gradient_agreements(source: StoredRun) -> list[Agreement]:
     """Every analysis of every model, in the order of the recipe."""
     rows = source.analyses.get("gradient_agreement")
-    if rows is None or len(rows) == 0:
-        return []
-    settings = {config.label: config.settings for config in source.record.recipe.analyses}
     agreements = []
-    for (model, analysis), group in rows.groupby(["model", "analysis"], sort=False):
+    for (model, analysis), group in rows.groupby(["model", "analysis"], sort=False) if rows is not None else ():
         title = distinguishing_title({"model": model, "analysis": analysis}, rows)
         table = group.pivot(index=["index", "repeat"], columns="draws", values="agreement")
-        columns = {draws: table[draws] for draws in group.draws.unique()}
-        reference = settings[analysis].get("reference") if analysis in settings else None
-        agreements.append(Agreement(title, model, reference, columns))
+        reference = analysis_setting(source.record, analysis, "reference")
+        agreements.append(Agreement(title, model, reference, {draws: table[draws] for draws in group.draws.unique()}))
     return agreements
 
 
 def agreement_table(agreements: Sequence[Agreement]) -> Table:
     """Mean with its interval, quartiles and n for every entry of `draws`; what MEAN has more, paired by input."""
     data = box_data(agreements, "draws", "title", "model")
-    data[MORE] = [_mean_more(agreement.columns, draws) for agreement in agreements for draws in agreement.columns]
+    data[MORE] = [
+        mean_interval(columns["mean"] - values) if draws != "mean" and "mean" in columns else UNKNOWN
+        for _, _, _, columns in agreements
+        for draws, values in columns.items()
+    ]
     compared = bool(data.mean_more.notna().any())
     columns = {
         "model": data.title if len(agreements) > 1 else None,
@@ -98,33 +97,28 @@ def agreement_figure(agreements: Sequence[Agreement], *, narrow: bool = False) -
     def draw(axis: Axes, agreement: Agreement) -> None:
         columns = agreement.columns
         counts = sorted(int(draws) for draws in columns if draws.isdigit())
-        sampled = {str(count): shade(COLOURS["fgsm"], counts, count) for count in counts}
-        draw_boxes(axis, columns, [SCHEMES.get(draws) or sampled[draws] for draws in columns], whiskers=1.5)
+        colours = SCHEMES | {str(count): shade(COLOURS["fgsm"], counts, count) for count in counts}
+        draw_boxes(axis, columns, [colours[draws] for draws in columns], whiskers=1.5)
         lower = "\n" * narrow  # on a phone there is no room for MOMENTS beside MEAN
         box_ticks(axis, [lower * (draws == "moments") + draws.upper() for draws in columns])
-        axis.axhline(0.5, color=MUTED, lw=0.8, ls=(0, (4, 3)))
-        axis.set(title=agreement.title, xlabel="draws in the gradient")
+        dashed_line(axis, 0.5)
         reference = f" of {agreement.reference} draws" if agreement.reference else ""
-        axis.set_ylabel(f"agreement with the signs\nof the gradient{reference}")
+        ylabel = f"agreement with the signs\nof the gradient{reference}"
+        axis.set(title=agreement.title, xlabel="draws in the gradient", ylabel=ylabel)
 
-    height = 3.2 if len(agreements) == 1 and not narrow else 2.6
-    return facet_figure(agreements, draw, narrow=narrow, height=height, sharey=True)
-
-
-def _mean_more(columns: Mapping[str, Series], draws: str) -> Interval:
-    """What MEAN has more than another entry."""
-    return mean_interval(columns["mean"] - columns[draws]) if draws != "mean" and "mean" in columns else UNKNOWN
+    return facet_figure(agreements, draw, narrow=narrow, height=(3.2, 2.6, 2.6), sharey=True)
 
 
 def _sentence(agreement: Agreement) -> str:
     """MEAN and MOMENTS beside ten draws, or the most there are, paired by input."""
-    counts = [draws for draws in agreement.columns if draws.isdigit()]
-    schemes = [draws for draws in agreement.columns if draws in SCHEMES]
+    columns = agreement.columns
+    counts = [draws for draws in columns if draws.isdigit()]
+    schemes = [draws for draws in columns if draws in SCHEMES]
     if not counts or not schemes:
         return ""
     base = BASE if BASE in counts else max(counts, key=int)
-    means = {draws: f"{column.mean():.2f}" for draws, column in agreement.columns.items()}
-    changes = {scheme: change_text(agreement.columns[scheme], agreement.columns[base]) for scheme in schemes}
+    means = {draws: f"{column.mean():.2f}" for draws, column in columns.items()}
+    changes = {scheme: change_text(columns[scheme], columns[base]) for scheme in schemes}
     reference = f"{agreement.reference} draws" if agreement.reference else "many draws"
     first, *others = schemes
     sentence = (

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
-from unshaken.report.box_plots import BOX_CAPTION, BOX_COLUMNS, box_ticks, draw_boxes, zero_line
+from unshaken.report.box_plots import BOX_CAPTION, BOX_COLUMNS, box_ticks, dashed_line, draw_boxes
 from unshaken.report.condition_rows import (
     attacked_rows,
     main_inference_draws,
@@ -92,7 +92,7 @@ def angles_figure(angles: Sequence[Angles], *, narrow: bool = False) -> Figure:
         labels, colours = list(model.columns), attack_colours(list(model.columns))
         draw_boxes(axis, model.columns, [colours[label] for label in labels])
         box_ticks(axis, _ticks(labels))
-        zero_line(axis)
+        dashed_line(axis)
         kinds = {split_label(label)[0] for label in labels}
         xlabel = f"draws of the attack ({kinds.pop().upper()})" if len(kinds) == 1 else "attack and its draws"
         axis.set(title=model.model if len(angles) > 1 else "", xlabel=xlabel)

@@ -27,10 +27,15 @@ def change_text(values: Series, base: Series, *, comparisons: int = 1, decimals:
     return significance_text(mean_interval(values - base, level=shared_level(comparisons)), decimals)
 
 
+def analysis_setting(record: RunRecord, label: str, name: str) -> Any:
+    """A setting of the analysis with this label; None where the recipe does not say."""
+    return next((config.settings.get(name) for config in record.recipe.analyses if config.label == label), None)
+
+
 def group_rows(source: StoredRun, analysis: str) -> DataFrame | None:
     """Rows of an analysis with the `group` of their model and its seed as `repeat`; None where there are none."""
     rows = source.analyses.get(analysis)
-    if rows is None or len(rows) == 0:
+    if rows is None:
         return None
     seeds = {label: seed for members in groups(source.record).values() for seed, label in members.items()}
     group = group_of(source.record, rows.model.unique())

@@ -21,18 +21,21 @@ def facet_figure(
     draw: Callable[[Axes, Content], Mapping[str, Any] | None],
     *,
     narrow: bool,
-    height: float,
+    height: float | tuple[float, float, float],
     columns: int = 2,
     ylabel: str = "",
     labels: Sequence[str] = (),
     below: bool = True,
     **options: Any,
 ) -> Figure:
-    """One set of axes of a height in inches for each of `contents`, and one legend of `labels`, where there are any.
+    """One set of axes for each of `contents`, and one legend of `labels`, where there are any.
 
+    `height` in inches is that of every set of axes, or (of a single one, of one of several, of one on a phone).
     `draw(axis, content)` returns {label: line}, or None where there is no legend. `ylabel` stands at the axes on the
     left, and labels of y axes stand there alone if these are shared; `options` go to `subplots`.
     """
+    if isinstance(height, tuple):
+        height = height[2 if narrow else len(contents) > 1]
     more = legend_height(WIDTHS[narrow], labels) if labels and below else 0.0
     figure, axes = facets(len(contents), narrow=narrow, height=height, columns=columns, more=more, **options)
     handles: dict[str, Any] = {}

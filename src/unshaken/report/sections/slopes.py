@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.report.accuracy import Panel
-from unshaken.report.box_plots import BOX_CAPTION, BOX_COLUMNS, box_ticks, draw_boxes, zero_line
+from unshaken.report.box_plots import BOX_CAPTION, BOX_COLUMNS, box_ticks, dashed_line, draw_boxes
 from unshaken.report.condition_rows import (
     attack_with_most_draw_counts,
     attacked_rows,
@@ -110,7 +110,7 @@ def slopes_figure(slopes: Sequence[Slopes], *, narrow: bool = False) -> Figure:
         box_ticks(axis, [str(draws) for draws in slope.columns])
         axis.set(title=slope.model if several else "", xlabel="inference draws", ylabel=QUANTITIES[slope.quantity])
         if slope.quantity != "gradient_norm":
-            zero_line(axis)
+            dashed_line(axis)
         return {}
 
     ordered = sorted(slopes, key=lambda slope: list(QUANTITIES).index(slope.quantity)) if narrow else slopes
