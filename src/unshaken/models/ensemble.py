@@ -84,12 +84,20 @@ class Ensemble(StochasticClassifier):
 
     def check_alike(self, x: Inputs) -> None:
         """Every member takes inputs like x and knows as many classes; checked at the first inputs of a shape."""
-        shape = tuple(x.shape[1:])
-        if shape not in self.checked_shapes:
-            classes = [_classes(f"member {number}", member.net, x[:1]) for number, member in enumerate(self.members, 1)]
-            if len(set(classes)) > 1:
-                raise ValueError(f"members must know the same classes; theirs are {classes} in number.")
-            self.checked_shapes.add(shape)
+        shape, classes = tuple(x.shape[1:]), list[int]()
+        if shape in self.checked_shapes:
+            return
+        for number, member in enumerate(self.members, 1):
+            try:
+                with torch.no_grad(), mode(member.net, training=False):
+                    classes.append(member.net(x[:1]).shape[-1])
+            except RuntimeError as error:
+                reason = str(error).splitlines()[0].rstrip(".")
+                message = f"member {number} takes no inputs of shape {shape}, as all members must: {reason}."
+                raise ValueError(message) from error
+        if len(set(classes)) > 1:
+            raise ValueError(f"members must know the same classes; theirs are {classes} in number.")
+        self.checked_shapes.add(shape)
 
 
 class Together(Wrapper):
@@ -226,16 +234,3 @@ def networks_of(model: StochasticClassifier) -> list[nn.Module]:
     if isinstance(model, Deterministic):
         return [model.net]
     raise ValueError(f"only networks and ensembles of them can be joined; got a {model.kind!r} model.")
-
-
-@torch.no_grad()
-def _classes(name: str, net: nn.Module, x: Inputs) -> int:
-    """Of how many classes a network gives logits for x."""
-    try:
-        with mode(net, training=False):
-            return int(net(x).shape[-1])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise ValueError(
-            f"{name} takes no inputs of shape {tuple(x.shape[1:])}, as all members must: {reason}."
-        ) from error

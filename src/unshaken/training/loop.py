@@ -167,10 +167,10 @@ class Trainer:
 
     def evaluate(self, done: int, scores: list[Score]) -> None:
         """Add what the monitor measures after this minibatch, where it does, and keep the tensors that are best."""
-        if self.monitor is not None and self.monitor.due(done, self.epochs * self.steps):
-            scores.append(self.monitor.evaluate(self.learner.model, done))
-            everything = [*scores_of(self.state.history), *scores]
-            self.state.best = self.monitor.best_tensors(self.state.best, self.learner.model, everything)
+        monitor, model = self.monitor, self.learner.model
+        if monitor is not None and (done % monitor.every == 0 or done == self.epochs * self.steps):
+            scores.append(monitor.evaluate(model, done))
+            self.state.best = monitor.best_tensors(self.state.best, model, [*scores_of(self.state.history), *scores])
 
     def accuracy(self, seed: int) -> float:
         """On the first 1,000 inputs that have a label, with 10 draws of what the model is now."""

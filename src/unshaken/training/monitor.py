@@ -51,10 +51,6 @@ class Monitor:
         if self.select is not None and self.select not in (names := [CLEAN, *self.attacks]):
             raise unknown("attack to select by", self.select, names)
 
-    def due(self, step: int, last: int) -> bool:
-        """Whether to evaluate after this minibatch, the first of which is 1."""
-        return step % self.every == 0 or step == last
-
     def evaluate(self, model: StochasticClassifier, step: int) -> Score:
         """How many images are classified correctly by what the model is now, in eval mode."""
         meter, right = Meter(model), dict[str, int]()
