@@ -54,12 +54,10 @@ def angles_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
         "inference draws, for the class that the attack comes nearest to. At −1 the attack takes the shortest way "
         f"down, at 0 it gains nothing. {BOX_CAPTION}",
     )
-    sentences = [
-        *(_draws_sentence(model, eps, several=len(drawn) > 1) for model in drawn),
-        _models_sentence(drawn, eps),
-    ]
-    table = angles_table(angles, eps)
-    return Section("angles", "The angle between attack and margin", [*filter(None, sentences)], [drawing], [table])
+    sentences = [_draws_sentence(model, eps, several=len(drawn) > 1) for model in drawn]
+    sentences = [*filter(None, [*sentences, _models_sentence(drawn, eps)])]
+    title = "The angle between attack and margin"
+    return Section("angles", title, sentences, [drawing], [angles_table(angles, eps)])
 
 
 def angles_by_model(rows: DataFrame) -> list[Angles]:
@@ -91,22 +89,18 @@ def angles_figure(angles: Sequence[Angles], *, narrow: bool = False) -> Figure:
     def draw(axis: Axes, model: Angles) -> None:
         labels, colours = list(model.columns), attack_colours(list(model.columns))
         draw_boxes(axis, model.columns, [colours[label] for label in labels])
-        box_ticks(axis, _ticks(labels))
+        split = [split_label(label) for label in labels]
+        kinds = {kind for kind, _, _ in split}
+        ticks = [[kind.upper(), draws.upper(), *rest.split()] for kind, draws, rest in split]
+        if len({(kind, rest) for kind, _, rest in split}) == 1:
+            ticks = [[draws.upper() or kind.upper()] for kind, draws, _ in split]
+        box_ticks(axis, ["\n".join(filter(None, lines)) for lines in ticks])
         dashed_line(axis)
-        kinds = {split_label(label)[0] for label in labels}
         xlabel = f"draws of the attack ({kinds.pop().upper()})" if len(kinds) == 1 else "attack and its draws"
         axis.set(title=model.model if len(angles) > 1 else "", xlabel=xlabel)
 
-    height = 3.2 if len(angles) == 1 and not narrow else 2.6
-    return facet_figure(angles, draw, narrow=narrow, height=height, ylabel="cosine of the angle", sharey=True)
-
-
-def _ticks(labels: Sequence[str]) -> list[str]:
-    """What to write below the box of each attack: its number of draws alone where all are of one kind."""
-    split = [split_label(label) for label in labels]
-    if len({(kind, rest) for kind, _, rest in split}) == 1:
-        return [draws.upper() or kind.upper() for kind, draws, _ in split]
-    return ["\n".join(filter(None, [kind.upper(), draws.upper(), *rest.split()])) for kind, draws, rest in split]
+    ylabel = "cosine of the angle"
+    return facet_figure(angles, draw, narrow=narrow, height=(3.2, 2.6, 2.6), ylabel=ylabel, sharey=True)
 
 
 def _draws_sentence(model: Angles, eps: float, *, several: bool) -> str:
@@ -126,12 +120,10 @@ def _models_sentence(angles: Sequence[Angles], eps: float) -> str:
     """The attack with the most draws on every model beside the first, paired by input."""
     first, *others = angles
     label = (sampled_family(first.columns) or list(first.columns))[-1]
-    base = first.columns[label]
+    base, cosines = first.columns[label], {m.model: m.columns[label] for m in others if label in m.columns}
     compared = [
-        f"{model.columns[label].mean():.3f} on {model.model}: "
-        f"{change_text(model.columns[label], base, comparisons=len(others))}"
-        for model in others
-        if label in model.columns
+        f"{cosine.mean():.3f} on {model}: {change_text(cosine, base, comparisons=len(others))}"
+        for model, cosine in cosines.items()
     ]
     if not compared:
         return ""

@@ -43,8 +43,8 @@ class Budget(NamedTuple):
     rows: dict[str, DataFrame]
 
     @property
-    def eps_text(self) -> str:
-        return self.attack.eps_text(self.eps)
+    def title(self) -> str:
+        return f"{self.attack.label}, eps {self.attack.eps_text(self.eps)}"
 
     def point(self, model: str) -> Point:
         """Accuracy of a model under the attack."""
@@ -63,8 +63,8 @@ def budget_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
         "budget",
         lambda narrow: budget_figure(budget, narrow=narrow),
         "Accuracy of every model against its parameters and its operations; the numbers are in the table below",
-        f"Further up is better, further left cheaper. Filled marks are accuracy under {budget.attack.label}, eps "
-        f"{budget.eps_text}, hollow ones accuracy without an attack. Bars are 95 % intervals.",
+        f"Further up is better, further left cheaper. Filled marks are accuracy under {budget.title}, "
+        "hollow ones accuracy without an attack. Bars are 95 % intervals.",
     )
     return Section("budget", "What parameters and compute buy", [_sentence(budget)], [drawing], [budget_table(budget)])
 
@@ -90,15 +90,12 @@ def budget_table(budget: Budget) -> Table:
     """Clean accuracy and accuracy under the attack of every model, the smallest first."""
     attack, points = budget.attack, {model: budget.point(model) for model in budget.sizes}
     clean = {model: attack.clean.get(model) for model in budget.sizes}
-    values = [
-        (model, *(clean[model] or (None,) * 4)[:3], attack.label, budget.eps, *point[:3])
-        for model, point in points.items()
-    ]
+    values = [(m, *(clean[m] or (None,) * 4)[:3], attack.label, budget.eps, *points[m][:3]) for m in points]
     names = ["model", "clean", "clean_low", "clean_high", "attack", "eps", "accuracy", "low", "high"]
     columns = {
         "model": points,
         "no attack": ["" if point is None else point.in_full() for point in clean.values()],
-        f"{attack.label}, eps {budget.eps_text}": [point.in_full() for point in points.values()],
+        budget.title: [point.in_full() for point in points.values()],
     }
     note = (
         "Parameters: learnt numbers that a prediction uses, those of all networks of the model together. FLOP: "
@@ -115,7 +112,11 @@ def budget_figure(budget: Budget, *, narrow: bool = False) -> Figure:
 
     def draw(axis: Axes, measure: str) -> dict[str, Any]:
         values, handles = [getattr(size, measure) for size in budget.sizes.values()], {}
-        _size_axis(axis, values)
+        log_axis(axis, values, most=5)
+        # where no round number is near, the ticks are at the ends
+        ticks = axis.get_xticks() if len(axis.get_xticks()) > 1 else sorted({min(values), max(values)})
+        axis.set_xticks(ticks, [si_number(tick).replace(".00", "").replace(".0", "") for tick in ticks])
+        axis.grid(True, axis="both")
         for model, value in zip(models, values, strict=True):
             same = [other for other, equal in zip(models, values, strict=True) if equal == value]
             offset = sideways_offset(axis, same.index(model), len(same))
@@ -124,7 +125,7 @@ def budget_figure(budget: Budget, *, narrow: bool = False) -> Figure:
         return handles
 
     measures = [measure for measure in LABELS if all(getattr(size, measure) for size in budget.sizes.values())]
-    height = 2.7 if narrow else 3.2
+    height = (3.2, 3.2, 2.7)
     return facet_figure(measures, draw, narrow=narrow, height=height, ylabel="accuracy", labels=models, sharey=True)
 
 
@@ -135,32 +136,21 @@ def _draw_model(axis: Axes, budget: Budget, model: str, size: float, style: dict
     points = {fill: point for fill, point in ends.items() if point is not None}
     values = [point.value for point in points.values()]
     axis.plot([size] * len(points), values, color=colour, lw=0.8, alpha=0.5, transform=offset)
+    options: dict[str, Any] = {"color": colour, "transform": offset, "clip_on": False}
+    marker = SHAPES.get(style["ls"], style["marker"])
     for fill, point in points.items():
         bars = [[point.value - point.low], [point.high - point.value]]
-        options: dict[str, Any] = {"color": colour, "transform": offset, "clip_on": False}
         axis.errorbar(size, point.value, bars, fmt="none", elinewidth=1, **options)
-        marker = SHAPES.get(style["ls"], style["marker"])
         (handle,) = axis.plot(size, point.value, ls="", marker=marker, ms=5.5, mfc=fill, **options)
     return handle
-
-
-def _size_axis(axis: Axes, values: Sequence[float]) -> None:
-    """A log axis of large numbers; where no round one is near, the ticks are at the ends."""
-    log_axis(axis, values, most=5)
-    ticks = [*axis.get_xticks()]
-    ticks = ticks if len(ticks) > 1 else sorted({min(values), max(values)})
-    axis.set_xticks(ticks, [si_number(tick).replace(".00", "").replace(".0", "") for tick in ticks])
-    axis.grid(True, axis="both")
 
 
 def _sentence(budget: Budget) -> str:
     """Which models none beats that has no more parameters, and who beats the others."""
     beaten = _beaten(budget)
-    names = {
-        model: f"{model} ({si_number(budget.parameters(model))} parameters, {budget.point(model).value:.3f})"
-        for model in budget.sizes
-    }
-    under = f"Under {budget.attack.label} at eps {budget.eps_text}"
+    sizes = {model: si_number(budget.parameters(model)) for model in budget.sizes}
+    names = {m: f"{m} ({size} parameters, {budget.point(m).value:.3f})" for m, size in sizes.items()}
+    under = f"Under {budget.attack.label} at eps {budget.attack.eps_text(budget.eps)}"
     if not beaten:
         return f"{under} no model is beyond chance more robust than one that has as many parameters or more."
     best = listed([names[model] for model in names if model not in beaten])
@@ -184,8 +174,8 @@ def _beaten(budget: Budget) -> dict[str, str]:
         if budget.parameters(other) <= budget.parameters(model)
         and set(budget.rows[model].repeat) & set(budget.rows[other].repeat)
     ]
-    better: dict[str, list[str]] = {}
+    best: dict[str, str] = {}
     for model, other in pairs:
         if difference(budget.rows[other], budget.rows[model], level=shared_level(len(pairs))).low > 0:
-            better.setdefault(model, []).append(other)
-    return {model: max(others, key=lambda other: budget.point(other).value) for model, others in better.items()}
+            best[model] = max(best.get(model, other), other, key=lambda label: budget.point(label).value)
+    return best

@@ -22,7 +22,7 @@ from unshaken.report.condition_rows import (
 from unshaken.report.drawing import attack_colours, draw_lines, eps_axis, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells, interval_columns
-from unshaken.report.sections.comparison import eps_curve, of_representatives, shared_level
+from unshaken.report.sections.comparison import analysis_setting, eps_curve, of_representatives, shared_level
 from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, percent, significance_text
@@ -52,7 +52,6 @@ class Conditions(NamedTuple):
     smooth: dict[str, DataFrame]
 
     def eps(self) -> list[float]:
-        """Every size, in order."""
         return sorted(float(eps) for eps in self.rows.eps.unique())
 
     def at(self, eps: float) -> DataFrame:
@@ -74,20 +73,22 @@ def conditions_section(source: StoredRun, panels: Sequence[Panel]) -> Section | 
     if not conditions:
         return None
     drawn = drawn_conditions(conditions, source.record)
-    selection = " The strongest attack on each model is drawn, and of networks that differ by their seed the first."
-    smooth = (
-        " The smooth condition promises survival if the network is as smooth as it assumes, so its line cannot then "
-        "lie above the accuracy."
+    caption = (
+        "The broad line is the accuracy under attack. The linear condition takes the margin to be a plane around each "
+        "input: where its line follows the accuracy, the direction of the attack and the margin alone explain who "
+        "survives."
     )
+    if any(case.smooth for case in conditions):
+        caption += " The smooth condition promises survival if the network is as smooth as it assumes, so its line "
+        caption += "cannot then lie above the accuracy."
+    caption += " Bars are 95 % intervals."
+    if len(drawn) < len(conditions):
+        caption += " The strongest attack on each model is drawn, and of networks that differ by their seed the first."
     drawing = Drawing(
         "conditions",
         lambda narrow: conditions_figure(drawn, narrow=narrow),
         "Accuracy under attack and the share of inputs with each condition against eps; the numbers are in the table",
-        "The broad line is the accuracy under attack. The linear condition takes the margin to be a plane around each "
-        "input: where its line follows the accuracy, the direction of the attack and the margin alone explain who "
-        f"survives.{smooth if any(case.smooth for case in conditions) else ''} Bars are 95 % intervals."
-        + selection
-        * (len(drawn) < len(conditions)),
+        caption,
     )
     strongest = _strongest(conditions)
     sentences = [_sentence(case, several=len(strongest) > 1) for case in of_representatives(source.record, strongest)]
@@ -104,7 +105,7 @@ def measured_conditions(source: StoredRun) -> list[Conditions]:
     for (model, attack), attacked in rows.groupby(["model", "attack"], sort=False):
         draws = main_inference_draws(attacked, "eps")
         attacked = attacked[attacked.inference_draws == draws]
-        by_analysis = {str(analysis): group for analysis, group in attacked.groupby("analysis", sort=False)}
+        by_analysis = dict(iter(attacked.groupby("analysis", sort=False)))
         first = max(by_analysis.values(), key=lambda group: group.eps.nunique())
         if first.eps.nunique() > 1:
             title = distinguishing_title({"model": model, "attack": attack}, rows)
@@ -123,19 +124,17 @@ def conditions_table(conditions: Sequence[Conditions]) -> Table:
     """Accuracy, the share with each condition, how often the linear one agrees, and where a smooth one is violated."""
     data = pd.DataFrame([_shares(case, eps) for case in conditions for eps in case.eps()])
     names = list(dict.fromkeys(name for case in conditions for name in case.smooth))
-    columns = {
-        "model": data.title if len(conditions) > 1 else None,
-        "eps": data.eps.map(eps_text(data.eps)),
-        "accuracy": interval_cells(data, "accuracy"),
-        "linear": interval_cells(data, "linear"),
-        "linear agrees": interval_cells(data, "agreement"),
-    }
-    columns |= {text: interval_cells(data, text) for name in names for text in (name, name + FAILS)}
+    heads = {"accuracy": "accuracy", "linear": "linear", "agreement": "linear agrees"}
+    heads |= {text: head for name in names for text, head in ((name, name), (name + FAILS, "fails"))}
+    columns = [
+        ("model", data.title if len(conditions) > 1 else None),
+        ("eps", data.eps.map(eps_text(data.eps))),
+        *((head, interval_cells(data, text)) for text, head in heads.items()),
+    ]
     note = "Shares of inputs and repeats with their 95 % intervals. The linear condition agrees where it holds for an "
     note += "input that was right before and survived, and where neither is so."
     note += " Fails: how often an input fell for which the smooth condition holds." * bool(names)
-    table = column_table("conditions", data, columns, note=note)
-    return table._replace(head=["fails" if head.endswith(FAILS) else head for head in table.head])
+    return column_table("conditions", data, columns, note=note)
 
 
 @styled()
@@ -154,21 +153,16 @@ def conditions_figure(conditions: Sequence[Conditions], *, narrow: bool = False)
         axis.set(title=case.title, xlabel="eps")
         return handles
 
-    contents, height = (
-        list(zip(conditions, curves, strict=True)),
-        2.3 if narrow else 2.7 if len(conditions) > 1 else 3.2,
-    )
-    ylabel = "share of inputs"
+    contents, ylabel, height = list(zip(conditions, curves, strict=True)), "share of inputs", (3.2, 2.7, 2.3)
     return facet_figure(contents, draw, narrow=narrow, height=height, ylabel=ylabel, labels=names, sharey=True)
 
 
 def _smooth_names(rows: DataFrame, record: RunRecord) -> dict[str, str]:
     """The smooth condition of each analysis that has one, named by the smoothness that it assumes."""
-    settings = {config.label: config.settings for config in record.recipe.analyses}
     labels = rows[rows.smooth.notna()].analysis.unique() if "smooth" in rows else []
     names = {}
     for label in labels:
-        smoothness = settings[label].get("smoothness") if label in settings else None
+        smoothness = analysis_setting(record, label, "smoothness")
         assumption = f"{smoothness} L" if isinstance(smoothness, str) else label if len(labels) > 1 else ""
         assumption = f"L = {smoothness:g}" if isinstance(smoothness, int | float) else assumption
         names[str(label)] = f"smooth condition ({assumption})" if assumption else "smooth condition"
@@ -184,12 +178,7 @@ def _with_agreement(rows: DataFrame) -> DataFrame:
 def _shares(case: Conditions, eps: float) -> dict[str, Any]:
     """A line of the .csv; a smooth condition that was not computed at this size is left out."""
     rows = _with_agreement(case.at(eps))
-    line = {
-        "title": case.title,
-        "model": case.model,
-        "attack": case.attack,
-        "inference_draws": case.inference_draws,
-    }
+    line: dict[str, Any] = {name: getattr(case, name) for name in ("title", "model", "attack", "inference_draws")}
     line |= {"eps": eps, "n": rows["index"].nunique()}
     for name, column in (("accuracy", "survived"), ("linear", "linear"), ("agreement", "agrees")):
         line |= interval_columns(name, true_share(rows, column))
@@ -204,10 +193,9 @@ def _shares(case: Conditions, eps: float) -> dict[str, Any]:
 
 def _strongest(conditions: Sequence[Conditions]) -> list[Conditions]:
     """Of each model the attack with the lowest accuracy on average."""
-    return [
-        min((case for case in conditions if case.model == model), key=lambda case: case.rows.survived.mean())
-        for model in dict.fromkeys(case.model for case in conditions)
-    ]
+    models = dict.fromkeys(case.model for case in conditions)
+    by_model = [[case for case in conditions if case.model == model] for model in models]
+    return [min(cases, key=lambda case: case.rows.survived.mean()) for cases in by_model]
 
 
 def _sentence(case: Conditions, *, several: bool) -> str:
