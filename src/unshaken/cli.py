@@ -61,8 +61,9 @@ def run(
 ) -> None:
     """Train, attack, evaluate and report as a recipe says; continues a run that was cut off."""
     with sentences():
-        from unshaken.report import report, verdict
+        from unshaken.report import report
         from unshaken.report.stored_run import load_run
+        from unshaken.report.verdict import verdict
         from unshaken.runs import run as runs
         from unshaken.runs.memory import keep_freed_memory
         from unshaken.runs.recipe import read_recipe

@@ -11,10 +11,8 @@ import pytest
 from synthetic import attacked, clean, curves, source
 
 from unshaken.report.drawing import Inline
-from unshaken.report.figures import accuracy_figure, drawable_panels
-from unshaken.report.glossary import GLOSSARY, glossary_entries
-from unshaken.report.page import page
-from unshaken.report.pictures import choose_pictures
+from unshaken.report.figures import accuracy_figure, choose_pictures, drawable_panels
+from unshaken.report.page import GLOSSARY, glossary_entries, page
 from unshaken.report.sections.lengths import lengths_section
 from unshaken.report.sections.losses import losses_section
 from unshaken.report.sections.models import models_section, select_attacks

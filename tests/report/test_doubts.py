@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from synthetic import run_record
 
-from unshaken.report import report, verdict
+from unshaken.report import report
 from unshaken.report.doubts import training_doubts
 from unshaken.report.stored_run import load_run
+from unshaken.report.verdict import verdict
 from unshaken.runs.record import RunRecord
 from unshaken.training import Epoch
 

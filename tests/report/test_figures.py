@@ -30,8 +30,14 @@ from unshaken.report.drawing import (
     named_styles,
     split_label,
 )
-from unshaken.report.figures import accuracy_figure, mean_networks, picture_figure, training_figure
-from unshaken.report.pictures import Pictures, choose_pictures
+from unshaken.report.figures import (
+    Pictures,
+    accuracy_figure,
+    choose_pictures,
+    mean_networks,
+    picture_figure,
+    training_figure,
+)
 from unshaken.report.stored_run import load_run
 
 

@@ -12,10 +12,8 @@ import pytest
 from unshaken.evaluation.checks import CHECKS
 from unshaken.report import report
 from unshaken.report.accuracy import accuracy_table, panels
-from unshaken.report.page import page
-from unshaken.report.recipe_text import one_line
-from unshaken.report.render import typeset
-from unshaken.report.section import Section, Table
+from unshaken.report.page import one_line, page
+from unshaken.report.section import Section, Table, typeset
 from unshaken.report.stored_run import load_run
 from unshaken.report.verdict import findings
 from unshaken.store import write_rows

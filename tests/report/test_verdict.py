@@ -11,10 +11,9 @@ from synthetic import run_record
 
 from unshaken.evaluation.checks import Finding
 from unshaken.evaluation.statistics import accuracy
-from unshaken.report import verdict
 from unshaken.report.doubts import doubts
 from unshaken.report.stored_run import StoredRun, load_run
-from unshaken.report.verdict import check_summary
+from unshaken.report.verdict import check_summary, verdict
 
 
 @pytest.fixture

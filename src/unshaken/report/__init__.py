@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unshaken.report.verdict import verdict
-
-__all__ = ["report", "verdict"]
-
 
 def report(*runs: str | Path) -> Path:
     """Write tables/, figures/ and report.html into each run folder; returns the page of the first.

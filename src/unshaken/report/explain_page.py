@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.analysis.explanation import REACH, Explanation
 from unshaken.report.drawing import INK, MEAN_COLOUR, MUTED, OTHERS, Inline, empty_figure, styled, write_figure
-from unshaken.report.figures import show_image
-from unshaken.report.pictures import gain
-from unshaken.report.render import render
+from unshaken.report.figures import gain, show_image
+from unshaken.report.section import render
 from unshaken.report.stored_run import StoredRun, write
 from unshaken.report.wording import eps_text, significant_digits
 

@@ -7,23 +7,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.checks import Finding
+from unshaken.evaluation.checks.finding import UNAIMED
 from unshaken.report.accuracy import Panel, Point, accuracy_table, grid, grid_eps, panels, point_at
 from unshaken.report.doubts import doubts
 from unshaken.report.drawing import CLEAN, Inline
-from unshaken.report.figures import drawable_panels
-from unshaken.report.glossary import glossary_entries
+from unshaken.report.figures import choose_pictures, drawable_panels
 from unshaken.report.groups import groups
-from unshaken.report.model_sizes import ModelSize, model_sizes
-from unshaken.report.pictures import choose_pictures
-from unshaken.report.recipe_text import recipe_lines
-from unshaken.report.render import render
-from unshaken.report.section import Section
+from unshaken.report.section import Section, render
 from unshaken.report.sections.networks import pool_networks
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.tables import COSTS, cost_summary, cost_table
+from unshaken.report.tables import COSTS, ModelSize, cost_summary, cost_table, model_sizes
 from unshaken.report.verdict import all_at_chance, check_summary, findings, only_analyses, panel_results, results
 from unshaken.report.wording import eps_text
 from unshaken.runs.published import Published, PublishedAccuracy
+from unshaken.runs.record import DataRecord, RunRecord
+from unshaken.runs.settings import as_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,7 +29,44 @@ if TYPE_CHECKING:
 LONG = 24
 """A table with more rows than this is folded."""
 
+ELSEWHERE = ("title", "about", "name", "seed", "paper", "presets")
+"""Entries of a recipe that are not among those of how a run was made."""
+
 STATUS = {True: "pass", False: "doubt", None: "not tested"}
+
+GLOSSARY: dict[str, tuple[str, str]] = {
+    "carlini_wagner": (
+        "CARLINI-WAGNER-k",
+        "A search for the smallest change, in the L2 norm, that makes the prediction of k draws wrong, and safely so. "
+        "It goes no further than that, however large eps is; where the change is larger than eps it is shortened.",
+    ),
+    "one_step_cw": (
+        "ONE-STEP-CW-k",
+        "One step along the gradient averaged over k draws, as far as that is long. Nobody prescribes how far, and it "
+        "goes further on one model than on another; eps is only a bound, mostly as large as the whole image.",
+    ),
+    "spatial": (
+        "SPATIAL-k",
+        "Pixels keep their values and move along a smooth flow, in several steps with k new draws each.",
+    ),
+    "flow": (
+        "flow norm",
+        "How far a pixel may move along each side, as a share of it: with eps 0.05 that is 1.4 pixels of 28. It is no "
+        "size of a change of values, so its eps has nothing to do with that of another norm.",
+    ),
+    "latent": (
+        "aimed at the latent",
+        "An attack that moves the code of an image in an auto-encoder as far as it can. It does not look at the label, "
+        "so what it does to accuracy is a side effect.",
+    ),
+    "chain": (
+        "chains",
+        "Copies of one network that are trained side by side from the same start, with noise of their own in every "
+        "step. A draw is the state of one of them, where it ended or where it was on the way, so there are only so "
+        "many different draws, and the attacker knows them all.",
+    ),
+}
+"""(word, meaning) by the attack, the norm or the kind of model that it belongs to."""
 
 
 class PanelTable(NamedTuple):
@@ -158,3 +193,65 @@ def _costs(summary: DataFrame) -> list[CostRow]:
 
 def _number(value: Any, digits: int) -> str:
     return "" if value is None or value != value else f"{value:,.{digits}f}"
+
+
+def recipe_lines(record: RunRecord) -> list[tuple[str, list[str]]]:
+    """(entry, its lines) for everything that a run depends on."""
+    entries = {key: value for key, value in as_json(record.recipe).items() if key not in ELSEWHERE and value}
+    machine = record.machine
+    hardware = [machine.device, machine.cpu, machine.platform, f"{machine.cores} cores"] if machine else []
+    lines = [
+        ("data set", [_data(record.data)]),
+        *((key, _lines(_flat(value))) for key, value in entries.items()),
+        ("preset", [record.preset or ""]),
+        ("seed", [str(record.recipe.seed)]),
+        ("versions", [", ".join(f"{name} {version}" for name, version in record.versions.items())]),
+        ("machine", [", ".join(hardware)]),
+        ("run", [f"{record.name}-{record.hash}"]),
+    ]
+    return [(entry, texts) for entry, texts in lines if any(texts)]
+
+
+def _data(data: DataRecord) -> str:
+    uses = {"train": "to train on", "test": "to attack"}
+    splits = [f"{data.images[split]:,} images {use}" for split, use in uses.items() if split in data.images]
+    return ", ".join([f"{data.name}, {data.classes} classes", *splits])
+
+
+def _flat(value: Any) -> Any:
+    """Entries of a list with the settings of their part in front: {label, kind, ...}."""
+    if not isinstance(value, list):
+        return value
+    return [{**entry.get("settings", {}), **{k: v for k, v in entry.items() if k != "settings"}} for entry in value]
+
+
+def _lines(value: Any) -> list[str]:
+    """An entry of a recipe, a line for each table of a list of tables; what these have in common is said once."""
+    if not (isinstance(value, list) and len(value) > 1 and all(isinstance(table, dict) for table in value)):
+        return [one_line(value)]
+    first, *others = value
+    common = {key: setting for key, setting in first.items() if all(key in o and o[key] == setting for o in others)}
+    common.pop("kind", None)
+    lines = [one_line({key: setting for key, setting in table.items() if key not in common}) for table in value]
+    return [*lines, f"all: {one_line(common)}"] if common else lines
+
+
+def one_line(value: Any) -> str:
+    """An entry of a recipe in one line: {kind = "mlp", widths = [32]} is "mlp (widths 32)"."""
+    if isinstance(value, dict):
+        name = ": ".join(str(value[key]) for key in ("label", "kind") if value.get(key))
+        settings = {key: item for key, item in value.items() if key not in ("label", "kind") and item is not None}
+        rest = ", ".join(f"{key.replace('_', ' ')} {one_line(item)}" for key, item in settings.items())
+        return f"{name} ({rest})" if name and rest else name or rest
+    if isinstance(value, list):
+        return ("; " if any(isinstance(item, dict) for item in value) else ", ").join(map(one_line, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def glossary_entries(record: RunRecord, rows: DataFrame) -> list[tuple[str, str]]:
+    """(word, meaning) of what occurs in a run, in the order of GLOSSARY."""
+    met = {*rows.attack.str.split(" (", regex=False).str[0], *rows.norm}
+    met |= {"latent"} if rows.loss.isin(UNAIMED).any() else set()
+    for config in record.recipe.models:
+        met |= {config.model.kind, config.innermost.kind}  # one may be around another
+    return [entry for name, entry in GLOSSARY.items() if name in met]

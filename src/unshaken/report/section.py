@@ -1,11 +1,12 @@
-"""One idea of a report: its sentences, figures and tables, in one form for files, page and terminal."""
+"""One idea of a report: its sentences, figures and tables, and how they are set in Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.report.stored_run import write
 
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SIGNS = {"±": r"$\pm$", "÷": r"$\div$", "ε": r"$\varepsilon$", "∞": r"$\infty$", "−": "$-$"}
+LATEX = str.maketrans(SIGNS | {sign: f"\\{sign}" for sign in "_%&#$"})
 """Characters that LaTeX wants in its own way."""
+
+WIDE = 32
+"""A cell of text with more characters than this wraps on the page."""
 
 
 class Drawing(NamedTuple):
@@ -58,36 +63,35 @@ def write_table(folder: Path, table: Table) -> None:
     write(folder / f"{table.name}.tex", latex(table.head, table.body))
 
 
-def markdown(head: list[str], body: Iterable[list[str]]) -> str:
+def markdown(head: list[str], body: list[list[str]]) -> str:
     """A table of Markdown, its columns of text to the left."""
-    body = list(body)
     lines = [head, ["---" if text else "---:" for text in textual(head, body)], *body]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
-def latex(head: list[str], body: Iterable[list[str]], *, title: str = "") -> str:
+def latex(head: list[str], body: list[list[str]], *, title: str = "") -> str:
     r"""One tabular of booktabs; what follows a first number, its spread and interval, in small type."""
-    body = list(body)
-    lines = [
-        *([f"% {title}"] if title else []),
-        rf"\begin{{tabular}}{{{''.join('l' if text else 'r' for text in textual(head, body))}}}",
-        r"\toprule",
-        " & ".join(map(_latex, head)) + r" \\",
-        r"\midrule",
-        *(" & ".join(map(_latex_cell, line)) + r" \\" for line in body),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(lines) + "\n"
+    columns = "".join("l" if text else "r" for text in textual(head, body))
+    rows = [" & ".join(map(_latex_cell, line)) + r" \\" for line in body]
+    above = [f"% {title}"] * bool(title) + [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    header = " & ".join(map(_latex, head)) + r" \\"
+    return "\n".join([*above, header, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _latex_cell(cell: str) -> str:
+    value, *small = map(_latex, split_number(cell))
+    return rf"{value} {{\footnotesize {' '.join(small)}}}" if small else value
+
+
+def _latex(text: str) -> str:
+    return re.sub(r"(?<![\w$])-(?=\d)", "$-$", text.translate(LATEX))
 
 
 def textual(head: list[str], body: list[list[str]]) -> list[bool]:
     """Whether each column is text: the first, and every other in which no cell begins with a number."""
-    columns = [[line[index] for line in body if line[index]] for index in range(len(head))]
-    return [
-        index == 0 or (bool(cells) and not any(re.match(r"[-−+]?\d", cell) for cell in cells))
-        for index, cells in enumerate(columns)
-    ]
+    columns = [[cell for cell in cells if cell] for _, *cells in zip(head, *body, strict=True)]
+    numbers = [not cells or any(re.match(r"[-−+]?\d", cell) for cell in cells) for cells in columns]
+    return [True, *(not number for number in numbers[1:])]
 
 
 def split_number(cell: str) -> list[str]:
@@ -97,13 +101,26 @@ def split_number(cell: str) -> list[str]:
     return [value, *([f"± {spread}"] if plus else []), *([f"[{interval}"] if opened else [])]
 
 
-def _latex_cell(cell: str) -> str:
-    value, *small = map(_latex, split_number(cell))
-    return rf"{value} {{\footnotesize {' '.join(small)}}}" if small else value
+def render(template: str, **content: Any) -> str:
+    """A template of this folder, with the style that all pages share."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(typeset=typeset, split_number=split_number, classed=classed)
+    folder = files("unshaken.report")
+    text, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in (template, "page.css"))
+    return environment.from_string(text).render(style=style, **content)
 
 
-def _latex(text: str) -> str:
-    escaped = "".join(f"\\{c}" if c in "_%&#$" else c for c in text)
-    for sign, command in SIGNS.items():
-        escaped = escaped.replace(sign, command)
-    return re.sub(r"(?<![\w$])-(?=\d)", "$-$", escaped)
+def typeset(sentence: str) -> str:
+    """Real minus signs, and no line break inside "eps 0.1", "95 %" or an interval."""
+    sentence = re.sub(r"(?:^|(?<=[\s\[(]))-(?=\d)", "−", sentence)
+    return re.sub(r"(?<=\beps) (?=\d)|(?<=\d) (?=%)|(?<=\d,) (?=[-−+]?[\d.]+\])", "\u00a0", sentence)
+
+
+def classed(line: list[str], head: list[str], body: list[list[str]]) -> list[tuple[str, str]]:
+    """(class, cell) for each cell of a line: "text" stands to the left, and "long text" wraps."""
+    return [
+        (f"{'long ' * (len(cell) > WIDE)}text" if text else "", cell)
+        for text, cell in zip(textual(head, body), line, strict=True)
+    ]

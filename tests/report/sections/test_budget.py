@@ -9,12 +9,11 @@ from synthetic import attacked, clean, curves, run_record, source
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.accuracy import accuracy_table
-from unshaken.report.model_sizes import ModelSize, add_sizes, model_sizes, si_number
 from unshaken.report.page import page
 from unshaken.report.section import Table
 from unshaken.report.sections import sections
 from unshaken.report.sections.budget import budget_figure, budget_section, model_budget
-from unshaken.report.tables import write_tables
+from unshaken.report.tables import ModelSize, add_sizes, model_sizes, si_number, write_tables
 
 LEFT = {"double": 40, "single": 30, "ensemble": 60}  # of 100 inputs under PGD-5 at eps 0.1
 SIZES = {

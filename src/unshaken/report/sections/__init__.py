@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from unshaken.report.accuracy import Panel
-from unshaken.report.model_sizes import add_sizes, model_sizes
 from unshaken.report.section import Section
 from unshaken.report.sections.agreement import agreement_section
 from unshaken.report.sections.angles import angles_section
@@ -29,6 +28,7 @@ from unshaken.report.sections.survival import survival_section
 from unshaken.report.sections.timing import timing_section
 from unshaken.report.sections.transfer import transfer_section
 from unshaken.report.stored_run import StoredRun
+from unshaken.report.tables import add_sizes, model_sizes
 
 SECTIONS: dict[str, Callable[[StoredRun, Sequence[Panel]], Section | None]] = {
     "survival": survival_section,
