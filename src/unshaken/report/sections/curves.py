@@ -33,11 +33,17 @@ def curves_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
     rows, settings = scores(source), source.record.recipe.curves
     if rows.empty or settings is None:
         return None
+    caption = f"On {rows.images.max():,} {settings.split} images. "
+    several = bool((rows.group != rows.model).any())
+    caption += "Dots are single evaluations of single networks, lines their mean" if several else "Dots are evaluations"
+    if settings.smooth > 1:
+        caption += f"; the broad line is the running median over {settings.smooth} evaluations"
+    caption += "; a ring is the step whose weights were kept." if rows.selected.any() else "."
     drawing = Drawing(
         "scores",
         lambda narrow: curves_figure(rows, settings.smooth, narrow=narrow),
         "Accuracy against the step of training, clean and under each attack; the numbers are in tables/scores.csv",
-        _caption(rows, settings),
+        caption,
     )
     tables, sentences = [last_table(rows)], []
     if rows.selected.any():
@@ -65,9 +71,7 @@ def scores(source: StoredRun) -> DataFrame:
 
 def last_evaluations(rows: DataFrame) -> DataFrame:
     """The rows of the last evaluations of each network."""
-    rank = rows.groupby(["model", "title"]).step.rank(ascending=False)
-    last: DataFrame = rows[rank <= LAST]
-    return last
+    return rows[rows.groupby(["model", "title"]).step.rank(ascending=False) <= LAST]
 
 
 def last_table(rows: DataFrame) -> Table:
@@ -86,13 +90,12 @@ def selected_table(rows: DataFrame, settings: CurvesConfig) -> Table:
     means, gaps = _network_means(selected), above_last(rows, settings)
     groups, models = means.index.get_level_values("group"), means.index.get_level_values("model")
     steps = selected.groupby("model").step.first()[models].groupby(groups, sort=False)
-    columns = _group_columns(means)
-    columns = {
-        "model": columns.pop("model"),
+    columns: dict[str, Any] = {
+        "model": [],
         "step": [", ".join(f"{step:,}" for step in of_group) for _, of_group in steps],
-        **columns,
-        "above the last ten": [_mean_text(gap, "+") for _, gap in gaps[models].groupby(groups, sort=False)],
     }
+    columns |= _group_columns(means)
+    columns["above the last ten"] = [_mean_text(gap, "+") for _, gap in gaps[models].groupby(groups, sort=False)]
     note = (
         f"Each network has the weights of the step with its highest accuracy {_criterion(rows, settings)}; the last "
         f"column is how much higher that is than the mean of its last {number_word(LAST)} evaluations. Since it was "
@@ -105,7 +108,7 @@ def selected_table(rows: DataFrame, settings: CurvesConfig) -> Table:
 def above_last(rows: DataFrame, settings: CurvesConfig) -> Series:
     """Accuracy of each network at its selected step less the mean of its last evaluations, under what selected it."""
     rows = rows[rows.attack == settings.select]
-    best: Series = rows[rows.selected].set_index("model").accuracy
+    best = rows[rows.selected].set_index("model").accuracy
     return best - last_evaluations(rows).groupby("model").accuracy.mean()[best.index]
 
 
@@ -131,14 +134,13 @@ def curves_figure(rows: DataFrame, smooth: int, *, narrow: bool = False) -> Figu
 def _draw_group(axis: Axes, rows: DataFrame, style: dict[str, Any], smooth: int) -> Any:
     """One model under one attack; returns its line."""
     options = {"color": style["color"], "ls": style["ls"]}
-    dots, rings = {**options, "ls": "", "marker": ".", "ms": 4.5}, {**options, "ls": "", "marker": "o", "ms": 6}
-    axis.plot(rows.step, rows.accuracy, mew=0, alpha=0.6, zorder=2, **dots)
+    axis.plot(rows.step, rows.accuracy, ".", color=style["color"], ms=4.5, mew=0, alpha=0.6, zorder=2)
     mean = rows.groupby("step").accuracy.mean()
     (line,) = axis.plot(mean.index, mean, lw=0.7 if smooth > 1 else 1.4, alpha=0.5 if smooth > 1 else 1, **options)
     if smooth > 1:
         (line,) = axis.plot(mean.index, mean.rolling(smooth, center=True).median(), lw=1.8, **options)
-    selected = rows[rows.selected]
-    axis.plot(selected.step, selected.accuracy, mfc="none", mew=1.2, zorder=3, **rings)
+    kept = rows[rows.selected]
+    axis.plot(kept.step, kept.accuracy, "o", color=style["color"], ms=6, mfc="none", mew=1.2, zorder=3)
     return line
 
 
@@ -171,25 +173,13 @@ def _spread_note(rows: DataFrame) -> str:
     return " ± is the standard deviation over networks." if (rows.group != rows.model).any() else ""
 
 
-def _caption(rows: DataFrame, settings: CurvesConfig) -> str:
-    """What is drawn, and on which images."""
-    several = bool((rows.group != rows.model).any())
-    caption = f"On {rows.images.max():,} {settings.split} images. "
-    caption += "Dots are single evaluations of single networks, lines their mean" if several else "Dots are evaluations"
-    if settings.smooth > 1:
-        caption += f"; the broad line is the running median over {settings.smooth} evaluations"
-    return caption + ("; a ring is the step whose weights were kept." if rows.selected.any() else ".")
-
-
 def _sentence(rows: DataFrame, settings: CurvesConfig) -> str:
     """How far the selected accuracy is above the others, in which the luck of choosing is contained."""
     gaps = above_last(rows, settings)
     by_group = gaps.groupby(rows.groupby("model").group.first(), sort=False).mean()
-    gap = listed([f"{value:.3f} for {group}" for group, value in by_group.items()])
-    if len(by_group) > MANY:
-        gap = f"{by_group.min():.3f} to {by_group.max():.3f}"
-    if len(by_group) == 1:
-        gap = f"{by_group.item():.3f}"
+    gap = f"{by_group.min():.3f} to {by_group.max():.3f}"
+    if len(by_group) <= MANY:
+        gap = listed([f"{value:.3f}" + f" for {group}" * (len(by_group) > 1) for group, value in by_group.items()])
     over = ", on average over networks," if len(gaps) > len(by_group) else ""
     return (
         f"Weights are those of the step with the highest accuracy {_criterion(rows, settings)}; it is there{over} {gap}"

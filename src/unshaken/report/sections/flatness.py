@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -11,16 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
-from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import BOX_CAPTION, draw_boxes, mean_interval
 from unshaken.report.drawing import INK, MUTED, named_styles, styled
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.sections.columns import column_table, interval_cells
+from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import group_rows, shared_level
 from unshaken.report.sections.facets import facet_figure, row_ticks
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import decimals_for, if_known, interval_text, listed, one_eps, percent, significance_text
+from unshaken.report.wording import decimals_for, if_known, listed, one_eps, percent, significance_text
 from unshaken.runs.published import PublishedFlatness
 
 LINEAR = 1e-3
@@ -36,8 +35,7 @@ class NoisyLoss(NamedTuple):
 
     def by_input(self, values: Series) -> Series:
         """Mean over copies, by input and network."""
-        means: Series = values.groupby([self.rows["index"], self.rows["repeat"]]).mean()
-        return means
+        return values.groupby([self.rows["index"], self.rows["repeat"]]).mean()
 
     def by_network(self, values: Series) -> tuple[Series, Series]:
         """(mean, variance) over inputs and copies, by network."""
@@ -46,8 +44,7 @@ class NoisyLoss(NamedTuple):
 
     def still_right(self) -> Series:
         """Of the versions of inputs that are right without noise the share that is right with it, by network."""
-        shares: Series = self.rows[self.rows.correct].groupby("repeat").survived.mean()
-        return shares
+        return self.rows[self.rows.correct].groupby("repeat").survived.mean()
 
     def mean_text(self) -> str:
         """How far the loss moves on average, whichever way."""
@@ -72,13 +69,12 @@ def flatness_section(source: StoredRun, panels: Sequence[Panel]) -> Section | No
         "Box plots of the change of the loss under noise, for every model; the numbers are in the table below",
         "Loss of an input with noise minus its loss without, for every input and noise: the narrower around 0, the "
         f"flatter is the loss. The axis is linear up to {LINEAR} on either side and logarithmic beyond. {BOX_CAPTION}"
-        + " Small marks are the means of single networks."
-        * several,
+        f"{' Small marks are the means of single networks.' * several}",
     )
     noises = dict.fromkeys(loss.noise for loss in losses)
     sentences = [_sentence([loss for loss in losses if loss.noise == noise]) for noise in noises]
-    table = flatness_table(losses, source)
-    return Section("flatness", "How flat the loss is around inputs", sentences, [drawing], [table])
+    title = "How flat the loss is around inputs"
+    return Section("flatness", title, sentences, [drawing], [flatness_table(losses, source)])
 
 
 def noisy_losses(source: StoredRun) -> list[NoisyLoss]:
@@ -102,25 +98,27 @@ def flatness_table(losses: Sequence[NoisyLoss], source: StoredRun) -> Table:
     published, grouped = bool(data.published_mean.notna().any()), bool((data.networks > 1).any())
     decimals = decimals_for([*data.difference, *data.absolute])
 
-    def rounded(interval: Interval) -> str:
-        return interval_text(interval, decimals)
+    named = data.rename(columns={"low": "difference_low", "high": "difference_high"})
 
-    def spread(cells: Sequence[str], column: str, form: str) -> list[str]:
-        return [_with_spread(cell, value, form) for cell, value in zip(cells, data[f"{column}_spread"], strict=True)]
+    def numbers(column: str, form: str, form_of_spread: str = "") -> list[str]:
+        """Numbers, with their standard deviation over networks and their interval where they have any."""
+        values = named.reindex(columns=[column + end for end in ("", "_spread", "_low", "_high")])
+        return [
+            f"{value:{form}}"
+            + if_known(spread, f" ± {{:{form_of_spread or form}}}".format)
+            + (f" [{low:{form}}, {high:{form}}]" if low == low else "")
+            for value, spread, low, high in values.itertuples(index=False)
+        ]
 
     columns = {
         "noise": data.noise if data.noise.nunique() > 1 else None,
         "model": data.model,
         "networks": data.networks if grouped else None,
-        "mean change": spread(
-            interval_cells(data, "difference", "low", "high", text=rounded), "difference", f".{decimals}f"
-        ),
-        "variance": spread([f"{value:.3g}" for value in data.variance], "variance", ".2g"),
-        "mean |change|": spread(interval_cells(data, "absolute", text=rounded), "absolute", f".{decimals}f"),
-        "variance of |change|": spread(
-            [f"{value:.3g}" for value in data.absolute_variance], "absolute_variance", ".2g"
-        ),
-        "still right": spread([f"{value:.3f}" for value in data.survived], "survived", ".3f"),
+        "mean change": numbers("difference", f".{decimals}f"),
+        "variance": numbers("variance", ".3g", ".2g"),
+        "mean |change|": numbers("absolute", f".{decimals}f"),
+        "variance of |change|": numbers("absolute_variance", ".3g", ".2g"),
+        "still right": numbers("survived", ".3f"),
     }
     for statistic in ("mean", "variance") if published else ():
         columns[f"published {statistic}"] = [if_known(v, "{:g}".format) for v in data[f"published_{statistic}"]]
@@ -140,32 +138,28 @@ def flatness_table(losses: Sequence[NoisyLoss], source: StoredRun) -> Table:
 @styled()
 def flatness_figure(losses: Sequence[NoisyLoss], *, narrow: bool = False) -> Figure:
     """One box for each model, lying on its side, on a symmetric log axis; one set of axes for each noise."""
-    names = list(dict.fromkeys(loss.name for loss in losses))
-    styles = named_styles(names)
+    names, noises = (list(dict.fromkeys(getattr(loss, key) for loss in losses)) for key in ("name", "noise"))
+    styles, height = named_styles(names), 0.9 + 0.42 * max(len(names), 2)
 
     def draw(axis: Axes, noise: str) -> None:
-        _draw_noise(axis, [loss for loss in losses if loss.noise == noise], styles)
+        """Boxes over all networks of a group, with a small mark at the mean of each."""
+        drawn = {loss.name: loss for loss in losses if loss.noise == noise}
+        changes = {name: loss.rows.difference for name, loss in drawn.items()}
+        draw_boxes(axis, changes, [styles[name]["color"] for name in drawn], across=True)
+        for row, loss in enumerate(drawn.values()):
+            means, _ = loss.by_network(loss.rows.difference)
+            if len(means) > 1:
+                axis.plot(means, [row] * len(means), ls="", marker="|", ms=9, mew=1, color=INK, zorder=4)
+        axis.axvline(0, color=MUTED, lw=0.8, ls=(0, (4, 3)))
+        row_ticks(axis, list(drawn))
         axis.set_title(f"noise from {noise}")
 
-    noises, height = list(dict.fromkeys(loss.noise for loss in losses)), 0.9 + 0.42 * max(len(names), 2)
     figure = facet_figure(noises, draw, narrow=narrow, height=height, columns=1, sharex=True)
     ends = [loss.rows.difference.quantile(q) for loss in losses for q in (0.05, 0.95)]
     means = [loss.rows.difference.mean() for loss in losses]
     _symmetric_axis(figure.axes[0], [*ends, *means], every=2 if narrow else 1)
     figure.axes[-1].set_xlabel("change of the loss")
     return figure
-
-
-def _draw_noise(axis: Axes, losses: Sequence[NoisyLoss], styles: Mapping[str, Any]) -> None:
-    """Boxes over all networks of a group, with a small mark at the mean of each."""
-    changes = {loss.name: loss.rows.difference for loss in losses}
-    draw_boxes(axis, changes, [styles[name]["color"] for name in changes], across=True)
-    for row, loss in enumerate(losses):
-        means, _ = loss.by_network(loss.rows.difference)
-        if len(means) > 1:
-            axis.plot(means, [row] * len(means), ls="", marker="|", ms=9, mew=1, color=INK, zorder=4)
-    axis.axvline(0, color=MUTED, lw=0.8, ls=(0, (4, 3)))
-    row_ticks(axis, list(changes))
 
 
 def _symmetric_axis(axis: Axes, values: Sequence[float], *, every: int) -> None:
@@ -197,17 +191,10 @@ def _numbers(loss: NoisyLoss, published: PublishedFlatness | None) -> dict[str, 
     return line | {"published_mean": published.mean, "published_variance": published.variance}
 
 
-def _with_spread(cell: str, spread: float, form: str) -> str:
-    """A cell with the standard deviation over networks, if there are several, behind its first number."""
-    value, bracket, interval = cell.partition(" [")
-    return cell if spread != spread else f"{value} ± {spread:{form}}{bracket}{interval}"
-
-
 def _noise_name(kind: str, size: float) -> str:
     """ "U(−16/255, 16/255)", "N(0, 0.3²)"."""
     text = one_eps(size)
-    squared = f"({text})²" if "/" in text else f"{text}²"
-    names = {"uniform": f"U(−{text}, {text})", "gaussian": f"N(0, {squared})"}
+    names = {"uniform": f"U(−{text}, {text})", "gaussian": f"N(0, ({text})²)" if "/" in text else f"N(0, {text}²)"}
     return names.get(kind, f"{kind} noise of size {text}")
 
 
