@@ -75,14 +75,13 @@ class MatrixGaussian(StochasticClassifier):
             raise ValueError("matrix_gaussian needs a network with dense or convolutional layers; this one has none.")
         if len({matrix.layer.weight for matrix in self.matrices}) < len(self.matrices):
             raise ValueError("matrix_gaussian needs a weight of its own for every layer; two layers share one here.")
+        self.means = {name: mean for matrix in self.matrices for name, mean in matrix.means().items()}
         self.local = _local_network(self.net, self.matrices)
 
     def sampler(self) -> Callable[[int, int], State]:
         # a snapshot while drawing, live parameters while training
         training = torch.is_grad_enabled()
-        means = {
-            name: tensor if training else tensor.clone() for m in self.matrices for name, tensor in m.means().items()
-        }
+        means = self.means if training else {name: mean.clone() for name, mean in self.means.items()}
         scales = [matrix.outer(0.5) for matrix in self.matrices]
 
         def sample(seed: int, index: int) -> State:
@@ -107,8 +106,7 @@ class MatrixGaussian(StochasticClassifier):
         return logits.unflatten(0, (draws, len(x)))
 
     def mean(self) -> Draws:
-        state = {name: tensor.detach().clone() for m in self.matrices for name, tensor in m.means().items()}
-        return Draws.single(state, self.kind)
+        return Draws.single({name: mean.detach().clone() for name, mean in self.means.items()}, self.kind)
 
     def variances(self) -> State:
         with torch.no_grad():
