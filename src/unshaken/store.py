@@ -59,15 +59,12 @@ def claimed(path: Path, *, wait: bool = True) -> Iterator[None]:
     # a file of its own: `path` is replaced while it is held, and a lock would stay with the old one
     lock_path = path.parent / ".locks" / f"{path.name}.lock"
     lock_path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(lock_path)
     try:
-        lock.acquire(timeout=-1 if wait else 0)
+        lock = FileLock(lock_path).acquire(timeout=-1 if wait else 0)
     except Timeout as error:
         raise Held(str(path)) from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def write_rows(path: Path, rows: DataFrame, metadata: dict[str, Any]) -> None:

@@ -47,9 +47,8 @@ def _is_soft(y: Tensor, allowed: bool) -> bool:
     """Whether `y` looks like probabilities (B, K); an error where these are not allowed."""
     soft = y.is_floating_point() and y.dim() == 2
     if soft and not allowed:
-        raise ValueError(
-            f"y must be int64 class indices (B,); got probabilities {tuple(y.shape)}, which only the loss 'kl' takes."
-        )
+        probabilities = f"probabilities {tuple(y.shape)}, which only the loss 'kl' takes"
+        raise ValueError(f"y must be int64 class indices (B,); got {probabilities}.")
     return soft
 
 
@@ -58,9 +57,8 @@ def _check_probabilities(y: Tensor, inputs: int) -> None:
         raise ValueError(f"x and y must be of the same length; got {inputs} inputs and probabilities {tuple(y.shape)}.")
     lowest, error = float(y.min()), float((y.float().sum(1) - 1).abs().max())
     if not (lowest >= 0 and error < 0.01):  # NaN fails too; bfloat16 rounds to 1/256
-        raise ValueError(
-            f"probabilities must be 0 or more, and 1 in sum; got {lowest:g} and a sum {error:g} away from 1."
-        )
+        wrong = f"{lowest:g} and a sum {error:g} away from 1"
+        raise ValueError(f"probabilities must be 0 or more, and 1 in sum; got {wrong}.")
 
 
 def check_labels(y: Tensor, classes: int, *, soft: bool = False) -> None:

@@ -138,26 +138,21 @@ def _setting(doc: str, *, preferred: dict[str, Any] | None = None, **fixed: Any)
 
 ONE_STEP: dict[str, Any] = {"steps": 1, "step_size": None, "start": "none", "restarts": 1}
 ONE_STEP |= {"redraw": True, "update": "steepest"}
+LINF_STEP = {"norm": "linf", **ONE_STEP}
 
-fgsm = _setting(
-    "FGSM-k: x + eps·sign(∇_x loss), one gradient for all sizes. Goodfellow et al. (2015).", norm="linf", **ONE_STEP
-)
+fgsm = _setting("FGSM-k: x + eps·sign(∇_x loss), one gradient for all sizes. Goodfellow et al. (2015).", **LINF_STEP)
 fgm = _setting("FGM-k: x + eps·g/‖g‖₂ with g = ∇_x loss, the L2 form of FGSM.", norm="l2", **ONE_STEP)
 ifgsm = _setting(
     "IFGSM-k: FGSM in small steps from x, projected. Kurakin et al. (2017).", norm="linf", start="none", restarts=1
 )
 mean = _setting(
-    "MEAN: FGSM on the network at the mean weights. Däubener et al. (2020), eq. 6.",
-    norm="linf",
-    draws="mean",
-    **ONE_STEP,
+    "MEAN: FGSM on the network at the mean weights. Däubener et al. (2020), eq. 6.", draws="mean", **LINF_STEP
 )
 moments = _setting(
     "MOMENTS: FGSM on the expected logits, which one pass of means and variances gives.",
     preferred={"loss": "cw"},
-    norm="linf",
     draws="moments",
-    **ONE_STEP,
+    **LINF_STEP,
 )
 one_step_cw = _setting(
     """One-step CW-k: clip(x + ν·∇_x (Σ_{c≠y} z̄_c − z̄_y)), ν = 1/√2, with no normalisation and no size of its own.

@@ -1,6 +1,7 @@
 """Convolutional networks without shortcuts."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -25,16 +26,9 @@ def small_cnn(shape: Supplied[Shape], classes: Supplied[int], *, widths: Sequenc
     check_convolutions("small_cnn", shape, widths, smallest=16)
     height, width = (((side - 4) // 2 - 4) - 1 for side in shape[1:])
     first, second = widths
-    return nn.Sequential(
-        nn.Conv2d(shape[0], first, 5),
-        nn.LeakyReLU(0.01),
-        nn.MaxPool2d(2),
-        nn.Conv2d(first, second, 5),
-        nn.LeakyReLU(0.01),
-        nn.MaxPool2d(2, stride=1),
-        nn.Flatten(),
-        nn.Linear(second * height * width, classes),
-    )
+    layers: list[nn.Module] = [nn.Conv2d(shape[0], first, 5), nn.LeakyReLU(0.01), nn.MaxPool2d(2)]
+    layers += [nn.Conv2d(first, second, 5), nn.LeakyReLU(0.01), nn.MaxPool2d(2, stride=1)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(second * height * width, classes))
 
 
 def lenet(
@@ -74,20 +68,11 @@ def _two_convolutions(
     """Twice convolution of this size, which keeps that of the image → ReLU → max-pool 2; dropout, two dense layers."""
     check_convolutions(name, shape, widths, smallest=4)
     check_range("dense", dense, Count)
-    first, second = widths
-    return nn.Sequential(
-        nn.Conv2d(shape[0], first, size, padding=size // 2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(first, second, size, padding=size // 2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        *dropout_layers(dropout),
-        nn.Linear(second * (shape[1] // 4) * (shape[2] // 4), dense),
-        nn.ReLU(),
-        nn.Linear(dense, classes),
-    )
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise((shape[0], *widths)):
+        layers += [nn.Conv2d(inputs, outputs, size, padding=size // 2), nn.ReLU(), nn.MaxPool2d(2)]
+    hidden = nn.Linear(widths[1] * (shape[1] // 4) * (shape[2] // 4), dense)
+    return nn.Sequential(*layers, nn.Flatten(), *dropout_layers(dropout), hidden, nn.ReLU(), nn.Linear(dense, classes))
 
 
 def vgg(

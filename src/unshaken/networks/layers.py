@@ -24,9 +24,8 @@ class Normalise(nn.Module):
         for name, value, interval in (("mean", mean, NotNegative), ("std", std, Positive)):
             values = [*value] if isinstance(value, Sequence) else [value] * channels
             if len(values) != channels:
-                raise ValueError(
-                    f"{name} must be one number, or one for each of the {channels} channels; got {len(values)} numbers."
-                )
+                expected = f"one number, or one for each of the {channels} channels"
+                raise ValueError(f"{name} must be {expected}; got {len(values)} numbers.")
             check_each(f"every {name}", values, interval)
             self.register_buffer(name, torch.tensor(values, dtype=torch.get_default_dtype()).view(channels, 1, 1))
 

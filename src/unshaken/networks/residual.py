@@ -45,10 +45,8 @@ def wide_resnet(
     check_range("width", width, Count)
     blocks = (depth - 4) // 6
     if depth < 10 or depth != 6 * blocks + 4:
-        valid = (6 * blocks + 4, 6 * blocks + 10) if depth > 10 else (10,)
-        raise ValueError(
-            f"the depth of wide_resnet must be 6n + 4, such as {' or '.join(map(str, valid))}; got {depth}."
-        )
+        valid = f"{6 * blocks + 4} or {6 * blocks + 10}" if depth > 10 else "10"
+        raise ValueError(f"the depth of wide_resnet must be 6n + 4, such as {valid}; got {depth}.")
     layers: list[nn.Module] = [Normalise(shape[0], mean, std), nn.Conv2d(shape[0], 16, 3, padding=1)]
     channels = 16
     for group, stride in enumerate((1, 2, 2)):
@@ -66,17 +64,11 @@ def wide_resnet(
 
 
 def _wide_block(inputs: int, outputs: int, stride: int, dropout: float) -> Residual:
-    main = nn.Sequential(
-        nn.BatchNorm2d(inputs),
-        nn.ReLU(),
-        nn.Conv2d(inputs, outputs, 3, padding=1),
-        *dropout_layers(dropout),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-        nn.Conv2d(outputs, outputs, 3, stride, padding=1),
-    )
+    layers = [nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, outputs, 3, padding=1), *dropout_layers(dropout)]
+    layers += [nn.BatchNorm2d(outputs), nn.ReLU(), nn.Conv2d(outputs, outputs, 3, stride, padding=1)]
     keeps_shape = stride == 1 and inputs == outputs
-    return Residual(main, nn.Identity() if keeps_shape else nn.Conv2d(inputs, outputs, 1, stride))
+    shortcut = nn.Identity() if keeps_shape else nn.Conv2d(inputs, outputs, 1, stride)
+    return Residual(nn.Sequential(*layers), shortcut)
 
 
 def resnet18(
@@ -101,13 +93,10 @@ def resnet18(
 
 
 def _basic_block(inputs: int, outputs: int, stride: int) -> Residual:
-    main = nn.Sequential(
-        *normed_convolution(inputs, outputs, 3, stride), nn.ReLU(), *normed_convolution(outputs, outputs, 3)
-    )
+    first, second = normed_convolution(inputs, outputs, 3, stride), normed_convolution(outputs, outputs, 3)
     keeps_shape = stride == 1 and inputs == outputs
-    return Residual(
-        main, nn.Identity() if keeps_shape else nn.Sequential(*normed_convolution(inputs, outputs, 1, stride))
-    )
+    shortcut = nn.Identity() if keeps_shape else nn.Sequential(*normed_convolution(inputs, outputs, 1, stride))
+    return Residual(nn.Sequential(*first, nn.ReLU(), *second), shortcut)
 
 
 def _head(shape: Shape, halvings: int, channels: int, classes: int) -> tuple[nn.Module, ...]:

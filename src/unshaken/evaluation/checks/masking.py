@@ -47,14 +47,11 @@ def black_box(rows: DataFrame) -> Finding:
         if tuple(key) in direct:
             name = f"{_name(transferred, every_kind)} made against {source}"
             pairs += _paired(name, "made against the model itself", transferred, direct[tuple(key)])
-    return _judged(
-        "black box",
-        pairs,
-        "No perturbation was made against one model and given to another, beside the same attack on that one.",
-        "Perturbations made against another model are not stronger than those made against the model itself",
-        "Perturbations made against another model are stronger than those made against the model itself, a sign of "
-        "masked gradients",
-    )
+    nothing = "No perturbation was made against one model and given to another, beside the same attack on that one."
+    transferred = "Perturbations made against another model are"
+    holds = f"{transferred} not stronger than those made against the model itself"
+    fails = f"{transferred} stronger than those made against the model itself, a sign of masked gradients"
+    return _judged("black box", pairs, nothing, holds, fails)
 
 
 def gradient_free(rows: DataFrame) -> Finding:
@@ -66,13 +63,10 @@ def gradient_free(rows: DataFrame) -> Finding:
         for _, estimated in group[gradient_free].groupby(POINT, sort=False):
             names = _name(estimated, every_kind), _name(strongest, every_kind)
             pairs += _paired(*names, estimated, strongest)
-    return _judged(
-        "gradient free",
-        pairs,
-        "No attack without a gradient (SPSA) was run beside one that has it.",
-        "An attack without a gradient is not stronger than the strongest that has it",
-        "An attack without a gradient is stronger than all that have it, a sign of masked gradients",
-    )
+    nothing = "No attack without a gradient (SPSA) was run beside one that has it."
+    holds = "An attack without a gradient is not stronger than the strongest that has it"
+    fails = "An attack without a gradient is stronger than all that have it, a sign of masked gradients"
+    return _judged("gradient free", pairs, nothing, holds, fails)
 
 
 def one_step(rows: DataFrame) -> Finding:
@@ -86,13 +80,10 @@ def one_step(rows: DataFrame) -> Finding:
         many = _strongest(group[group.steps > 1])
         for _, single in group[group.steps == 1].groupby(POINT, sort=False):
             pairs += _paired(_name(single, every_kind), _name(many, every_kind), single, many)
-    return _judged(
-        "one step",
-        pairs,
-        "No attack was run with one step and with many, with the same loss and draws.",
-        "A single step is not stronger than many",
-        "A single step is stronger than many, which do not find what is there",
-    )
+    nothing = "No attack was run with one step and with many, with the same loss and draws."
+    holds = "A single step is not stronger than many"
+    fails = "A single step is stronger than many, which do not find what is there"
+    return _judged("one step", pairs, nothing, holds, fails)
 
 
 def more_steps(rows: DataFrame) -> Finding:
