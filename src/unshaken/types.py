@@ -66,8 +66,7 @@ class PartOf:
         if not isinstance(self.source, str):
             return self.source
         module, _, name = self.source.partition(":")
-        table: Mapping[str, Callable[..., Any]] = getattr(import_module(module), name)
-        return table
+        return getattr(import_module(module), name)
 
 
 class _Mark:

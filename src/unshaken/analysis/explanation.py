@@ -68,20 +68,19 @@ def explanations(
     *,
     smoothness: float | str | None = None,
     rule: str = "probability",
-    batch_size: int = 256,
 ) -> list[Explanation]:
     """An `Explanation` for every input: what `robustness` says, and the margins along the line through x and x_adv.
 
     Arguments and errors are those of `robustness`.
     """
-    results = robustness(model, x, y, x_adv, draws, smoothness=smoothness, rule=rule, batch_size=batch_size)
+    results = robustness(model, x, y, x_adv, draws, smoothness=smoothness, rule=rule)
     results = Robustness._make(None if field is None else field.cpu() for field in results)
     kept, limit, explained = draws.keep(), smoothness_of(model, smoothness), []
     scales = torch.linspace(0, REACH, POINTS, dtype=x.dtype, device=x.device)
     for i, label in enumerate(y.tolist()):
         line = x[i] + scales.view(-1, *[1] * (x.dim() - 1)) * (x_adv[i] - x[i])
         inputs = torch.cat([line, x_adv[i : i + 1]])
-        scores = predict(model, inputs, kept, rule=rule, batch_size=batch_size).double().cpu()
+        scores = predict(model, inputs, kept, rule=rule).double().cpu()
         margins = scores[:-1, label : label + 1] - scores[:-1]
         result = results.select(i)
         explained.append(Explanation(label, scores[0], scores[-1], result, limit, scales.cpu(), margins))

@@ -9,16 +9,7 @@ from unshaken.attacks.interface import GradientEstimator, OnGradient, budgets_of
 from unshaken.attacks.losses import LATENT, LOSSES, SOFT, LossName
 from unshaken.attacks.norms import NORMS, UPDATES, Norm, NormName, StartName, UpdateName, per_input
 from unshaken.attacks.objective import input_gradient, loss_target, losses_under
-from unshaken.attacks.sampling import (
-    Candidate,
-    SchemeName,
-    check_restarts,
-    check_start,
-    draws_of_steps,
-    random_start,
-    selection_draws,
-    strongest,
-)
+from unshaken.attacks.sampling import SchemeName, check_start, draws_of_steps, random_start, selection_draws, strongest
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier, derive
 from unshaken.models.draws import Provenance
@@ -84,11 +75,10 @@ def pgd(
     budgets = budgets_of(eps, x)
     check_ranges(Count, steps=steps, batch_size=batch_size)
     nu = per_input(budgets.step_sizes(steps, step_size), x)
-    check_restarts(restarts, start)
-    check_start(objective, start)
+    check_start(objective, start, restarts)
     target, indices = loss_target(objective, x, y), range(len(x)) if indices is None else indices
 
-    def ascend(seed: int, on_gradient: OnGradient | None) -> Candidate:
+    def ascend(seed: int, on_gradient: OnGradient | None) -> tuple[Inputs, list[Provenance]]:
         """One run, with a start and draws that follow from its seed."""
         origin, targets, used = x.detach(), target, list[Provenance]()
         x_adv = origin

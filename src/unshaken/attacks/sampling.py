@@ -78,15 +78,14 @@ def strongest(first: Candidate, others: Iterable[Candidate], losses: Callable[[I
     return x_adv, used
 
 
-def check_restarts(restarts: int, start: str | float) -> None:
-    """Several restarts need a start that is not always the same."""
+def check_start(loss: str | Loss, start: str | float, restarts: int) -> None:
+    """A word of STARTS or a σ above 0.
+
+    Several restarts need a random one, and so does a loss of latents: it is smallest, and flat, at the input itself.
+    """
     check_range("restarts", restarts, Count)
     if restarts > 1 and start == "none":
         raise ValueError(f"restarts start anew: {restarts} of them need a random start, such as 'uniform', not 'none'.")
-
-
-def check_start(loss: str | Loss, start: str | float) -> None:
-    """A word of STARTS or a σ above 0. A loss of latents needs one: it is smallest, and flat, at the input itself."""
     if not isinstance(start, str):
         check_range("start", start, Positive)
     elif start not in STARTS:

@@ -66,9 +66,7 @@ def of_perturbed(x: Inputs, x_adv: Inputs, eps: list[float], metadata: Mapping[s
     return TransferSet(x_adv, input_ids(x), [float(size) for size in eps], dict(metadata), provenance_of(x_adv))
 
 
-def only_fooling(
-    perturbations: TransferSet, model: StochasticClassifier, x: Inputs, y: Labels, *, batch_size: int = 256
-) -> TransferSet:
+def only_fooling(perturbations: TransferSet, model: StochasticClassifier, x: Inputs, y: Labels) -> TransferSet:
     """The perturbations that mislead every member of the ensemble `model` (or the network) at their largest size.
 
     Inputs x (N, ...) that every member gets wrong without an attack are left out.
@@ -76,11 +74,11 @@ def only_fooling(
     """
     members = [Deterministic(net) for net in networks_of(model)]
     largest = max(perturbations.eps)
-    wrong_before, wrong_after = (
-        torch.stack([predict(one, inputs, one.all(), batch_size=batch_size).argmax(-1) != y for one in members]).all(0)
-        for inputs in (x, perturbations.x_adv[perturbations.eps.index(largest)])
-    )
-    fooled = wrong_after & ~wrong_before
+
+    def all_wrong(inputs: Inputs) -> Tensor:
+        return torch.stack([predict(one, inputs, one.all()).argmax(-1) != y for one in members]).all(0)
+
+    fooled = all_wrong(perturbations.x_adv[perturbations.eps.index(largest)]) & ~all_wrong(x)
     kept = f"{int(fooled.sum())} of {len(y)}: those that mislead every member at eps {largest:g}, and not all before"
     return perturbations._replace(
         x_adv=perturbations.x_adv[:, fooled],

@@ -169,13 +169,7 @@ def _imported(package: str, function: str) -> Source:
     if not callable(getattr(module, function, None)):
         functions = [name for name, value in vars(module).items() if callable(value)]
         raise unknown(f"function of {package}", function, functions)
-    source: Source = getattr(module, function)
-    return source
-
-
-def _order(count: int, seed: int) -> Tensor:
-    """All of `count` images, (count,) int64, in that seed's order."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(int(seed)))
+    return getattr(module, function)
 
 
 def split_rows(count: int, share: float, keyword: str, title: str, *, first: bool) -> Tensor:
@@ -183,7 +177,8 @@ def split_rows(count: int, share: float, keyword: str, title: str, *, first: boo
     size = round(share * count)
     if not 0 < size < count:
         raise ValueError(f"{keyword} must leave an image in each part; got {share}, {size} of the {count} of {title}.")
-    rows = _order(count, 0)  # one seed for all: a part is the same whatever the seed of the limit
+    # one seed for all: a part is the same whatever the seed of the limit
+    rows = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     return rows[:size] if first else rows[size:]
 
 
@@ -194,5 +189,8 @@ def limited_rows(count: int, skip: int, limit: int | None, seed: int | None, tit
     if limit is not None and limit > count - skip:
         skipped = f" behind the first {skip}" if skip else ""
         raise ValueError(f"limit is {limit}, but {title} has only {count - skip} images{skipped}.")
-    rows = torch.arange(count) if seed is None else _order(count, seed)
+    if seed is None:
+        rows = torch.arange(count)
+    else:
+        rows = torch.randperm(count, generator=torch.Generator().manual_seed(int(seed)))
     return rows[skip : None if limit is None else skip + limit]

@@ -54,7 +54,6 @@ def dropout_cnn(
     """Twice 3x3 convolution with padding 1 → ReLU → max-pool 2, then dropout → dense → ReLU → dense.
 
     `dropout` is the probability of a zero; at 0 there is no dropout layer.
-
     Source: Ye & Zhu, "Bayesian adversarial learning" (2018), section 5.1, for MNIST. The padding, the width of the
     first dense layer and the probability are those of the authors' code
     (github.com/PKUAI26/Bayesian-Adversarial-Learning).
@@ -91,7 +90,6 @@ def vgg(
     Each convolution keeps the size of the image and is followed by BatchNorm → ReLU. `convolutions` is how many each
     group has, by default 2 in the first two and 3 in all others. `dropout`, before each dense layer, is the probability
     of a zero; at 0 there are no dropout layers. `mean` and `std` normalise the input, per channel.
-
     Source: Simonyan & Zisserman, "Very deep convolutional networks for large-scale image recognition" (2014),
     configuration D of 16 layers. There was no BatchNorm, and 4096 units in each of two hidden dense layers, where
     images of 32 x 32 leave but 512 numbers to begin with: here is one, of `dense` units.

@@ -36,12 +36,10 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Logits (B, C, H, W) of the pixels for latents (B, L)."""
-        logits: Tensor = self.decoder(z)
-        return logits
+        return self.decoder(z)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.mean(self.trunk(x)))
-        return logits
+        return self.head(self.mean(self.trunk(x)))
 
 
 def vae(shape: Supplied[Shape], classes: Supplied[int], *, latent: Count = 16, widths: Sequence[Count] = (400,)) -> VAE:

@@ -15,8 +15,7 @@ class Residual(nn.Module):
         self.main, self.shortcut = main, shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        total: Tensor = self.main(x) + self.shortcut(x)
-        return total
+        return self.main(x) + self.shortcut(x)
 
 
 def wide_resnet(
@@ -34,7 +33,6 @@ def wide_resnet(
     A block is BatchNorm → ReLU → 3x3 convolution → dropout → BatchNorm → ReLU → 3x3 convolution, plus its input, which
     goes through a 1x1 convolution where the shape changes. `dropout` is the probability of a zero; at 0 there are no
     dropout layers. `mean` and `std` normalise the input, per channel.
-
     Source: Zagoruyko & Komodakis, "Wide residual networks" (2017), in the PyTorch form that Däubener & Fischer (2022)
     trained with MC dropout (github.com/meliketoy/wide-resnet.pytorch): the second convolution of a block has the
     stride, the shortcut starts at the input itself, convolutions have biases and begin as Xavier's with gain √2, and
@@ -78,7 +76,6 @@ def resnet18(
 
     A block is 3x3 convolution → BatchNorm → ReLU → 3x3 convolution → BatchNorm, plus its input (through a 1x1
     convolution and BatchNorm where the shape changes), then ReLU. `mean` and `std` normalise the input, per channel.
-
     Source: He et al., "Deep residual learning for image recognition" (2016); the stem is that of its section 4.2.
     """
     check_range("width", width, Count)

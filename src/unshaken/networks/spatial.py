@@ -18,7 +18,6 @@ class SpatialTransformer(nn.Module):
     zero outside the image. Positions are (column, row) from −1 to 1, the centres of the outermost pixels
     (`align_corners=True`: PyTorch 0.4, in which the authors of `stn` wrote it, knows nothing else). A GPU adds up the
     gradients of pixels in no fixed order, so results there are the same but for rounding.
-
     Source: Jaderberg et al., "Spatial transformer networks" (2015).
     """
 
@@ -51,7 +50,6 @@ def stn(
     the size, each with leaky ReLU → max-pool 2 → dropout of whole channels, and from a dense layer with leaky ReLU →
     dropout, of the widths `localisation`; before training it is the identity for every image. `dropout` is the
     probability of a zero; at 0 there are no dropout layers. There is no moment rule for it.
-
     Source: Ye & Zhu, "Bayesian adversarial learning" (2018), section 5.2, for grey traffic signs of 32 x 32. All but
     the spatial transformer is told by the authors' code alone (github.com/PKUAI26/Bayesian-Adversarial-Learning), where
     a log-softmax comes last.

@@ -11,7 +11,7 @@ from typing import Any
 
 from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS
-from unshaken.attacks.sampling import check_restarts, check_start
+from unshaken.attacks.sampling import check_start
 from unshaken.errors import lookup, unknown
 from unshaken.evaluation.checks import attack_name
 from unshaken.models import MADE_OF, MODELS
@@ -171,8 +171,8 @@ def _check_attack(section: str, config: AttackConfig) -> None:
     if arguments.get("norm") == "linf" and largest > 1:
         raise ValueError(f"{section}: eps {largest:g} is larger than the whole input box; is {largest:g}/255 meant?")
     try:
-        check_restarts(config.settings.get("restarts", 1), config.settings.get("start", "none"))
-        check_start(config.settings.get("loss", "cw"), config.settings.get("start", "none"))
+        setting = config.settings.get
+        check_start(setting("loss", "cw"), setting("start", "none"), setting("restarts", 1))
     except ValueError as error:
         raise ValueError(f"{section}: {error}") from error
 

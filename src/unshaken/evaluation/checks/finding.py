@@ -31,8 +31,7 @@ class Finding:
 
 def is_one_of(rows: DataFrame, attacks: tuple[str, ...]) -> Series:
     """Which rows are of these attacks, whatever else their name tells: "pgd (start uniform)" is of pgd."""
-    mask: Series = rows.attack.str.split(" (", regex=False).str[0].isin(attacks)
-    return mask
+    return rows.attack.str.split(" (", regex=False).str[0].isin(attacks)
 
 
 def aimed(rows: DataFrame) -> DataFrame:
