@@ -10,14 +10,7 @@ from torch import Tensor
 
 from unshaken.analysis import margins
 from unshaken.analysis.margins import measure
-from unshaken.analysis.robustness import (
-    Robustness,
-    SmoothnessName,
-    apply_theorems,
-    check_disjoint,
-    check_perturbed,
-    smoothness_under,
-)
+from unshaken.analysis.robustness import Robustness, SmoothnessName, apply_theorems, check_perturbed, smoothness_under
 from unshaken.attacks.interface import supported_kwargs
 from unshaken.evaluation.predict import RuleName, batches
 from unshaken.models import Draws, StochasticClassifier, derive
@@ -121,8 +114,7 @@ def _perturb(
         if x_adv.shape != (len(sizes), *x.shape):
             expected = f"(E, *{tuple(x.shape)}) for E = {len(sizes)} sizes"
             raise ValueError(f"the attack {label!r} must give {expected}; got {tuple(x_adv.shape)}.")
-        check_perturbed(f"what the attack {label!r} gives", x_adv, x)
-        check_disjoint(x_adv, inference)
+        check_perturbed(f"what the attack {label!r} gives", x_adv, x, inference)
         perturbed.append(x_adv)
     return torch.cat(perturbed)
 

@@ -80,9 +80,7 @@ def robustness(
     check_range("batch_size", batch_size, Count)
     if not isinstance(draws, Draws):
         raise ValueError(f"draws must be a Draws object, such as model.draw(100, seed=1); got {draws!r}.")
-    check_perturbed("x_adv", x_adv, x)
-    if not allow_shared_draws:
-        check_disjoint(x_adv, draws)
+    check_perturbed("x_adv", x_adv, x, None if allow_shared_draws else draws)
     stacked = x_adv if x_adv.dim() > x.dim() else x_adv[None]
     (measured,) = measure(model, x, y, stacked, draws, (len(draws),), rule, batch_size)
     result = apply_theorems(measured, limit)
@@ -119,8 +117,8 @@ def _condition(margin: Tensor, slope: Tensor, length: Tensor, correct: Tensor) -
     return holds, distance, predicted.masked_fill(~nearest, torch.inf).argmin(-1)
 
 
-def check_perturbed(name: str, x_adv: Tensor, x: Tensor) -> None:
-    """The shape of x, with an axis of sizes in front or without, and finite."""
+def check_perturbed(name: str, x_adv: Tensor, x: Tensor, draws: Draws | None) -> None:
+    """Finite, of the shape of x, with an axis of sizes in front or without, and made by none of the inference draws."""
     if x_adv.dtype != x.dtype:
         raise ValueError(f"{name} must be of the type of x, {x.dtype}; got {x_adv.dtype}.")
     if x_adv.shape not in (x.shape, (*x_adv.shape[:1], *x.shape)) or len(x_adv) == 0:
@@ -128,11 +126,7 @@ def check_perturbed(name: str, x_adv: Tensor, x: Tensor) -> None:
         raise ValueError(f"{name} must be of the shape of x, {shape}, or (E, *{shape}); got {tuple(x_adv.shape)}.")
     if not bool(x_adv.isfinite().all()):
         raise ValueError(f"{name} contains NaN or infinite values.")
-
-
-def check_disjoint(x_adv: Tensor, draws: Draws) -> None:
-    """None of the inference draws made the perturbation."""
-    if shared := shared_draws(x_adv, draws):
+    if draws is not None and (shared := shared_draws(x_adv, draws)):
         remedy = "predict with draws of another seed, or call robustness with allow_shared_draws=True"
         raise ValueError(f"{shared} of the inference draws also made these perturbations; {remedy}.")
 

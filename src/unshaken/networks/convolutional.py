@@ -5,14 +5,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from unshaken.networks.layers import (
-    Normalise,
-    PerChannel,
-    Shape,
-    check_convolutions,
-    dropout_layers,
-    normed_convolution,
-)
+from unshaken.networks.layers import Normalise, PerChannel, Shape, check_sizes, dropout_layers, normed_convolution
 from unshaken.types import Count, Probability, Supplied
 from unshaken.validate import check_each, check_range
 
@@ -23,7 +16,7 @@ def small_cnn(shape: Supplied[Shape], classes: Supplied[int], *, widths: Sequenc
     Source: Däubener et al., "Efficient calculation of adversarial examples for Bayesian neural networks", appendix
     A: widths (32, 512) for MNIST, (32, 1024) for Fashion-MNIST.
     """
-    check_convolutions("small_cnn", shape, widths, smallest=16)
+    check_sizes("small_cnn", shape, widths, smallest=16)
     height, width = (((side - 4) // 2 - 4) - 1 for side in shape[1:])
     first, second = widths
     layers: list[nn.Module] = [nn.Conv2d(shape[0], first, 5), nn.LeakyReLU(0.01), nn.MaxPool2d(2)]
@@ -65,7 +58,7 @@ def _two_convolutions(
     name: str, shape: Shape, classes: int, widths: Sequence[Count], dense: int, *, size: int, dropout: float = 0.0
 ) -> nn.Sequential:
     """Twice convolution of this size, which keeps that of the image → ReLU → max-pool 2; dropout, two dense layers."""
-    check_convolutions(name, shape, widths, smallest=4)
+    check_sizes(name, shape, widths, smallest=4)
     check_range("dense", dense, Count)
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise((shape[0], *widths)):
@@ -95,7 +88,7 @@ def vgg(
     images of 32 x 32 leave but 512 numbers to begin with: here is one, of `dense` units.
     """
     name = f"vgg with {len(widths)} groups"
-    check_convolutions(name, shape, widths, smallest=2 ** len(widths), count=len(widths))
+    check_sizes(name, shape, widths, smallest=2 ** len(widths), count=len(widths))
     check_range("dense", dense, Count)
     counts = [2 if group < 2 else 3 for group in range(len(widths))] if convolutions is None else convolutions
     if len(counts) != len(widths):

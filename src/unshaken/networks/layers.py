@@ -50,7 +50,7 @@ def dropout_layers(probability: float, layer: type[nn.Module] = nn.Dropout) -> l
     return [layer(probability)] if probability else []
 
 
-def check_convolutions(name: str, shape: Shape, widths: Sequence[Count], *, smallest: int, count: int = 2) -> None:
+def check_sizes(name: str, shape: Shape, widths: Sequence[Count], *, smallest: int, count: int = 2) -> None:
     """Widths of `count` convolutions, and images that are large enough for them."""
     if len(widths) != count:
         number = {2: "two", 3: "three"}[count]

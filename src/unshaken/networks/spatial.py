@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unshaken.networks.layers import Shape, check_convolutions, dropout_layers
+from unshaken.networks.layers import Shape, check_sizes, dropout_layers
 from unshaken.types import Count, Probability, Supplied
 from unshaken.validate import check_each, check_range
 
@@ -54,7 +54,7 @@ def stn(
     the spatial transformer is told by the authors' code alone (github.com/PKUAI26/Bayesian-Adversarial-Learning), where
     a log-softmax comes last.
     """
-    check_convolutions("stn", shape, widths, smallest=16, count=3)
+    check_sizes("stn", shape, widths, smallest=16, count=3)
     check_range("dense", dense, Count)
     layers: list[nn.Module] = [SpatialTransformer(_localisation(shape, localisation, dropout))]
     channels = shape[0]

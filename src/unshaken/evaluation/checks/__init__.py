@@ -5,31 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from unshaken.evaluation.checks.evaluation import (
-    disjoint_draws,
-    huge_eps,
-    larger_eps,
-    more_draws,
-    zero_gradient,
-    zero_size,
-)
+from unshaken.evaluation.checks import evaluation, masking
 from unshaken.evaluation.checks.finding import ATTACK, Finding, attack_name, counted, named
-from unshaken.evaluation.checks.masking import black_box, gradient_free, more_steps, one_step
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 CHECKS: dict[str, Callable[[DataFrame], Finding]] = {
-    "zero size": zero_size,
-    "larger eps": larger_eps,
-    "more draws": more_draws,
-    "huge eps": huge_eps,
-    "zero gradient": zero_gradient,
-    "disjoint draws": disjoint_draws,
-    "black box": black_box,
-    "gradient free": gradient_free,
-    "one step": one_step,
-    "more steps": more_steps,
+    "zero size": evaluation.zero_size,
+    "larger eps": evaluation.larger_eps,
+    "more draws": evaluation.more_draws,
+    "huge eps": evaluation.huge_eps,
+    "zero gradient": evaluation.zero_gradient,
+    "disjoint draws": evaluation.disjoint_draws,
+    "black box": masking.black_box,
+    "gradient free": masking.gradient_free,
+    "one step": masking.one_step,
+    "more steps": masking.more_steps,
 }
 
 

@@ -61,8 +61,7 @@ def gradient_free(rows: DataFrame) -> Finding:
         gradient_free = group.attack.str.startswith("spsa")
         strongest = _strongest(group[~gradient_free])
         for _, estimated in group[gradient_free].groupby(POINT, sort=False):
-            names = _name(estimated, every_kind), _name(strongest, every_kind)
-            pairs += _paired(*names, estimated, strongest)
+            pairs += _paired(_name(estimated, every_kind), _name(strongest, every_kind), estimated, strongest)
     nothing = "No attack without a gradient (SPSA) was run beside one that has it."
     holds = "An attack without a gradient is not stronger than the strongest that has it"
     fails = "An attack without a gradient is stronger than all that have it, a sign of masked gradients"
