@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
-from synthetic import attacked
+from synthetic import attacked, run_record
 
 from unshaken.report.accuracy import accuracy_table, panels
 from unshaken.report.drawing import (
@@ -39,6 +39,7 @@ from unshaken.report.figures import (
     training_figure,
 )
 from unshaken.report.stored_run import load_run
+from unshaken.training import Epoch
 
 
 @pytest.fixture
@@ -64,11 +65,11 @@ def test_accuracy_has_a_line_for_each_attack_and_a_dashed_one_for_none(curves):
 
 def test_a_mean_network_by_itself_is_a_line_in_the_axes_of_its_model():
     models = [
-        {"label": "on", "network": 1, "training": 2, "model": {"kind": "dropout"}},
-        {"label": "off", "network": 1, "training": 2, "model": {"kind": "mean_network", "base": {"kind": "dropout"}}},
-        {"label": "other", "network": 3, "training": 2, "model": {"kind": "dropout"}},
+        {"label": "on", "model": {"kind": "dropout"}},
+        {"label": "off", "model": {"kind": "mean_network", "base": {"kind": "dropout"}}},
+        {"label": "other", "network": {"kind": "small_cnn"}, "model": {"kind": "dropout"}},
     ]
-    assert mean_networks({"recipe": {"models": models}}) == {"on": "off"}
+    assert mean_networks(run_record(recipe={"models": models})) == {"on": "off"}
     right = {0.1: 80, 0.2: 40}
     rows = [
         attacked(model, label, right) for model in ("on", "off", "other") for label in ("FGSM-1", "FGSM-10", "PGD-5")
@@ -147,13 +148,13 @@ def test_each_panel_has_axes(source, narrow):
 
 
 def test_training_has_a_line_for_each_model(source):
-    figure = training_figure(source.histories | {"other": [{"loss": 1.0, "accuracy": 0.5}]})
+    figure = training_figure(source.histories | {"other": [Epoch(1.0, 0.5, 1.0)]})
     assert [len(axis.get_lines()) for axis in figure.axes] == [2, 2]
     assert figure.axes[0].get_legend() is not None
 
 
 def test_networks_of_a_group_are_drawn_alike_in_training():
-    epochs = [{"loss": 1.0, "accuracy": 0.5}, {"loss": 0.5, "accuracy": 0.7}]
+    epochs = [Epoch(1.0, 0.5, 1.0), Epoch(0.5, 0.7, 1.0)]
     histories = {f"{group}, seed {seed}": epochs for group in ("A", "B") for seed in range(4)}
     axis = training_figure(histories, {model: model[0] for model in histories}).axes[0]
     assert len(axis.get_lines()) == 8

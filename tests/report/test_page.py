@@ -9,6 +9,7 @@ import re
 import pandas as pd
 import pytest
 
+from oracles import raises_sentence
 from unshaken.evaluation.checks import CHECKS
 from unshaken.report import report
 from unshaken.report.accuracy import accuracy_table, panels
@@ -198,9 +199,10 @@ def test_clean_rows_alone_make_a_page(run):
     assert "No attack has finished yet" in text_of(run)
 
 
-def test_a_bare_run_json_is_enough(run):
+def test_a_run_json_without_a_recipe_is_answered_in_one_sentence(run):
     (run / "run.json").write_text("{}")
-    assert "Without an attack, accuracy on 200 inputs is" in words(text_of(run))
+    with raises_sentence("run.json is damaged or of another version"):
+        load_run(run)
 
 
 def test_clean_rows_that_several_units_stored_count_once(run):

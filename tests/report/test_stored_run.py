@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pandas as pd
@@ -12,7 +11,9 @@ from synthetic import attacked, clean, run_record
 from unshaken.report import report
 from unshaken.report.accuracy import accuracy_table, panels
 from unshaken.report.stored_run import attack_of_row, load_run
+from unshaken.runs.record import ModelRecord, write_record
 from unshaken.store import write_rows
+from unshaken.training import Epoch
 
 MODELS = ("none", "MEAN", "FGSM-2", "FGSM-10")
 ATTACKS = ("PGD-10", "MEAN", "PGD-2", "FGSM-1")
@@ -27,13 +28,13 @@ def folder(tmp_path):
     for entry in entries:
         entry |= {"draws": int(entry["label"].split("-")[1])} if "-" in entry["label"] else {}
     recipe = {"models": [{"label": model} for model in MODELS], "attacks": entries}
-    (tmp_path / "run.json").write_text(json.dumps({"name": "order", "recipe": recipe}))
+    write_record(tmp_path / "run.json", run_record(recipe=recipe))
     for model in MODELS:
         parts = {"clean": clean(model), **{label: attacked(model, label, {0.2: 10, 0.1: 50}) for label in ATTACKS}}
         for label, rows in parts.items():
             write_rows(tmp_path / f"rows/{label}-{model}.parquet".lower(), _complete(rows), {})
-        record = {"model": model, "history": [{"loss": 1.0, "accuracy": 0.5}]}
-        (tmp_path / f"models/{model}.json".lower()).write_text(json.dumps(record))
+        record = ModelRecord(unit=model, model=model, history=[Epoch(1.0, 0.5, 1.0)], sha256="")
+        write_record(tmp_path / f"models/{model}.json".lower(), record)
         rows = pd.DataFrame(
             {"attack": ["MEAN"], "round": [0], "seconds": [1.0], "model": [model], "analysis": ["time"]}
         )
@@ -58,7 +59,7 @@ def test_everything_is_in_the_order_of_the_recipe(folder):
 
 
 def test_without_a_recipe_draws_are_counted_and_mean_is_last(folder):
-    (folder / "run.json").write_text("{}")
+    write_record(folder / "run.json", run_record())
     curves = panels(accuracy_table(load_run(folder).rows))
     assert [panel.model for panel in curves] == ["FGSM-10", "FGSM-2", "MEAN", "none"]
     assert list(curves[0].curves) == ["FGSM-1", "PGD-2", "PGD-10", "MEAN"]

@@ -10,6 +10,7 @@ from unshaken.report.accuracy import SERIES, accuracy_table, grid, grid_eps, pan
 from unshaken.report.stored_run import load_run
 from unshaken.report.tables import cost_summary, cost_table
 from unshaken.report.wording import eps_text
+from unshaken.runs.record import UnitRecord
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_cost_is_relative_to_mean_on_the_same_model():
         ("f", "attack", "small FGSM-10 r1", "small", "failed", None, None, None),
         ("g", "attack", "FGSM-10", "alone", "done", 6.0, 20, 10),
     ]
-    cost = cost_table([dict(zip(names, unit, strict=True)) for unit in units])
+    cost = cost_table([UnitRecord(**dict(zip(names, unit, strict=True))) for unit in units])
     ratios = cost.set_index("unit").seconds_to_mean
     assert ratios[["c", "d", "e"]].round(3).tolist() == [0.667, 1.333, 2.0]
     assert ratios[["a", "b", "f", "g"]].isna().all()

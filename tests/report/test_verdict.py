@@ -97,7 +97,7 @@ def test_several_models_have_a_paragraph_each(source):
 
 def test_one_repeat_few_inputs_and_missing_units_are_doubts(source):
     few = source.rows[(source.rows.repeat == 0) & (source.rows["index"] < 60)]
-    unit = {"kind": "attack", "model": "mean_field", "error": None}
+    unit = {"name": "", "kind": "attack", "model": "mean_field", "error": None}
     units = [
         unit | {"label": "mean_field PGD-10 r0", "status": "failed", "error": "RuntimeError: out of memory"},
         unit | {"label": "mean_field PGD-10 r1", "status": "failed", "error": "RuntimeError: out of memory"},

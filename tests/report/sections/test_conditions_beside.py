@@ -134,7 +134,8 @@ def test_of_many_attacks_the_strongest_on_each_model_is_drawn_and_of_each_group_
     models = [f"im, seed {seed}" for seed in range(7)]
     recipe = {"models": [{"label": label, "group": "im", "seed": seed} for seed, label in enumerate(models)]}
     cases = measured_conditions(conditions_run(conditions("a"), conditions("b"), conditions("c")))
-    assert [(case.model, case.attack) for case in drawn_conditions(cases, run_record())] == [(m, "FGM-100") for m in "abc"]
+    drawn = drawn_conditions(cases, run_record())
+    assert [(case.model, case.attack) for case in drawn] == [(m, "FGM-100") for m in "abc"]
     assert len(drawn_conditions(cases[:6], run_record())) == 6
     seeds = conditions_run(*(conditions(model) for model in [*models, "vmg"]), recipe=recipe)
     assert [case.model for case in drawn_conditions(measured_conditions(seeds), seeds.record)] == [models[0], "vmg"]

@@ -25,7 +25,7 @@ def test_the_table_has_the_mean_length_and_the_share_that_was_not_moved():
 
 
 def test_published_lengths_stand_beside_those_of_their_size():
-    paper = {"eps": 0.5, "length": {"im": {"FGM-1": 0.4567}}, "source": "D (2022), table 1"}
+    paper = {"eps": 0.5, "length": {"im": {"lengths": {"FGM-1": 0.4567}}}, "source": "D (2022), table 1"}
     (table,) = lengths_section(conditions_run(conditions("im"), conditions("vmg"), paper=paper), []).tables
     assert table.head == ["model", "attack", "allowed", "mean length", "not moved", "published"]
     assert [row[-1] for row in table.body] == ["0.457", "", "", "", "", ""]

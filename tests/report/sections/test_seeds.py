@@ -153,7 +153,7 @@ def test_groups_are_read_from_the_recipe():
     assert groups(record) == {"im": {seed: f"im, seed {seed}" for seed in range(4)}}
     assert representatives(record, ["x", "im, seed 2", "im, seed 1", "alone"]) == ["x", "im, seed 2", "alone"]
     assert group_of(record, ["im, seed 3", "alone"]) == {"im, seed 3": "im", "alone": "alone"}
-    assert groups({}) == {}
+    assert groups(run_record()) == {}
 
 
 def test_where_all_models_are_in_groups_the_groups_take_the_place_of_the_comparison_of_models():

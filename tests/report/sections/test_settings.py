@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from synthetic import attacked, clean, curves, source
+from synthetic import attacked, clean, curves, run_record, source
 
 from unshaken.evaluation.statistics import difference
 from unshaken.report.sections.settings import settings_section
@@ -70,7 +70,7 @@ def test_the_setting_is_the_one_number_that_models_differ_in():
 
 def test_models_that_share_the_rest_are_families():
     models = [entry(f"m, {n}, size {s}", noise=n, size=s) for n in ("uniform", "gaussian") for s in (0.2, 0.1, 0.3)]
-    setting = swept_setting({"recipe": {"models": models}})
+    setting = swept_setting(run_record(recipe={"models": models}))
     assert setting.path == "training.inputs.size"
     assert [family.name for family in setting.families] == ["uniform", "gaussian"]
     assert list(setting.families[0].models) == [0.1, 0.2, 0.3]
@@ -78,7 +78,7 @@ def test_models_that_share_the_rest_are_families():
 
 def test_of_two_numbers_the_one_with_more_values_is_the_axis():
     models = [entry(f"size {s}, copies {k}", size=s, copies=k) for s in (0.1, 0.2) for k in (1, 5, 10)]
-    setting = swept_setting({"recipe": {"models": models}})
+    setting = swept_setting(run_record(recipe={"models": models}))
     assert setting.path == "training.inputs.copies"
     assert [family.name for family in setting.families] == ["size 0.1", "size 0.2"]
 
@@ -87,7 +87,7 @@ def test_families_are_named_for_how_their_labels_begin_where_these_have_no_part_
     models = [
         entry(f"{kind.upper()}-{k}", attack={"kind": kind, "draws": k}) for kind in ("fgsm", "pgd") for k in (1, 2, 10)
     ]
-    assert [family.name for family in swept_setting({"recipe": {"models": models}}).families] == ["FGSM", "PGD"]
+    assert [family.name for family in swept_setting(run_record(recipe={"models": models})).families] == ["FGSM", "PGD"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_families_are_named_for_how_their_labels_begin_where_these_have_no_part_
     ],
 )
 def test_models_that_have_fewer_than_three_values_of_one_number_have_no_setting(models):
-    assert swept_setting({"recipe": {"models": models}}) is None
+    assert swept_setting(run_record(recipe={"models": models})) is None
     assert section(source(recipe={"models": models})) is None
 
 

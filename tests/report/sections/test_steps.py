@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from synthetic import attacked, clean, curves, source
+from synthetic import attacked, clean, curves, run_record, source
 
 from unshaken.evaluation.statistics import accuracy
 from unshaken.report.sections.steps import step_families, steps_figure, steps_section
@@ -185,6 +185,6 @@ def test_steps_that_would_touch_share_a_tick():
 
 def test_the_number_of_a_member_is_a_name_and_orders_no_models():
     members = [{"label": f"Model {n}", "model": {"kind": "member", "of": ["E"], "number": n}} for n in (1, 2, 3)]
-    assert swept_setting({"recipe": {"models": members}}) is None
+    assert swept_setting(run_record(recipe={"models": members})) is None
     sized = [{"label": f"m {n}", "model": {"kind": "other", "number": n}} for n in (1, 2, 3)]
-    assert swept_setting({"recipe": {"models": sized}}).path == "model.number"
+    assert swept_setting(run_record(recipe={"models": sized})).path == "model.number"
