@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from unshaken.runs.published import Published
 from unshaken.runs.settings import RecipeConfig
 from unshaken.runs.units import Fingerprint
-from unshaken.store import Damaged, read_json, read_rows, write_json
+from unshaken.store import Damaged, read_rows, write_whole
 from unshaken.training import Epoch
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -120,22 +121,27 @@ class RunRecord(BaseModel):
 
 def write_record(path: Path, record: BaseModel) -> None:
     """Write a record as JSON, whole or not at all."""
-    write_json(path, record.model_dump(mode="json"))
+    write_whole(path, lambda file: file.write_text(record.model_dump_json(indent=2), encoding="utf-8"))
 
 
 def read_record(path: Path, kind: type[Model]) -> Model:
     """Read a record; `Damaged` where the file is not one."""
-    return _validated(path, kind, read_json(path))
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read ({error}).") from error
+    return _validated(path, lambda: kind.model_validate_json(content))
 
 
 def read_row_metadata(path: Path) -> RowMetadata:
     """What a file of rows says about itself."""
-    return _validated(path, RowMetadata, read_rows(path)[1])
+    metadata = read_rows(path)[1]
+    return _validated(path, lambda: RowMetadata.model_validate(metadata))
 
 
-def _validated(path: Path, kind: type[Model], content: Any) -> Model:
+def _validated(path: Path, validate: Callable[[], Model]) -> Model:
     try:
-        return kind.model_validate(content)
+        return validate()
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the whole"
