@@ -71,7 +71,7 @@ def spatial(
         used.append(sample.provenance)
         if step == 0:  # every budget is still at x, whose gradient serves them all
             x, y, flow, gradient = map(budgets.tile, (x, y, flow, gradient))
-        uphill = gradient - flow_weight * _flow_gradient(flow, flow_cost)
+        uphill = gradient - flow_weight * _flow_gradient(flow, flow_cost, flow.new_ones(len(flow)))
         flow = (flow + nu * direction(uphill)).clamp(-bound, bound)
     return budgets.result(warp(x, flow), used)
 
@@ -120,11 +120,10 @@ def flow_cost(flow: Tensor) -> Tensor:
 
 
 @torch.enable_grad()
-def _flow_gradient(flow: Tensor, function: Callable[[Tensor], Tensor], weights: float | Tensor = 1.0) -> Tensor:
+def _flow_gradient(flow: Tensor, function: Callable[[Tensor], Tensor], weights: Tensor) -> Tensor:
     """The gradient of the weighted sum of what a function makes of flows."""
     flow = flow.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad((function(flow) * weights).sum(), flow)
-    return gradient
+    return torch.autograd.grad(function(flow), flow, weights)[0]
 
 
 def check_images(x: Inputs) -> None:
