@@ -69,5 +69,5 @@ def test_a_file_that_is_no_record_is_one_sentence(tmp_path: Path, kind: type, co
 
 
 def test_what_is_not_there_is_one_sentence(tmp_path: Path) -> None:
-    with raises_sentence("run.json cannot be read as JSON", Damaged):
+    with raises_sentence("run.json cannot be read", Damaged):
         failed_units(tmp_path)
