@@ -90,10 +90,8 @@ def selected_table(rows: DataFrame, settings: CurvesConfig) -> Table:
     means, gaps = _network_means(selected), above_last(rows, settings)
     groups, models = means.index.get_level_values("group"), means.index.get_level_values("model")
     steps = selected.groupby("model").step.first()[models].groupby(groups, sort=False)
-    columns: dict[str, Any] = {
-        "model": [],
-        "step": [", ".join(f"{step:,}" for step in of_group) for _, of_group in steps],
-    }
+    steps_text = [", ".join(f"{step:,}" for step in of_group) for _, of_group in steps]
+    columns: dict[str, Any] = {"model": [], "step": steps_text}
     columns |= _group_columns(means)
     columns["above the last ten"] = [_mean_text(gap, "+") for _, gap in gaps[models].groupby(groups, sort=False)]
     note = (
