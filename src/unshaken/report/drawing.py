@@ -224,6 +224,13 @@ def draw_lines(axis: Axes, curves: Mapping[str, DataFrame], styles: Mapping[str,
     return handles
 
 
+def eps_lines(axis: Axes, curves: Mapping[str, DataFrame], styles: Mapping[str, Any], **labels: Any) -> dict[str, Any]:
+    """`draw_lines` with ticks at every eps of a curve; `labels` go to `Axes.set`."""
+    eps_axis(axis, sorted({float(eps) for curve in curves.values() for eps in curve.eps}))
+    axis.set(xlabel="eps", **labels)
+    return draw_lines(axis, curves, styles)
+
+
 def sideways_offset(axis: Axes, index: int, count: int) -> Any:
     """The data of the axes, moved sideways by some points: for mark number `index` of `count` at one eps."""
     from matplotlib.transforms import offset_copy

@@ -19,7 +19,7 @@ from unshaken.report.condition_rows import (
     true_share,
     values_by_input,
 )
-from unshaken.report.drawing import attack_colours, draw_lines, eps_axis, styled
+from unshaken.report.drawing import attack_colours, eps_lines, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells, interval_columns
 from unshaken.report.sections.comparison import analysis_setting, eps_curve, of_representatives, shared_level
@@ -148,10 +148,7 @@ def conditions_figure(conditions: Sequence[Conditions], *, narrow: bool = False)
     def draw(axis: Axes, content: tuple[Conditions, dict[str, DataFrame]]) -> dict[str, Any]:
         case, lines = content
         broad = {"color": colours[case.attack], "lw": 3.2, "marker": "o", "ms": 5.5, "ls": "-", "zorder": 1.9}
-        handles = draw_lines(axis, lines, styles | {ACCURACY: broad})
-        eps_axis(axis, case.eps())
-        axis.set(title=case.title, xlabel="eps")
-        return handles
+        return eps_lines(axis, lines, styles | {ACCURACY: broad}, title=case.title)
 
     contents, ylabel, height = list(zip(conditions, curves, strict=True)), "share of inputs", (3.2, 2.7, 2.3)
     return facet_figure(contents, draw, narrow=narrow, height=height, ylabel=ylabel, labels=names, sharey=True)

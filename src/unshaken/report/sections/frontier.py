@@ -60,16 +60,14 @@ def frontier_section(source: StoredRun, panels: Sequence[Panel]) -> Section | No
         f"Lower is a stronger attack, further left a cheaper one. Time is relative to {frontiers[0].base}; the number "
         "at a point is the draws in each gradient. Bars are 95 % intervals.",
     )
-    told_apart = source.rows.repeat.nunique() >= FEWEST
-    sentences = [_sentence(frontier, source.rows) for frontier in frontiers] if told_apart else []
+    enough = source.rows.repeat.nunique() >= FEWEST
+    sentences = [_sentence(frontier, source.rows) for frontier in frontiers] if enough else []
     return Section("frontier", "What more time buys", sentences, [drawing], [frontier_table(frontiers)])
 
 
 def panel_frontiers(source: StoredRun, panels: Sequence[Panel]) -> list[Frontier]:
     """Every panel whose attacks were timed, at its informative eps."""
-    timings: dict[str, Timing] = {}
-    for timing in measure_timings(source):
-        timings.setdefault(timing.model, timing)
+    timings = {timing.model: timing for timing in reversed(measure_timings(source))}  # the first of each model
     frontiers = []
     for panel in panels:
         if panel.model in timings and above_chance(panel, source.rows):
@@ -82,8 +80,7 @@ def panel_frontiers(source: StoredRun, panels: Sequence[Panel]) -> list[Frontier
 
 def frontier_table(frontiers: Sequence[Frontier]) -> Table:
     """Accuracy and relative time of every point of the figure."""
-    about = [{"title": one.panel.title, "model": one.panel.model, "eps": one.eps} for one in frontiers]
-    tables = [one.table.assign(**columns) for one, columns in zip(frontiers, about, strict=True)]
+    tables = [one.table.assign(title=one.panel.title, model=one.panel.model, eps=one.eps) for one in frontiers]
     data = pd.concat(tables, ignore_index=True)
     columns = {
         "model": data.title if len(frontiers) > 1 else None,
@@ -168,13 +165,12 @@ def _bars(axis: Axes, points: DataFrame, colour: Any) -> None:
 def _sentence(frontier: Frontier, rows: DataFrame) -> str:
     """The cheapest attack that no other beats beyond chance, at a level shared out over the comparisons."""
     panel, table = frontier.panel, frontier.table
-    strongest = cheapest = table.loc[table.accuracy.idxmin()]
+    strongest = table.loc[table.accuracy.idxmin()]
     best = rows_behind(panel.curves[strongest.label], frontier.eps, rows)
-    for _, row in table.sort_values("time").iterrows():
-        attacked = rows_behind(panel.curves[row.label], frontier.eps, rows)
+    for _, cheapest in table.sort_values("time").iterrows():
+        attacked = rows_behind(panel.curves[cheapest.label], frontier.eps, rows)
         change = difference(attacked, best, level=shared_level(len(table) - 1))
-        if row.label == strongest.label or change.low <= 0:
-            cheapest = row
+        if cheapest.label == strongest.label or change.low <= 0:
             break
     sentence = (
         f"{f'On {panel.title}, at' if panel.title else 'At'} eps {one_eps(frontier.eps)} the strongest attack is "

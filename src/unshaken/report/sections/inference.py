@@ -19,7 +19,7 @@ from unshaken.report.condition_rows import (
     true_share,
     values_by_input,
 )
-from unshaken.report.drawing import CLEAN, draw_lines, eps_axis, inference_styles, styled
+from unshaken.report.drawing import CLEAN, eps_lines, inference_styles, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import eps_curve, of_representatives, published_note
@@ -78,13 +78,9 @@ def draw_sweeps(source: StoredRun) -> list[DrawSweep]:
     rows = attacked_rows(source)
     if rows is None:
         return []
-    sweeps = []
-    for model, attacked in rows.groupby("model", sort=False):
-        counts = attacked.groupby("attack", sort=False).inference_draws.nunique()
-        if counts.max() > 1:
-            several = attacked[attacked.attack.isin(counts[counts > 1].index)]
-            sweeps.append(DrawSweep(str(model), attack_with_most_draw_counts(several), several))
-    return sweeps
+    several = rows[rows.groupby(["model", "attack"]).inference_draws.transform("nunique") > 1]
+    by_model = several.groupby("model", sort=False)
+    return [DrawSweep(str(model), attack_with_most_draw_counts(group), group) for model, group in by_model]
 
 
 def inference_table(sweeps: Sequence[DrawSweep], eps: float, record: RunRecord) -> Table:
@@ -92,25 +88,23 @@ def inference_table(sweeps: Sequence[DrawSweep], eps: float, record: RunRecord) 
 
     Published accuracies without an attack are under [paper.inference.MODEL] as {number of draws: accuracy}.
     """
-    values, points, published = [], [], []
+    values, points = [], {}
     for sweep in sweeps:
         for draws, rows in sweep.rows.groupby("inference_draws"):
             shares = {(CLEAN, 0.0): true_share(_clean_rows(rows), "correct")}
-            for key, group in rows.groupby(["attack", "eps"], sort=False):
-                shares[key] = true_share(group, "survived")
-            n = rows["index"].nunique()
-            values += [(sweep.model, draws, *key, n, *share) for key, share in shares.items()]
-            points.append((sweep.model, draws, shares))
-            published.append(record.paper.inference.get(sweep.model, {}).get(int(draws)))
+            shares |= {key: true_share(group, "survived") for key, group in rows.groupby(["attack", "eps"], sort=False)}
+            values += [(sweep.model, draws, *key, rows["index"].nunique(), *share) for key, share in shares.items()]
+            points[sweep.model, int(draws)] = shares
     with_published = any(sweep.model in record.paper.inference for sweep in sweeps)
+    published = [record.paper.inference.get(model, {}).get(draws) for model, draws in points]
     columns: dict[str, Any] = {
-        "model": [model for model, _, _ in points] if len(sweeps) > 1 else None,
-        "inference draws": [draws for _, draws, _ in points],
-        CLEAN: [shares[CLEAN, 0.0] for _, _, shares in points],
+        "model": [model for model, _ in points] if len(sweeps) > 1 else None,
+        "inference draws": [draws for _, draws in points],
+        CLEAN: [shares[CLEAN, 0.0] for shares in points.values()],
         "published": ["" if share is None else f"{share:.4f}" for share in published] if with_published else None,
     }
-    for attack in dict.fromkeys(str(attack) for sweep in sweeps for attack in sweep.rows.attack.unique()):
-        columns[f"{attack}, eps {one_eps(eps)}"] = [shares.get((attack, eps), "") for _, _, shares in points]
+    for attack in dict.fromkeys(attack for sweep in sweeps for attack in sweep.rows.attack):
+        columns[f"{attack}, eps {one_eps(eps)}"] = [shares.get((attack, eps), "") for shares in points.values()]
     names = ["model", "inference_draws", "attack", "eps", "n", "accuracy", "low", "high"]
     note = "Accuracy with its 95 % interval." + published_note(record) * with_published
     return column_table("inference_draws", pd.DataFrame(values, columns=names), columns, note=note)
@@ -123,14 +117,10 @@ def inference_figure(sweeps: Sequence[DrawSweep], *, narrow: bool = False) -> Fi
     styles = {draws_text(draws): style for draws, style in inference_styles(counts).items()}
 
     def draw(axis: Axes, sweep: DrawSweep) -> dict[str, Any]:
-        curves = sweep.curves()
-        handles = draw_lines(axis, curves, styles)
-        eps_axis(axis, sorted({float(eps) for curve in curves.values() for eps in curve.eps}))
-        axis.set(title=sweep.model if len(sweeps) > 1 else "", xlabel="eps", ylabel=f"accuracy under {sweep.attack}")
-        return handles
+        title, ylabel = sweep.model if len(sweeps) > 1 else "", f"accuracy under {sweep.attack}"
+        return eps_lines(axis, sweep.curves(), styles, title=title, ylabel=ylabel)
 
-    height = 2.4 if narrow else 2.9 if len(sweeps) > 1 else 3.4
-    return facet_figure(sweeps, draw, narrow=narrow, height=height, labels=list(styles), sharey=True)
+    return facet_figure(sweeps, draw, narrow=narrow, height=(3.4, 2.9, 2.4), labels=list(styles), sharey=True)
 
 
 def _clean_rows(rows: DataFrame) -> DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from pandas import DataFrame, Series
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import mean_interval
-from unshaken.report.drawing import MUTED, draw_lines, empty_figure, eps_axis, named_styles, styled
+from unshaken.report.drawing import MUTED, empty_figure, eps_lines, named_styles, styled
 from unshaken.report.figures import show_image
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells, interval_columns
@@ -42,8 +43,7 @@ class LatentShift(NamedTuple):
 
     def at(self, eps: float, column: str) -> Series:
         """A column at one size by input and network."""
-        values: Series = self.rows[self.rows.eps == eps].set_index(["index", "repeat"])[column].astype(float)
-        return values
+        return self.rows[self.rows.eps == eps].set_index(["index", "repeat"])[column].astype(float)
 
     def clean(self) -> Series:
         """The error of the reconstruction of the clean inputs."""
@@ -70,27 +70,23 @@ def latents_section(source: StoredRun, panels: Sequence[Panel]) -> Section | Non
     shifts = latent_shifts(source)
     if not shifts:
         return None
-    drawings = [
-        Drawing(
-            "latents",
-            lambda narrow: latents_figure(shifts, narrow=narrow),
-            "Shift of the latent and error of the reconstruction against eps; the numbers are in the table below",
-            "Left, how far the latent is moved; right, the mean squared error per pixel of the reconstruction of the "
-            "attacked image, compared with the clean one (at eps 0 that of the clean image itself). Means over images "
-            "with 95 % intervals.",
-        )
-    ]
+    curves = Drawing(
+        "latents",
+        lambda narrow: latents_figure(shifts, narrow=narrow),
+        "Shift of the latent and error of the reconstruction against eps; the numbers are in the table below",
+        "Left, how far the latent is moved; right, the mean squared error per pixel of the reconstruction of the "
+        "attacked image, compared with the clean one (at eps 0 that of the clean image itself). Means over images "
+        "with 95 % intervals.",
+    )
     pictured, eps = pictured_shifts(shifts), informative_eps(shifts)
-    if any(shift.images(eps) is not None for shift in pictured):
-        drawings.append(
-            Drawing(
-                "latent_pictures",
-                lambda narrow: pictures_figure(pictured, eps, narrow=narrow),
-                "Clean images, their reconstructions, attacked images and their reconstructions",
-                f"{pictured[0].attack} at eps {eps_text(pictured[0].eps())[eps]}: images, and what the decoder makes "
-                "of the mean of their latents before and after the attack.",
-            )
-        )
+    pictures = Drawing(
+        "latent_pictures",
+        lambda narrow: pictures_figure(pictured, eps, narrow=narrow),
+        "Clean images, their reconstructions, attacked images and their reconstructions",
+        f"{pictured[0].attack} at eps {eps_text(pictured[0].eps())[eps]}: images, and what the decoder makes "
+        "of the mean of their latents before and after the attack.",
+    )
+    drawings = [curves, pictures] if any(shift.images(eps) is not None for shift in pictured) else [curves]
     attacks = dict.fromkeys(shift.attack for shift in shifts)
     sentences = [_sentence([shift for shift in shifts if shift.attack == attack]) for attack in attacks]
     return Section("latents", "What attacks do to the latent", sentences, drawings, [latents_table(shifts)])
@@ -113,8 +109,7 @@ def latents_table(shifts: Sequence[LatentShift]) -> Table:
     data = pd.DataFrame([_numbers(shift, eps) for shift in shifts for eps in shift.eps()])
     texts, decimals = eps_text(data.eps), decimals_for(data.error)
 
-    def error_text(interval: Interval) -> str:
-        return interval_text(interval, decimals)
+    error_text = partial(interval_text, decimals=decimals)
 
     def share_text(interval: Interval) -> str:
         return interval_text(Interval(interval.value, max(interval.low, 0.0), min(interval.high, 1.0)))
@@ -143,18 +138,16 @@ def latents_table(shifts: Sequence[LatentShift]) -> Table:
 @styled()
 def latents_figure(shifts: Sequence[LatentShift], *, narrow: bool = False) -> Figure:
     """Shift, and error of the reconstruction, against eps: a line for each model, a row of axes for each attack."""
-    attacks = list(dict.fromkeys(shift.attack for shift in shifts))
-    names = list(dict.fromkeys(shift.name for shift in shifts))
+    attacks, names = (list(dict.fromkeys(getattr(shift, key) for shift in shifts)) for key in ("attack", "name"))
     styles = named_styles(names)
 
     def draw(axis: Axes, content: tuple[str, str]) -> dict[str, Any]:
         attack, column = content
         curves = {shift.name: _curve(shift, column) for shift in shifts if shift.attack == attack}
-        handles = draw_lines(axis, curves, styles)
-        eps_axis(axis, sorted({float(eps) for curve in curves.values() for eps in curve.eps}))
+        title, ylabel = attack if len(attacks) > 1 else "", YLABELS[column]
+        handles = eps_lines(axis, curves, styles, title=title, ylabel=ylabel)
         top = max(curve.high.fillna(curve.accuracy).max() for curve in curves.values())
         axis.set_ylim(0, 1.05 * top or 1.0)  # bars are set aside, so that autoscale would not see their ends
-        axis.set(xlabel="eps", ylabel=YLABELS[column], title=attack if len(attacks) > 1 else "")
         return handles
 
     contents = [(attack, column) for attack in attacks for column in YLABELS]
@@ -201,14 +194,14 @@ def _curve(shift: LatentShift, column: str) -> DataFrame:
 
 def _numbers(shift: LatentShift, eps: float) -> dict[str, Any]:
     """A line of the .csv."""
+    moved, apart, error = (shift.at(eps, column) for column in ("shift", "apart", "error"))
+    changed = (shift.at(eps, "before") != shift.at(eps, "after")).astype(float)
     line: dict[str, Any] = {"attack": shift.attack, "model": shift.name, "eps": eps}
     line |= {"networks": shift.rows["repeat"].nunique(), "n": shift.rows["index"].nunique()}
-    line |= {"median_shift": shift.at(eps, "shift").median(), "median_apart": shift.at(eps, "apart").median()}
-    line["share"] = shift.relative(eps)
-    changed = (shift.at(eps, "before") != shift.at(eps, "after")).astype(float)
-    values = {"shift": shift.at(eps, "shift"), "error": shift.at(eps, "error"), "clean_error": shift.clean()}
-    for name, column in {**values, "changed": changed}.items():
-        line |= interval_columns(name, mean_interval(column))
+    line |= {"median_shift": moved.median(), "median_apart": apart.median(), "share": shift.relative(eps)}
+    means = {"shift": moved, "error": error, "clean_error": shift.clean(), "changed": changed}
+    for name, values in means.items():
+        line |= interval_columns(name, mean_interval(values))
     return line
 
 

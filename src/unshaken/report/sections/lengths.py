@@ -35,9 +35,8 @@ def lengths_section(source: StoredRun, panels: Sequence[Panel]) -> Section | Non
     eps = reported_eps(rows, source)
     models = representatives(source.record, rows.model)
     sentences = [_sentence(rows[(rows.model == model) & (rows.eps == eps)], eps, len(models) > 1) for model in models]
-    sentences = [sentence for sentence in sentences if sentence]
-    table = lengths_table(rows, source)
-    return Section("lengths", "How far attacks move an input", sentences, [], [table], "tables")
+    title, table = "How far attacks move an input", lengths_table(rows, source)
+    return Section("lengths", title, [*filter(None, sentences)], [], [table], "tables")
 
 
 def length_rows(source: StoredRun, panels: Sequence[Panel]) -> DataFrame | None:

@@ -18,9 +18,8 @@ from unshaken.report.drawing import (
     DASHES,
     INK,
     MUTED,
-    draw_lines,
     empty_figure,
-    eps_axis,
+    eps_lines,
     legend,
     legend_height,
     line_styles,
@@ -93,17 +92,14 @@ def losses_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
 
 def compare_losses(panel: Panel, rows: DataFrame) -> LossComparison:
     """The attacks of a panel that were run with two losses or more."""
-    labels_of: dict[tuple[Any, ...], dict[str, str]] = {}
+    by_attack: dict[tuple[Any, ...], Family] = {}
     for label, curve in panel.curves.items():
-        first = curve.iloc[0]
-        labels_of.setdefault((first.attack, first.attack_draws, first.steps, first.restarts), {})[first.loss] = label
-    families = []
-    for (attack, draws, *_), labels in labels_of.items():
-        if len(labels) > 1:
-            curves = {loss: panel.curves[label] for loss, label in labels.items()}
-            largest = {loss: rows_behind(curve, curve.eps.max(), rows) for loss, curve in curves.items()}
-            zero = {loss: float(pd.to_numeric(behind.zero_gradient).mean()) for loss, behind in largest.items()}
-            families.append(Family(attack_name(attack, draws), labels, zero))
+        first, largest = curve.iloc[0], rows_behind(curve, curve.eps.max(), rows)
+        key = first.attack, first.attack_draws, first.steps, first.restarts
+        family = by_attack.setdefault(key, Family(attack_name(first.attack, first.attack_draws), {}, {}))
+        family.labels[first.loss] = label
+        family.zero[first.loss] = float(pd.to_numeric(largest.zero_gradient).mean())
+    families = [family for family in by_attack.values() if len(family.labels) > 1]
     clean = rows[(rows.attack == "none") & (rows.model == panel.model)]
     total = int(clean.inference_draws.sum())
     return LossComparison(panel, families, int(clean.saturated.sum()) / total if total else float("nan"))
@@ -129,8 +125,7 @@ def losses_table(comparisons: Sequence[LossComparison]) -> Table:
         "eps": data.eps.map(eps_text(data.eps)),
         "accuracy": interval_cells(data, "accuracy", "low", "high"),
     }
-    note = "Zero gradients: share of inputs that an attack cannot move."
-    return column_table("losses", data, columns, note=note)
+    return column_table("losses", data, columns, note="Zero gradients: share of inputs that an attack cannot move.")
 
 
 @styled()
@@ -160,31 +155,28 @@ def _draw_curves(axis: Axes, comparison: LossComparison) -> dict[str, Any]:
         styles |= {label: styles[label] | {"ls": dashes[loss], "ms": 4} for loss, label in family.labels.items()}
         style = styles[next(iter(family.labels.values()))]
         attacks[family.name] = Line2D([], [], color=style["color"], marker=style["marker"], ls="", ms=5)
-    draw_lines(axis, curves, styles)
-    eps_axis(axis, sorted({float(eps) for curve in curves.values() for eps in curve.eps}))
-    axis.set(xlabel="eps", ylabel="accuracy under attack")
+    eps_lines(axis, curves, styles, ylabel="accuracy under attack")
     return {loss: Line2D([], [], color=INK, lw=1.4, ls=dash) for loss, dash in dashes.items()} | attacks
 
 
 def _draw_shares(axis: Axes, comparison: LossComparison) -> None:
     """Bars: zero gradients by loss and attack, and the saturated predictions."""
     styles, names, count = line_styles([comparison.panel]), comparison.names(), len(comparison.families)
+
+    def bar(y: float, share: float, height: float, colour: Any) -> None:
+        """A bar with its number; one that is not known has no length."""
+        length, text = (share, percent(share)) if share == share else (0, "unknown")
+        axis.barh(y, length, height=height, color=colour)
+        axis.annotate(text, (length, y), xytext=(3, 0), textcoords="offset points", va="center", size=7)
+
     for index, family in enumerate(comparison.families):
         colour = styles[next(iter(family.labels.values()))]["color"]
         for loss, share in family.zero.items():
-            _bar(axis, names.index(loss) + (index - (count - 1) / 2) * 0.8 / count, share, 0.72 / count, colour)
-    _bar(axis, len(names), comparison.saturated, 0.5, MUTED)
+            bar(names.index(loss) + (index - (count - 1) / 2) * 0.8 / count, share, 0.72 / count, colour)
+    bar(len(names), comparison.saturated, 0.5, MUTED)
     row_ticks(axis, [*(f"zero gradient,\n{loss}" for loss in names), "saturated\npredictions"], labelsize=8)
     axis.set(xlim=(0, 1.12), xlabel="share")
     axis.set_xticks([0, 0.5, 1])
-
-
-def _bar(axis: Axes, y: float, share: float, height: float, colour: Any) -> None:
-    """A bar with its number; one that is not known has no length."""
-    length = share if share == share else 0
-    axis.barh(y, length, height=height, color=colour)
-    options: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "size": 7}
-    axis.annotate(if_known(share, percent) or "unknown", (length, y), **options)
 
 
 def _sentence(comparison: LossComparison, rows: DataFrame) -> str:
@@ -195,10 +187,9 @@ def _sentence(comparison: LossComparison, rows: DataFrame) -> str:
     curves = {loss: panel.curves[label] for loss, label in family.labels.items()}
     values = {loss: point_at(curve, eps).value for loss, curve in curves.items()}
     weak = NAIVE if NAIVE in values else max(values, key=values.__getitem__)
-    others = [loss for loss in values if loss != weak]
+    best = min((loss for loss in values if loss != weak), key=values.__getitem__)
     if weak == NAIVE and SAME_DIRECTION in values:
-        others = [SAME_DIRECTION]
-    best = min(others, key=values.__getitem__)
+        best = SAME_DIRECTION
     change = difference(*(rows_behind(curves[loss], eps, rows) for loss in (weak, best)))
     sentence = (
         f"{f'On {panel.title}, ' if panel.title else ''}{percent(comparison.saturated)} of the clean predictions of "
