@@ -16,17 +16,12 @@ if TYPE_CHECKING:
 SERIES = ["model", "attack", "norm", "loss", "attack_draws", "steps", "restarts", "inference_draws"]
 """The columns that name one curve: one attack on one model, predicted in one way."""
 
-
 PANEL = ["model", "norm", "inference_draws"]
 """The columns in which the curves of a panel agree."""
 
 NORMS = {"linf": "L∞", "l2": "L2"}
 
-
-STEP = "a step of its own"
-
-
-LATENT = "aimed at the latent"
+STEP, LATENT = "a step of its own", "aimed at the latent"
 """What sets attacks apart from others of their norm."""
 
 
@@ -78,10 +73,10 @@ class Panel(NamedTuple):
 
     def strongest_losses(self) -> Panel:
         """The panel with every attack once: with the loss that leaves the least accuracy on average."""
-        kept: dict[tuple[str, ...], str] = {}
+        by_attack = {}
         for label, curve in sorted(self.curves.items(), key=lambda item: -float(item[1].accuracy.mean())):
-            kept[tuple(curve.iloc[0][column] for column in SERIES if column != "loss")] = label
-        return self._replace(curves={label: c for label, c in self.curves.items() if label in kept.values()})
+            by_attack[tuple(curve.iloc[0][SERIES].drop("loss"))] = label
+        return self._replace(curves={label: c for label, c in self.curves.items() if label in by_attack.values()})
 
     def informative(self, label: str) -> float:
         """The smallest eps at which the attack at least halves the accuracy; its largest where there is none."""
@@ -97,6 +92,7 @@ def accuracy_table(rows: DataFrame) -> DataFrame:
     `low` and `high` are its 95 % interval, n the number of inputs, `spread` the standard deviation over repeats of the
     accuracy of a repeat (NaN where there is one).
     """
+    import numpy as np
     import pandas as pd
 
     values = []
@@ -106,16 +102,8 @@ def accuracy_table(rows: DataFrame) -> DataFrame:
         values.append((*key, group["index"].nunique(), *accuracy(group), spread))
     table = pd.DataFrame(values, columns=[*SERIES, "eps", "n", "accuracy", "low", "high", "spread"])
     # ngroup counts by first appearance: models, panels and curves keep the order of the rows, however these interleave
-    groupings = {"by_model": ["model"], "by_panel": PANEL, "by_curve": SERIES}
-    keys = {name: table.groupby(by, sort=False).ngroup() for name, by in groupings.items()}
-    return table.assign(**keys).sort_values([*keys, "eps"], kind="stable").drop(columns=[*keys])
-
-
-def repeats_table(rows: DataFrame) -> DataFrame:
-    """Accuracy of every curve at every eps in every repeat, over n inputs; sweep rows only."""
-    swept = rows[rows.role == "sweep"]
-    grouped = swept.groupby([*SERIES, "eps", "repeat"], sort=False).correct
-    return grouped.agg(n="size", accuracy="mean").reset_index()
+    order = [table.groupby(by, sort=False).ngroup() for by in (SERIES, PANEL, "model")]
+    return table.iloc[np.lexsort([table.eps, *order])]
 
 
 def point_at(curve: DataFrame, eps: float) -> Point:
@@ -126,11 +114,8 @@ def point_at(curve: DataFrame, eps: float) -> Point:
 
 def rows_behind(curve: DataFrame, eps: float, rows: DataFrame) -> DataFrame:
     """The rows behind one point of a curve."""
-    first = curve.iloc[0]
-    chosen = (rows.role == "sweep") & (rows.eps == eps)
-    for column in SERIES:
-        chosen &= rows[column] == first[column]
-    return rows[chosen]
+    swept = rows[(rows.role == "sweep") & (rows.eps == eps)]
+    return swept[(swept[SERIES] == curve.iloc[0][SERIES]).all(axis=1)]
 
 
 def chance_accuracy(clean: DataFrame) -> float:
@@ -168,13 +153,12 @@ def panels(table: DataFrame) -> list[Panel]:
 
 
 def grid(panel: Panel) -> Iterator[tuple[str, list[Point | None]]]:
-    """The compact table: (label, accuracy at each of `columns(panel)`), clean first; None where it was not run."""
+    """The compact table: (label, accuracy at each of `grid_eps(panel)`), clean first; None where it was not run."""
     sizes = grid_eps(panel)
     if panel.clean is not None:
         yield "no attack", [panel.clean if eps == 0 else None for eps in sizes]
     for label, curve in panel.curves.items():
-        run = set(curve.eps)
-        yield label, [point_at(curve, eps) if eps in run else None for eps in sizes]
+        yield label, [point_at(curve, eps) if eps in [*curve.eps] else None for eps in sizes]
 
 
 def grid_eps(panel: Panel) -> list[float]:

@@ -17,11 +17,7 @@ Histories = Mapping[str, Sequence[Epoch]]
 """One list of records of epochs per trained model."""
 
 MOST_NAMED = 3
-"""The most chains, or networks of a group, that a sentence names."""
-
-MOST_WAITING = 3
-"""More parts than this that wait to be run share a sentence."""
-
+"""The most chains, networks of a group, or units that wait to be run, that are named one by one."""
 
 FEW_REPEATS = {
     1: [
@@ -53,16 +49,13 @@ def training_doubts(record: RunRecord, histories: Histories) -> list[str]:
     one on weights that were selected on the images of the test."""
     diverged = {model: [chain for epoch in epochs for chain in epoch.diverged] for model, epochs in histories.items()}
     lost = {model: chains for model, chains in diverged.items() if chains}
-    by_group: dict[str, list[str]] = {}
-    for model, group in group_of(record, lost).items():
-        by_group.setdefault(group, []).append(model)
     sentences = []
-    for group, models in by_group.items():
-        members = groups(record).get(group)
-        if members is None:
-            sentences.append(_lost_by_model(record, models[0], lost[models[0]]))
-        else:
-            sentences.append(_lost_by_group(record, group, members, {model: lost[model] for model in models}))
+    for group in dict.fromkeys(group_of(record, lost).values()):
+        if members := groups(record).get(group):
+            networks = {model: lost[model] for model in members.values() if model in lost}
+            sentences.append(_lost_by_group(record, group, members, networks))
+        else:  # a model that is in no group is its own
+            sentences.append(_lost_by_model(record, group, lost[group]))
     return sentences + _without_noise(record, histories) + _selected_on_test(record)
 
 
@@ -92,15 +85,14 @@ def _without_noise(record: RunRecord, histories: Histories) -> list[str]:
     model = max(shares, key=shares.__getitem__, default=None)
     if model is None or shares[model] == 0:
         return []
-    cure = "a lower learning rate"
     training = record.recipe.model(model).training
-    if training is None or training.optimizer.get("friction") != "matched":
-        cure += ' or friction "matched"'
-    most = sum(share > 0 for share in shares.values()) > 1
+    matched = training is not None and training.optimizer.get("friction") == "matched"
+    cure = "a lower learning rate" + ("" if matched else ' or friction "matched"')
+    most = ", the most of all models" if sum(share > 0 for share in shares.values()) > 1 else ""
     share = percent(shares[model]) if shares[model] >= 0.0005 else "less than 0.1 %"
     return [
-        f"In the training of {model}, {share} of the noise variances of its sampler were negative"
-        f"{', the most of all models' * most}: those weights had no noise in those steps; {cure} is the usual cure."
+        f"In the training of {model}, {share} of the noise variances of its sampler were negative{most}: those weights "
+        f"had no noise in those steps; {cure} is the usual cure."
     ]
 
 
@@ -136,7 +128,7 @@ def _not_done(units: list[UnitRecord]) -> list[str]:
         if unit.status != "done":
             repeats.setdefault((unit.kind, unit_label(unit), unit.model, unit.status), []).append(unit)
     waiting = [group for group in repeats.values() if group[0].status not in ("failed", "skipped")]
-    if len(waiting) <= MOST_WAITING:
+    if len(waiting) <= MOST_NAMED:
         return [_missing(group) for group in repeats.values()]
     models = list(dict.fromkeys(group[0].model for group in waiting))
     sentences = [_missing(group) for group in repeats.values() if group not in waiting]

@@ -28,46 +28,23 @@ COLOURS = {"fgsm": "#0072b2", "fgm": "#0072b2", "pgd": "#009e73", "ifgsm": "#a67
 OTHERS = ("#6a51a3", "#5b7fd4", "#8c8c8c")
 """One hue for each kind of attack, told apart by every kind of colour vision (after Okabe and Ito, 2008)."""
 
-BESIDE = ("#cc79a7", INK)
-"""Hues for models among some that are named for attacks."""
-
-INFERENCE = "#6a51a3"
-"""The hue of numbers of inference draws."""
-
 CLEAN = "no attack"
 MARKERS = {"fgsm": "o", "fgm": "o", "pgd": "s", "ifgsm": "^", "mean": "D", "moments": "*"}
 BROAD_STYLES = {"mean": {"lw": 3.6, "zorder": 1.9, "ms": 7.5}, "moments": {"lw": 2.6, "zorder": 1.95, "ms": 11}}
 HOLLOW_STYLE = {"ms": 7, "mfc": "none", "mew": 1.4}
 DASHES = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (5, 1, 1, 1)))
 
-STYLE = {
-    "font.size": 9,
-    "font.family": "sans-serif",
-    "text.color": INK,
-    "text.parse_math": False,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
+STYLE: Any = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED),
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon", "text.parse_math"), False),
+    **{"font.size": 9, "font.family": "sans-serif", "axes.titlesize": 9, "axes.titlelocation": "left"},
+    **{"axes.linewidth": 0.7, "axes.grid.axis": "y", "grid.color": RULE, "grid.linewidth": 0.6},
     "svg.hashsalt": "unshaken",
 }
-
-
-FORMATS = ("svg", "png", "pdf")
-"""Of the files of a figure."""
+WIDTHS = {False: 7.6, True: 3.7}
+"""The width of a figure in inches, by whether it is for a phone."""
 
 
 class Inline(NamedTuple):
@@ -82,8 +59,7 @@ def styled(**settings: Any) -> Iterator[None]:
     """The style of the figures, and nobody else's."""
     import matplotlib
 
-    style: Any = {**STYLE, **settings}
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(STYLE | settings):
         yield
 
 
@@ -91,7 +67,7 @@ def write_figure(folder: Path, name: str, make: Callable[[bool], Figure]) -> Inl
     """<name>.svg, .png, .pdf of `make(False)`; returns it and `make(True)` for the page."""
     with styled():
         wide, narrow = _settled(make(False)), _settled(make(True))
-        for kind in FORMATS:
+        for kind in ("svg", "png", "pdf"):
             write(folder / f"{name}.{kind}", _rendered(wide, kind))
     with styled(**{"svg.fonttype": "none"}):
         return Inline(_for_page(wide, f"{name}-wide-"), _for_page(narrow, f"{name}-narrow-"))
@@ -114,7 +90,7 @@ def facets(
     """
     columns = 1 if narrow else min(count, columns)
     rows = -(-count // columns)
-    figure = empty_figure(3.7 if narrow else 7.6, height * rows + more)
+    figure = empty_figure(WIDTHS[narrow], height * rows + more)
     axes = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
     for empty in axes[count:]:
         empty.set_visible(False)
@@ -122,48 +98,41 @@ def facets(
 
 
 def line_styles(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
-    """How to draw each curve.
-
-    The hue and marker are the attack's, the shade its number of draws (more is darker), the dashes its loss. MEAN and
-    MOMENTS are broad; another attack on the average network or on the moments has their colour and its own marker.
-    """
+    """How to draw each curve: hue and marker for the attack, a darker shade for more draws, dashes for the loss."""
     first = {label: curve.iloc[0] for panel in panels for label, curve in panel.curves.items()}
     kinds = sorted({row.attack for row in first.values()} - {*COLOURS, *SCHEMES})
     hues = COLOURS | {kind: OTHERS[i % len(OTHERS)] for i, kind in enumerate(kinds)}
-    colours = _shades({label: (row.attack, str(row.attack_draws)) for label, row in first.items()}, hues)
-    losses = list(dict.fromkeys(row.loss for row in first.values()))
-    styles: dict[str, dict[str, Any]] = {}
-    for label, row in first.items():
-        scheme, dashes = str(row.attack_draws), DASHES[losses.index(row.loss) % len(DASHES)]
-        style: dict[str, Any] = {"marker": MARKERS.get(row.attack, "v"), "ls": dashes}
-        if row.attack in SCHEMES:
-            style |= {"color": SCHEMES[row.attack], **BROAD_STYLES[row.attack]}
-        elif scheme in SCHEMES:
-            style |= {"color": SCHEMES[scheme], "lw": 1.5, **HOLLOW_STYLE}
-        else:
-            style |= {"color": colours[label], "lw": 1.3, "ms": 3.6}
-        styles[label] = style
-    return styles
+    attacks = {label: (str(row.attack), str(row.attack_draws)) for label, row in first.items()}
+    colours, losses = _shades(attacks, hues), list(dict.fromkeys(row.loss for row in first.values()))
+    return {
+        label: _attack_style(*attacks[label], colours[label]) | {"ls": DASHES[losses.index(row.loss) % len(DASHES)]}
+        for label, row in first.items()
+    }
 
 
 def named_styles(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     """How to draw one line for each model: those named for an attack (MEAN, PGD-5) as that attack is drawn."""
     attacks = {label: label.lower().partition("-")[::2] for label in labels}
     colours = _shades(attacks, COLOURS)
-    named = {kind for kind, _ in attacks.values()} & {*COLOURS, *SCHEMES}
-    others = [label for label, (kind, _) in attacks.items() if kind not in named]
-    hues = [MUTED, *OTHERS[:2], *BESIDE] if named else ["#0072b2", "#c78500", "#009e73", *OTHERS]
-    styles: dict[str, dict[str, Any]] = {}
-    for label, (kind, _) in attacks.items():
-        if kind in SCHEMES:
-            styles[label] = {"color": SCHEMES[kind], **BROAD_STYLES[kind], "marker": MARKERS[kind], "ls": "-"}
-        elif kind in COLOURS:
-            styles[label] = {"color": colours[label], "lw": 1.3, "marker": MARKERS[kind], "ms": 3.6, "ls": "-"}
-        else:
-            cycle, hue = divmod(others.index(label), len(hues))
-            dashes = ("-", "--", ":")[cycle % 3]
-            styles[label] = {"color": hues[hue], "lw": 1.6, "marker": "o", "ms": 3.6, "ls": dashes}
+    others = [label for label, (kind, _) in attacks.items() if kind not in {*COLOURS, *SCHEMES}]
+    hues = ["#0072b2", "#c78500", "#009e73", *OTHERS]
+    if len(others) < len(labels):  # not the hues of attacks
+        hues = [MUTED, *OTHERS[:2], "#cc79a7", INK]
+    styles = {label: _attack_style(kind, "", colours[label]) | {"ls": "-"} for label, (kind, _) in attacks.items()}
+    for index, label in enumerate(others):
+        cycle, hue = divmod(index, len(hues))
+        styles[label] = {"color": hues[hue], "lw": 1.6, "marker": "o", "ms": 3.6, "ls": ("-", "--", ":")[cycle % 3]}
     return styles
+
+
+def _attack_style(kind: str, draws: str, colour: Any) -> dict[str, Any]:
+    """MEAN and MOMENTS are broad; another attack on the average network or on the moments has their colour."""
+    marker = {"marker": MARKERS.get(kind, "v")}
+    if kind in SCHEMES:
+        return marker | {"color": SCHEMES[kind], **BROAD_STYLES[kind]}
+    if draws in SCHEMES:
+        return marker | {"color": SCHEMES[draws], "lw": 1.5, **HOLLOW_STYLE}
+    return marker | {"color": colour, "lw": 1.3, "ms": 3.6}
 
 
 def shade(hue: str, counts: Sequence[int], draws: int) -> tuple[float, float, float]:
@@ -178,13 +147,12 @@ def shade(hue: str, counts: Sequence[int], draws: int) -> tuple[float, float, fl
 
 def _shades(attacks: Mapping[str, tuple[str, str]], hues: Mapping[str, str]) -> dict[str, tuple[float, float, float]]:
     """The colour of each attack by label, from its kind and number of draws: darker for more draws of a kind."""
-    counts: dict[str, set[int]] = {kind: set() for kind, _ in attacks.values()}
-    for kind, draws in attacks.values():
-        counts[kind] |= {int(draws)} if draws.isdigit() else set()
-    return {
-        label: shade(hues.get(kind, OTHERS[0]), sorted(counts[kind]), int(draws) if draws.isdigit() else 0)
-        for label, (kind, draws) in attacks.items()
-    }
+    numbers = {label: int(draws) if draws.isdigit() else 0 for label, (_, draws) in attacks.items()}
+    shades = {}
+    for label, (kind, _) in attacks.items():
+        counts = {numbers[other] for other, (k, draws) in attacks.items() if k == kind and draws.isdigit()}
+        shades[label] = shade(hues.get(kind, OTHERS[0]), sorted(counts), numbers[label])
+    return shades
 
 
 def split_label(label: str) -> tuple[str, str, str]:
@@ -198,19 +166,13 @@ def attack_colours(labels: Sequence[str]) -> dict[str, Any]:
     """The colour of each attack by its label: that of MEAN or MOMENTS, or of its kind, darker for more draws."""
     attacks = {label: split_label(label)[:2] for label in labels}
     colours = _shades(attacks, COLOURS)
-    return {
-        label: SCHEMES.get(draws) or SCHEMES.get(kind) or colours[label] for label, (kind, draws) in attacks.items()
-    }
+    return {label: _attack_style(*attack, colours[label])["color"] for label, attack in attacks.items()}
 
 
 def inference_styles(counts: Sequence[int]) -> dict[int, dict[str, Any]]:
     """How to draw one line for each number of inference draws: more is darker, each with its own marker."""
-    counts = sorted(counts)
-    style = {"lw": 1.4, "ms": 4.2, "mfc": "none", "ls": "-"}
-    return {
-        count: {"color": shade(INFERENCE, counts, count), "marker": "osD^v"[index % 5], **style}
-        for index, count in enumerate(counts)
-    }
+    counts, style = sorted(counts), {"lw": 1.4, "ms": 4.2, "mfc": "none", "ls": "-"}
+    return {n: {"color": shade(OTHERS[0], counts, n), "marker": "osD^v"[i % 5], **style} for i, n in enumerate(counts)}
 
 
 def draw_lines(axis: Axes, curves: Mapping[str, DataFrame], styles: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,14 +218,13 @@ def log_axis(axis: Axes, values: Iterable[float], *, most: int = 9) -> None:
     """A horizontal log axis around positive values: at most so many ticks at 1, 2, 5, 10, ... or at powers of ten."""
     finite = [value for value in values if not math.isnan(value)]
     low, high = min(finite) / 1.25, max(finite) * 1.25
-    steps = (1, 2, 5) if high / low < 100 else (1,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+    marks = [step * 10.0**power for power in powers for step in ((1, 2, 5) if high / low < 100 else (1,))]
+    ticks = [mark for mark in marks if low <= mark <= high]
     ticks = ticks[:: -(-len(ticks) // most) or 1]
-    axis.set_xscale("log")
+    axis.set(xscale="log", xlim=(low, high))
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.set_xticks([], minor=True)
-    axis.set_xlim(low, high)
 
 
 def legend(figure: Figure, handles: Mapping[str, Any], *, below: bool) -> None:

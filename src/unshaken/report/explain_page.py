@@ -46,7 +46,7 @@ class CaseText(NamedTuple):
 
 def write_explain_page(source: StoredRun, cases: Sequence[Case], attack: str, eps: float) -> Path:
     """Write explain.html and the figures in explain/ into the folder of a run."""
-    names = source.class_names
+    names = source.record.data.labels
     texts = []
     for case in cases:
         figure = write_figure(source.folder / "explain", f"input-{case.input_index}", partial(_draw_case, case, names))

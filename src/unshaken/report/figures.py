@@ -13,6 +13,7 @@ from unshaken.report.drawing import (
     MEAN_COLOUR,
     MUTED,
     RULE,
+    WIDTHS,
     Inline,
     draw_lines,
     empty_figure,
@@ -77,7 +78,7 @@ def write_figures(source: StoredRun, curves: Sequence[Panel], sections: Sequence
         groups = group_of(source.record, list(source.histories))
         makers["training"] = lambda narrow: training_figure(source.histories, groups, narrow=narrow)
     if (pictures := choose_pictures(source, curves)) is not None:
-        makers["pictures"] = lambda narrow: picture_figure(pictures, source.class_names, narrow=narrow)
+        makers["pictures"] = lambda narrow: picture_figure(pictures, source.record.data.labels, narrow=narrow)
     makers |= {drawing.name: drawing.make for section in sections for drawing in section.drawings}
     return {name: write_figure(source.folder / "figures", name, make) for name, make in makers.items()}
 
@@ -111,7 +112,7 @@ def accuracy_figure(curves: Sequence[Panel], alone: Mapping[str, str] | None = N
     styles, handles = line_styles(drawn), dict[str, Any]()
     styles |= {label: style | {"color": INK, "ls": ":"} for label, style in styles.items() if label.endswith(OFF)}
     below = narrow or max(map(len, styles)) > 18
-    more = legend_height(3.7 if narrow else 7.6, [CLEAN, *styles]) if below else 0.0
+    more = legend_height(WIDTHS[narrow], [CLEAN, *styles]) if below else 0.0
     height = 2.4 if narrow else 3.2 if len(drawn) > 1 else 3.7
     figure, axes = facets(len(drawn), narrow=narrow, height=height, more=more, sharey=True)
     for index, (axis, panel) in enumerate(zip(axes, drawn, strict=True)):
@@ -143,11 +144,10 @@ def training_figure(
     group = {model: (groups or {}).get(model, model) for model in histories}
     labels = list(dict.fromkeys(group.values()))
     many = len(labels) > 5
-    if narrow:
-        figure = empty_figure(3.7, 4.4 + (legend_height(3.7, labels) if many else 0))
-    else:
-        figure = empty_figure(7.6, max(2.6, 0.3 + 0.19 * len(labels)) if many else 2.6)
-    axes = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
+    wide_height = max(2.6, 0.3 + 0.19 * len(labels)) if many else 2.6
+    height = 4.4 + many * legend_height(WIDTHS[True], labels) if narrow else wide_height
+    figure = empty_figure(WIDTHS[narrow], height)
+    axes = figure.subplots(*((2, 1) if narrow else (1, 2)))
     styles, handles = named_styles(labels), dict[str, Any]()
     for axis, (key, label) in zip(axes, TRAINING_AXES.items(), strict=True):
         for model, history in histories.items():
@@ -169,7 +169,7 @@ def picture_figure(pictures: Pictures, names: Sequence[str], *, narrow: bool = F
     A frame and a bold label mark an image whose right prediction became wrong.
     """
     n = min(len(pictures.labels), 4 if narrow else 8)
-    width, (high, wide) = 3.7 if narrow else 7.6, pictures.clean.shape[1:3]
+    width, (high, wide) = WIDTHS[narrow], pictures.clean.shape[1:3]
     figure = empty_figure(width, 3 * (width - 0.8) / n * high / wide * 0.92 + 0.7)
     axes, gain = figure.subplots(3, n, squeeze=False), pictures.gain()
     change = (pictures.attacked - pictures.clean) * gain + 0.5
@@ -201,11 +201,9 @@ def _draw_panel(axis: Axes, panel: Panel, styles: dict[str, dict[str, Any]]) -> 
 
 def show_image(axis: Axes, image: Any) -> None:
     """One image (H, W, C) in [0, 1] without axes, pixels kept sharp."""
-    axis.imshow(
-        image[..., :3] if image.shape[-1] >= 3 else image[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="none"
-    )
-    axis.set_xticks([])
-    axis.set_yticks([])
+    pixels = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
+    axis.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="none")
+    axis.set(xticks=[], yticks=[])
     axis.grid(False)
     axis.spines[:].set(visible=True, color=RULE)
 
@@ -223,7 +221,10 @@ def gain(clean: np.ndarray, attacked: np.ndarray) -> float:
 
 
 def choose_pictures(source: StoredRun, panels: Sequence[Panel]) -> Pictures | None:
-    """Images of the strongest attack that has some, in the first panel that has any, those of attacks apart last."""
+    """Images of the strongest attack that has some, in the first panel that has any, those of attacks apart last.
+
+    They are those of the stored eps nearest to the informative one; None where their predictions are not stored.
+    """
     for panel in sorted(panels, key=lambda panel: bool(panel.apart)):
         stored = {_label(panel, examples.rows): examples for examples in source.examples.values()}
         drawable = panel._replace(curves={label: c for label, c in panel.curves.items() if label in stored})
@@ -236,13 +237,12 @@ def choose_pictures(source: StoredRun, panels: Sequence[Panel]) -> Pictures | No
 def _label(panel: Panel, rows: DataFrame) -> str | None:
     """The curve that the rows of a unit belong to."""
     for label, curve in panel.curves.items():
-        if len(rows) and all(rows[column].iloc[0] == curve[column].iloc[0] for column in SERIES):
+        if len(rows) and all(rows.iloc[0][SERIES] == curve.iloc[0][SERIES]):
             return label
     return None
 
 
 def _pictures(source: StoredRun, panel: Panel, label: str, examples: Examples) -> Pictures | None:
-    """The images at the stored size nearest to the informative one; None where their predictions are not known."""
     informative, (x, x_adv, sizes, rows) = panel.informative(label), examples
     eps = min(sizes, key=lambda size: abs(size - informative))
     clean = source.rows[(source.rows.attack == "none") & (source.rows.model == panel.model)]

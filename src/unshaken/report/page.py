@@ -20,7 +20,7 @@ from unshaken.report.tables import COSTS, ModelSize, cost_summary, cost_table, m
 from unshaken.report.verdict import all_at_chance, check_summary, findings, only_analyses, panel_results, results
 from unshaken.report.wording import eps_text
 from unshaken.runs.published import Published, PublishedAccuracy
-from unshaken.runs.record import DataRecord, RunRecord
+from unshaken.runs.record import RunRecord
 from unshaken.runs.settings import as_json
 
 if TYPE_CHECKING:
@@ -29,44 +29,10 @@ if TYPE_CHECKING:
 LONG = 24
 """A table with more rows than this is folded."""
 
-ELSEWHERE = ("title", "about", "name", "seed", "paper", "presets")
+ELSEWHERE = ("title", "about", "seed", "paper")
 """Entries of a recipe that are not among those of how a run was made."""
 
 STATUS = {True: "pass", False: "doubt", None: "not tested"}
-
-GLOSSARY: dict[str, tuple[str, str]] = {
-    "carlini_wagner": (
-        "CARLINI-WAGNER-k",
-        "A search for the smallest change, in the L2 norm, that makes the prediction of k draws wrong, and safely so. "
-        "It goes no further than that, however large eps is; where the change is larger than eps it is shortened.",
-    ),
-    "one_step_cw": (
-        "ONE-STEP-CW-k",
-        "One step along the gradient averaged over k draws, as far as that is long. Nobody prescribes how far, and it "
-        "goes further on one model than on another; eps is only a bound, mostly as large as the whole image.",
-    ),
-    "spatial": (
-        "SPATIAL-k",
-        "Pixels keep their values and move along a smooth flow, in several steps with k new draws each.",
-    ),
-    "flow": (
-        "flow norm",
-        "How far a pixel may move along each side, as a share of it: with eps 0.05 that is 1.4 pixels of 28. It is no "
-        "size of a change of values, so its eps has nothing to do with that of another norm.",
-    ),
-    "latent": (
-        "aimed at the latent",
-        "An attack that moves the code of an image in an auto-encoder as far as it can. It does not look at the label, "
-        "so what it does to accuracy is a side effect.",
-    ),
-    "chain": (
-        "chains",
-        "Copies of one network that are trained side by side from the same start, with noise of their own in every "
-        "step. A draw is the state of one of them, where it ended or where it was on the way, so there are only so "
-        "many different draws, and the attacker knows them all.",
-    ),
-}
-"""(word, meaning) by the attack, the norm or the kind of model that it belongs to."""
 
 
 class PanelTable(NamedTuple):
@@ -77,17 +43,6 @@ class PanelTable(NamedTuple):
     eps: list[str]
     rows: list[tuple[str, list[Point | None]]]
     lowest: list[float]
-
-
-class PublishedRow(NamedTuple):
-    """An accuracy of the paper as text, beside that of the run."""
-
-    model: str
-    attack: str
-    eps: str
-    value: str
-    ours: str
-    inside: str
 
 
 class CostRow(NamedTuple):
@@ -120,7 +75,7 @@ def page(
         cautions=len(cautions),
         aside=len(drawable_panels(curves)) < len(curves),
         several=bool(groups(record)),
-        words=glossary_entries(record, source.rows),
+        terms=terms_to_explain(record, source.rows),
         figures=figures,
         sections={p: [s for s in sections if s.position == p] for p in ("first", "figures", "tables")},
         long=LONG,
@@ -149,17 +104,14 @@ def _table(panel: Panel, size: ModelSize) -> PanelTable:
     return PanelTable(panel.title, str(size), list(eps_text(grid_eps(panel)).values()), rows, lowest)
 
 
-def _published(paper: Published, curves: Sequence[Panel]) -> list[PublishedRow]:
-    """Published accuracies beside ours."""
+def _published(paper: Published, curves: Sequence[Panel]) -> Sequence[tuple[str, ...]]:
+    """Published accuracies beside ours: model, attack, eps, published, ours, whether it is inside our interval."""
     rows, texts = [], eps_text([entry.eps for entry in paper.accuracy])
     for entry in paper.accuracy:
         ours = _ours(entry, curves)
         inside = "" if ours is None else "yes" if ours.low <= entry.value <= ours.high else "no"
-        rows.append(
-            PublishedRow(
-                entry.model or "", entry.attack, texts[entry.eps], f"{entry.value:.3f}", str(ours or ""), inside
-            )
-        )
+        accuracies = (f"{entry.value:.3f}", str(ours or ""))
+        rows.append((entry.model or "", entry.attack, texts[entry.eps], *accuracies, inside))
     return rows
 
 
@@ -170,10 +122,9 @@ def _ours(entry: PublishedAccuracy, curves: Sequence[Panel]) -> Point | None:
             continue
         if entry.attack in ("none", "clean", "no attack"):
             return panel.clean
-        curve = panel.curves.get(entry.attack)
-        if curve is not None:
-            near = [eps for eps in curve.eps if math.isclose(eps, entry.eps, rel_tol=1e-4)]
-            if near:
+        if entry.attack in panel.curves:
+            curve = panel.curves[entry.attack]
+            if near := [eps for eps in curve.eps if math.isclose(eps, entry.eps, rel_tol=1e-4)]:
                 return point_at(curve, near[0])
     return None
 
@@ -197,42 +148,31 @@ def _number(value: Any, digits: int) -> str:
 
 def recipe_lines(record: RunRecord) -> list[tuple[str, list[str]]]:
     """(entry, its lines) for everything that a run depends on."""
-    entries = {key: value for key, value in as_json(record.recipe).items() if key not in ELSEWHERE and value}
-    machine = record.machine
-    hardware = [machine.device, machine.cpu, machine.platform, f"{machine.cores} cores"] if machine else []
-    lines = [
-        ("data set", [_data(record.data)]),
-        *((key, _lines(_flat(value))) for key, value in entries.items()),
-        ("preset", [record.preset or ""]),
-        ("seed", [str(record.recipe.seed)]),
-        ("versions", [", ".join(f"{name} {version}" for name, version in record.versions.items())]),
-        ("machine", [", ".join(hardware)]),
-        ("run", [f"{record.name}-{record.hash}"]),
-    ]
-    return [(entry, texts) for entry, texts in lines if any(texts)]
-
-
-def _data(data: DataRecord) -> str:
+    data, machine = record.data, record.machine
     uses = {"train": "to train on", "test": "to attack"}
     splits = [f"{data.images[split]:,} images {use}" for split, use in uses.items() if split in data.images]
-    return ", ".join([f"{data.name}, {data.classes} classes", *splits])
-
-
-def _flat(value: Any) -> Any:
-    """Entries of a list with the settings of their part in front: {label, kind, ...}."""
-    if not isinstance(value, list):
-        return value
-    return [{**entry.get("settings", {}), **{k: v for k, v in entry.items() if k != "settings"}} for entry in value]
+    hardware = [machine.device, machine.cpu, machine.platform, f"{machine.cores} cores"] if machine else []
+    entries = {key: value for key, value in as_json(record.recipe).items() if key not in ELSEWHERE and value}
+    lines = {
+        "data set": [", ".join([f"{data.name}, {data.classes} classes", *splits])],
+        **{key: _lines(value) for key, value in entries.items()},
+        "preset": [record.preset or ""],
+        "seed": [str(record.recipe.seed)],
+        "versions": [", ".join(f"{name} {version}" for name, version in record.versions.items())],
+        "machine": [", ".join(hardware)],
+        "run": [f"{record.name}-{record.hash}"],
+    }
+    return [(entry, texts) for entry, texts in lines.items() if any(texts)]
 
 
 def _lines(value: Any) -> list[str]:
     """An entry of a recipe, a line for each table of a list of tables; what these have in common is said once."""
-    if not (isinstance(value, list) and len(value) > 1 and all(isinstance(table, dict) for table in value)):
+    if not isinstance(value, list):
         return [one_line(value)]
-    first, *others = value
-    common = {key: setting for key, setting in first.items() if all(key in o and o[key] == setting for o in others)}
-    common.pop("kind", None)
-    lines = [one_line({key: setting for key, setting in table.items() if key not in common}) for table in value]
+    tables = [{**table.get("settings", {}), **{k: v for k, v in table.items() if k != "settings"}} for table in value]
+    first, *others = tables
+    common = {k: v for k, v in first.items() if others and k != "kind" and all(k in o and o[k] == v for o in others)}
+    lines = [one_line({key: setting for key, setting in table.items() if key not in common}) for table in tables]
     return [*lines, f"all: {one_line(common)}"] if common else lines
 
 
@@ -248,10 +188,10 @@ def one_line(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def glossary_entries(record: RunRecord, rows: DataFrame) -> list[tuple[str, str]]:
-    """(word, meaning) of what occurs in a run, in the order of GLOSSARY."""
-    met = {*rows.attack.str.split(" (", regex=False).str[0], *rows.norm}
-    met |= {"latent"} if rows.loss.isin(UNAIMED).any() else set()
+def terms_to_explain(record: RunRecord, rows: DataFrame) -> set[str]:
+    """The attacks, norms and kinds of models of a run, which the page explains only where they occur."""
+    terms = {*rows.attack.str.split(" (", regex=False).str[0], *rows.norm}
+    terms |= {"latent"} if rows.loss.isin(UNAIMED).any() else set()
     for config in record.recipe.models:
-        met |= {config.model.kind, config.innermost.kind}  # one may be around another
-    return [entry for name, entry in GLOSSARY.items() if name in met]
+        terms |= {config.model.kind, config.innermost.kind}  # one may be around another
+    return terms

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -49,23 +48,18 @@ class StoredRun:
     examples: dict[str, Examples]
     analyses: dict[str, DataFrame]  # by kind; `model` and `analysis` (a label) say whose rows they are
 
-    @property
-    def class_names(self) -> list[str]:
-        """The names of the classes; empty where the run has none."""
-        return self.record.data.labels
-
 
 def load_run(folder: str | Path) -> StoredRun:
     """Read a run folder, finished or not; one sentence names what is missing or broken."""
     folder = Path(folder)
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} is not a run: looked for {folder / 'run.json'}.")
-    record = _read(folder / "run.json", partial(read_record, kind=RunRecord))
+    record = _read(folder / "run.json", read_record, RunRecord)
     rows = {path.stem: _read(path, _rows) for path in sorted(folder.glob("rows/*.parquet"))}
-    models = [_read(path, partial(read_record, kind=ModelRecord)) for path in sorted(folder.glob("models/*.json"))]
+    models = [_read(path, read_record, ModelRecord) for path in sorted(folder.glob("models/*.json"))]
     models.sort(key=lambda model: _model_order(record, model.model))
     examples = {
-        path.stem: _read(path, _examples)._replace(rows=rows[path.stem])
+        path.stem: Examples(*_read(path, _examples), rows[path.stem])
         for path in sorted(folder.glob("examples/*.safetensors"))
         if path.stem in rows
     }
@@ -136,12 +130,12 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-def _read(path: Path, reader: Callable[[Path], Content]) -> Content:
-    """`reader(path)`, or one sentence that names the file."""
+def _read(path: Path, reader: Callable[..., Content], *arguments: Any) -> Content:
+    """`reader(path, *arguments)`, or one sentence that names the file."""
     from safetensors import SafetensorError
 
     try:
-        return reader(path)
+        return reader(path, *arguments)
     except Damaged as error:
         raise ValueError(f"{error} Run the recipe again: it computes only what is damaged or missing.") from error
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
@@ -156,20 +150,15 @@ def _rows(path: Path) -> DataFrame:
 
 
 def _analysis(path: Path) -> tuple[str, DataFrame]:
-    """(kind, rows) of an analysis."""
     rows, metadata = read_rows(path)
-    if "analysis" not in metadata:
-        raise ValueError("it holds no analysis")
     return metadata["analysis"], rows
 
 
-def _examples(path: Path) -> Examples:
-    import pandas as pd
+def _examples(path: Path) -> tuple[np.ndarray, np.ndarray, list[float]]:
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
-        eps = json.loads(file.metadata()["eps"])
-        return Examples(file.get_tensor("x"), file.get_tensor("x_adv"), eps, pd.DataFrame())
+        return file.get_tensor("x"), file.get_tensor("x_adv"), json.loads(file.metadata()["eps"])
 
 
 def _joined(frames: list[DataFrame]) -> DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 MIN_VALUES = 3
 """Two values are no sweep: models that differ like this are compared as any others are."""
-
-COLUMNS = ("models", "setting", "value", "model", "attack", "norm", "eps", "networks", "accuracy", *Point._fields[1:])
-"""The columns of `Sweep.table`, in front of `best`."""
 
 
 class Family(NamedTuple):
@@ -49,11 +46,6 @@ class Setting(NamedTuple):
     @property
     def values(self) -> list[float]:
         return sorted({value for family in self.families for value in family.models})
-
-    @property
-    def coverage(self) -> tuple[int, int]:
-        """How many models it orders, at how many values."""
-        return sum(len(family.models) for family in self.families), len(self.values)
 
 
 class Sweep(NamedTuple):
@@ -101,8 +93,8 @@ class Sweep(NamedTuple):
         """Accuracy of a family under an attack: `value` of the setting, `model`, and the numbers of a Point."""
         import pandas as pd
 
-        points = [(value, model, self.point(label, model)) for value, model in family.models.items()]
-        lines = [(value, model, *point) for value, model, point in points if point is not None]
+        models = family.models.items()
+        lines = [(value, model, *point) for value, model in models if (point := self.point(label, model))]
         return pd.DataFrame(lines, columns=["value", "model", "accuracy", *Point._fields[1:]])
 
     def table(self) -> DataFrame:
@@ -118,7 +110,8 @@ class Sweep(NamedTuple):
                     count, best = (1, math.nan) if networks is None else (len(networks), networks.max())
                     setting = (family.name, self.setting.path, value, model)
                     lines.append((*setting, label, norm, eps, count, *point, best))
-        return pd.DataFrame(lines, columns=[*COLUMNS, "best"])
+        settings = ["models", "setting", "value", "model", "attack", "norm", "eps", "networks"]
+        return pd.DataFrame(lines, columns=[*settings, "accuracy", *Point._fields[1:], "best"])
 
     def _points(self, model: str) -> Iterator[tuple[str, float, Point]]:
         """(label, eps, accuracy) of everything that was run on a model."""
@@ -138,7 +131,8 @@ def swept_setting(record: RunRecord) -> Setting | None:
     settings = {group[model.label]: _settings(model) for model in models}
     paths = dict.fromkeys(path for values in settings.values() for path, value in values.items() if _is_number(value))
     orders = [Setting(path, families) for path in paths if (families := _families(path, settings))]
-    return max(orders, key=lambda setting: setting.coverage, default=None)
+    coverage = {setting.path: sum(len(family.models) for family in setting.families) for setting in orders}
+    return max(orders, key=lambda setting: (coverage[setting.path], len(setting.values)), default=None)
 
 
 def measure_sweep(setting: Setting, source: StoredRun, panels: Sequence[Panel]) -> Sweep | None:
@@ -149,10 +143,11 @@ def measure_sweep(setting: Setting, source: StoredRun, panels: Sequence[Panel]) 
     members = {model for family in setting.families for model in family.models.values()}
     attacks = shared_attacks([panel for panel in panels if panel.model in members])
     attacked = {model for attack in attacks for model in attack.curves}
-    families = []
-    for family in setting.families:
-        models = {value: model for value, model in family.models.items() if model in attacked}
-        families += [family._replace(models=models)] * (len(models) >= MIN_VALUES)
+    families = [
+        family._replace(models={value: model for value, model in family.models.items() if model in attacked})
+        for family in setting.families
+    ]
+    families = [family for family in families if len(family.models) >= MIN_VALUES]
     if not families:
         return None
     by_label = {attack.label: attack for attack in attacks}
@@ -185,15 +180,14 @@ def _names(families: Sequence[Sequence[str]]) -> list[str]:
     """What the labels of a family have in common and others do not; else how they begin, else the first of them."""
     if len(families) == 1:
         return [""]
-    common = [[term for term in labels[0].split(", ") if _in_all(term, labels)] for labels in families]
+    common = [
+        [term for term in labels[0].split(", ") if all(term in label.split(", ") for label in labels)]
+        for labels in families
+    ]
     names = [", ".join(term for term in terms if not all(term in others for others in common)) for terms in common]
     beginnings = [_beginning(labels) for labels in families]
     distinct = (each for each in (names, beginnings) if all(each) and len({*each}) == len(each))
     return next(distinct, [labels[0] for labels in families])
-
-
-def _in_all(term: str, labels: Iterable[str]) -> bool:
-    return all(term in label.split(", ") for label in labels)
 
 
 def _beginning(labels: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unshaken.report.accuracy import Panel, grid, grid_eps, panels, repeats_table
+from unshaken.report.accuracy import SERIES, Panel, grid, grid_eps, panels
 from unshaken.report.groups import groups
 from unshaken.report.section import Section, Table, latex, markdown, write_table
 from unshaken.report.stored_run import StoredRun, write
@@ -16,12 +16,8 @@ from unshaken.runs.record import RunRecord, UnitRecord
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-
 HEAD = ["parameters", "FLOP"]
 """The columns of parameters and operations in the text of a table."""
-
-MODEL_HEADS = ("model", "networks of")
-"""The heads of columns that name a model."""
 
 MODEL_COLUMNS = ("target", "model", "group")
 """The columns of a .csv that name a model; a column in front names the model whose predictions are meant."""
@@ -77,12 +73,14 @@ def write_tables(source: StoredRun, table: DataFrame, sections: Sequence[Section
     """tables/accuracy.csv, .md, .tex, repeats.csv, cost.csv, .md, and the tables of the sections."""
     folder, sizes = source.folder / "tables", model_sizes(source.record)
     cost = cost_table(source.record.units)
-    frames = {"accuracy": table.drop(columns="spread"), "repeats": repeats_table(source.rows), "cost": cost}
+    by_repeat = source.rows[source.rows.role == "sweep"].groupby([*SERIES, "eps", "repeat"], sort=False, as_index=False)
+    repeats = by_repeat.agg(n=("correct", "size"), accuracy=("correct", "mean"))
+    frames = {"accuracy": table.drop(columns="spread"), "repeats": repeats, "cost": cost}
     for name, frame in frames.items():
         write(folder / f"{name}.csv", add_size_columns(frame, sizes).to_csv(index=False))
-    panel_sizes = [(panel, str(sizes.get(panel.model, ModelSize()))) for panel in panels(table)]
-    write(folder / "accuracy.md", "\n".join(_markdown_panel(panel, size) for panel, size in panel_sizes))
-    write(folder / "accuracy.tex", "\n".join(_latex_panel(panel, size) for panel, size in panel_sizes))
+    texts = [_panel_texts(panel, str(sizes.get(panel.model, ModelSize()))) for panel in panels(table)]
+    write(folder / "accuracy.md", "\n".join(text for text, _ in texts))
+    write(folder / "accuracy.tex", "\n".join(text for _, text in texts))
     summary = cost_summary(cost)
     write(folder / "cost.md", markdown(list(summary), [[_plain(cell) for cell in row] for row in summary.to_numpy()]))
     for section in sections:
@@ -90,19 +88,14 @@ def write_tables(source: StoredRun, table: DataFrame, sections: Sequence[Section
             write_table(folder, section_table)
 
 
-def _text_panel(panel: Panel) -> list[list[str]]:
-    return [[label, *("" if cell is None else cell.in_full() for cell in cells)] for label, cells in grid(panel)]
-
-
-def _markdown_panel(panel: Panel, size: str) -> str:
-    head = ["attack", *(f"eps {text}" for text in eps_text(grid_eps(panel)).values())]
+def _panel_texts(panel: Panel, size: str) -> tuple[str, str]:
+    """Markdown and LaTeX of the accuracies of a panel."""
+    body = [[label, *("" if cell is None else cell.in_full() for cell in cells)] for label, cells in grid(panel)]
+    sizes = list(eps_text(grid_eps(panel)).values())
     above = [f"**{panel.title}**"] * bool(panel.title) + [size] * bool(size)
-    return "\n\n".join([*above, markdown(head, _text_panel(panel))])
-
-
-def _latex_panel(panel: Panel, size: str) -> str:
-    head = ["attack", *(f"ε = {text}" for text in eps_text(grid_eps(panel)).values())]
-    return latex(head, _text_panel(panel), title=": ".join(text for text in (panel.title, size) if text))
+    title = ": ".join(text for text in (panel.title, size) if text)
+    text = markdown(["attack", *(f"eps {eps}" for eps in sizes)], body)
+    return "\n\n".join([*above, text]), latex(["attack", *(f"ε = {eps}" for eps in sizes)], body, title=title)
 
 
 def _plain(value: Any) -> str:
@@ -145,7 +138,7 @@ def add_sizes(table: Table, sizes: dict[str, ModelSize]) -> Table:
     table = table._replace(data=add_size_columns(table.data, sizes))
     if len(set(sizes.values())) < 2 or "parameters" not in table.data:
         return table
-    after = next((index for index, head in enumerate(table.head, 1) if head in MODEL_HEADS), None)
+    after = next((index for index, head in enumerate(table.head, 1) if head in ("model", "networks of")), None)
     if after is not None:
         body = [[*line[:after], *_cells(sizes, line[after - 1]), *line[after:]] for line in table.body]
         return table._replace(head=[*table.head[:after], *HEAD, *table.head[after:]], body=body)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from unshaken.evaluation.checks import Finding, check
-from unshaken.evaluation.statistics import Interval, accuracy, difference
+from unshaken.evaluation.statistics import accuracy, difference
 from unshaken.report.accuracy import Panel, above_chance, accuracy_table, panels, point_at, rows_behind
 from unshaken.report.doubts import doubts
 from unshaken.report.section import Section
@@ -17,10 +17,7 @@ from unshaken.report.wording import eps_text, listed, number_word, significance_
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-ONE_GRADIENT = {
-    "mean": "which attacks one average network",
-    "moments": "which takes one pass of means and variances",
-}
+ONE_GRADIENT = {"mean": "attacks one average network", "moments": "takes one pass of means and variances"}
 """Attacks that need one gradient, and what to say of them."""
 
 
@@ -67,9 +64,8 @@ def results(source: StoredRun, curves: Sequence[Panel], sections: Sequence[Secti
     sentences = [Paragraph("", sentence) for section in sections for sentence in section.sentences]
     if any(section.position == "first" for section in sections):
         return sentences
-    if all_at_chance(source, curves):
-        return [*sentences, *panel_results(source, curves)]
-    return [*panel_results(source, curves), *sentences]
+    single = panel_results(source, curves)
+    return [*sentences, *single] if all_at_chance(source, curves) else [*single, *sentences]
 
 
 def all_at_chance(source: StoredRun, curves: Sequence[Panel]) -> bool:
@@ -118,13 +114,12 @@ def check_summary(findings: list[Finding]) -> str:
     if not findings:
         return "There are no rows to check yet."
     if failed:
-        verb = "raises" if len(failed) == 1 else "raise"
-        return f"{len(failed)} of {answered} checks {verb} a doubt: {', '.join(failed)}."
-    if not unknown:
-        return f"All {number_word(answered)} checks pass."
+        return f"{len(failed)} of {answered} checks raise{'s' * (len(failed) == 1)} a doubt: {', '.join(failed)}."
     if answered == 0:
         return f"No check could be made: {', '.join(unknown)}."
-    return f"All {number_word(answered)} checks that could be made pass; not made: {', '.join(unknown)}."
+    if unknown:
+        return f"All {number_word(answered)} checks that could be made pass; not made: {', '.join(unknown)}."
+    return f"All {number_word(answered)} checks pass."
 
 
 def _attacked(panel: Panel, rows: DataFrame, clean: str) -> str:
@@ -147,39 +142,26 @@ def _inputs(source: StoredRun, n: int) -> str:
 
 def _mean_sentences(panel: Panel, rows: DataFrame) -> str:
     """MEAN and MOMENTS beside the one-step attack with the most draws, paired by input, at its informative eps."""
-    single = [label for label, curve in panel.curves.items() if curve.attack.iloc[0] in ("fgsm", "fgm")]
-    sampled = [label for label in single if str(panel.curves[label].attack_draws.iloc[0]).isdigit()]
+    first = {label: curve.iloc[0] for label, curve in panel.curves.items()}
+    draws = {label: str(row.attack_draws) for label, row in first.items() if row.attack in ("fgsm", "fgm")}
+    sampled = {label: int(number) for label, number in draws.items() if number.isdigit()}
     if not sampled:
         return ""
-    other = max(sampled, key=lambda label: _strength(panel.curves[label]))
+    other = max(sampled, key=lambda label: (sampled[label], -float(panel.curves[label].accuracy.mean())))
     drawn, eps, sentences = panel.curves[other], panel.informative(other), ""
-    for attack, what in ONE_GRADIENT.items():
-        label = _same_loss(panel, attack, drawn.loss.iloc[0])
-        if label is None:
+    for attack, action in ONE_GRADIENT.items():
+        labels = [label for label, row in first.items() if row.attack == attack]
+        if not labels:
             continue
+        label = min(labels, key=lambda label: first[label].loss != first[other].loss)
         ours, theirs = rows_behind(panel.curves[label], eps, rows), rows_behind(drawn, eps, rows)
         if set(ours.repeat) & set(theirs.repeat):
+            change, value = difference(ours, theirs), point_at(panel.curves[label], eps).value
+            comparison = significance_text(change)
+            if change.low > 0 or change.high < 0:
+                strength = "weaker" if change.low > 0 else "stronger"
+                comparison = f"{attack.upper()} is the {strength} attack there ({comparison})"
             beside = f" where {other} leaves {point_at(drawn, eps).value:.3f}" if not sentences else ""
-            sentences += (
-                f" {label}, {what}, leaves {point_at(panel.curves[label], eps).value:.3f} at eps "
-                f"{eps_text(panel.eps())[eps]}{beside}: {_comparison(attack.upper(), difference(ours, theirs))}."
-            )
+            at = f"{value:.3f} at eps {eps_text(panel.eps())[eps]}"
+            sentences += f" {label}, which {action}, leaves {at}{beside}: {comparison}."
     return sentences
-
-
-def _strength(curve: DataFrame) -> tuple[int, float]:
-    """The number of draws of an attack, then how little accuracy it leaves."""
-    return int(curve.attack_draws.iloc[0]), -float(curve.accuracy.mean())
-
-
-def _same_loss(panel: Panel, attack: str, loss: str) -> str | None:
-    """The curve of an attack, the one with this loss where there are several."""
-    labels = [label for label, curve in panel.curves.items() if curve.attack.iloc[0] == attack]
-    return min(labels, key=lambda label: panel.curves[label].loss.iloc[0] != loss, default=None)
-
-
-def _comparison(name: str, change: Interval) -> str:
-    text = significance_text(change)
-    if change.low > 0 or change.high < 0:
-        return f"{name} is the {'weaker' if change.low > 0 else 'stronger'} attack there ({text})"
-    return text

@@ -8,12 +8,9 @@ from typing import Any, TypeVar
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unshaken.report.drawing import facets, legend, legend_height
+from unshaken.report.drawing import WIDTHS, facets, legend, legend_height
 
 Content = TypeVar("Content")
-
-WIDTHS = {False: 7.6, True: 3.7}
-"""The width of a figure in inches, by whether it is for a phone."""
 
 
 def facet_figure(
