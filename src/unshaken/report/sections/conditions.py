@@ -101,6 +101,8 @@ def measured_conditions(source: StoredRun) -> list[Conditions]:
     rows = condition_rows(source)
     if rows is None:
         return []
+    # the linear condition agrees where it says what happened to an input that was right
+    rows = rows.assign(agrees=rows.linear.astype(bool) == (rows.survived.astype(bool) & rows.correct.astype(bool)))
     names, conditions = _smooth_names(rows, source.record), []
     for (model, attack), attacked in rows.groupby(["model", "attack"], sort=False):
         draws = main_inference_draws(attacked, "eps")
@@ -166,15 +168,9 @@ def _smooth_names(rows: DataFrame, record: RunRecord) -> dict[str, str]:
     return names
 
 
-def _with_agreement(rows: DataFrame) -> DataFrame:
-    """With a column for whether the linear condition agrees with what happened to an input that was right."""
-    happened = rows.survived.astype(bool) & rows.correct.astype(bool)
-    return rows.assign(agrees=rows.linear.astype(bool) == happened)
-
-
 def _shares(case: Conditions, eps: float) -> dict[str, Any]:
     """A line of the .csv; a smooth condition that was not computed at this size is left out."""
-    rows = _with_agreement(case.at(eps))
+    rows = case.at(eps)
     line: dict[str, Any] = {name: getattr(case, name) for name in ("title", "model", "attack", "inference_draws")}
     line |= {"eps": eps, "n": rows["index"].nunique()}
     for name, column in (("accuracy", "survived"), ("linear", "linear"), ("agreement", "agrees")):
@@ -197,7 +193,7 @@ def _strongest(conditions: Sequence[Conditions]) -> list[Conditions]:
 
 def _sentence(case: Conditions, *, several: bool) -> str:
     """How often the linear condition agrees, where it is furthest from accuracy, and what the smooth ones promise."""
-    agrees = _with_agreement(case.rows).groupby(["index", "repeat"], as_index=False).agrees.mean()
+    agrees = case.rows.groupby(["index", "repeat"], as_index=False).agrees.mean()
     gaps = {}
     for eps in case.eps():
         change = values_by_input(case.at(eps), "linear") - values_by_input(case.at(eps), "survived")

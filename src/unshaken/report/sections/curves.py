@@ -58,15 +58,18 @@ def scores(source: StoredRun) -> DataFrame:
     sizes = {attack.label: attack.eps[0] for attack in curves.attacks} if curves else {}
     texts = eps_text(sizes.values())
     titles = {label: f"{label}, eps {texts[eps]}" for label, eps in sizes.items()}
-    group, values = group_of(source.record, source.histories), []
-    for model, epochs in source.histories.items():
-        for score in (score for epoch in epochs for score in epoch.scores):
-            for label, right in score.right.items():
-                attack = (titles.get(label, CLEAN), label, sizes.get(label, 0.0))
-                counts = (score.step, score.images, right, right / score.images, score.selected)
-                values.append((group[model], model, *attack, *counts))
-    columns = ["group", "model", "title", "attack", "eps", "step", "images", "right", "accuracy", "selected"]
-    return pd.DataFrame(values, columns=columns)
+    values = [
+        (model, titles.get(label, CLEAN), label, sizes.get(label, 0.0), score.step, score.images, right, score.selected)
+        for model, epochs in source.histories.items()
+        for epoch in epochs
+        for score in epoch.scores
+        for label, right in score.right.items()
+    ]
+    columns = ["model", "title", "attack", "eps", "step", "images", "right", "selected"]
+    rows = pd.DataFrame(values, columns=columns)
+    rows.insert(0, "group", rows.model.map(group_of(source.record, source.histories)))
+    rows.insert(8, "accuracy", rows.right / rows.images)
+    return rows
 
 
 def last_evaluations(rows: DataFrame) -> DataFrame:
@@ -89,11 +92,9 @@ def selected_table(rows: DataFrame, settings: CurvesConfig) -> Table:
     selected = rows[rows.selected]
     means, gaps = _network_means(selected), above_last(rows, settings)
     groups, models = means.index.get_level_values("group"), means.index.get_level_values("model")
-    steps = selected.groupby("model").step.first()[models].groupby(groups, sort=False)
-    steps_text = [", ".join(f"{step:,}" for step in of_group) for _, of_group in steps]
-    columns: dict[str, Any] = {"model": [], "step": steps_text}
-    columns |= _group_columns(means)
-    columns["above the last ten"] = [_mean_text(gap, "+") for _, gap in gaps[models].groupby(groups, sort=False)]
+    steps = selected.groupby("model").step.first()[models].map("{:,}".format)
+    columns = {"model": None, "step": steps.groupby(groups, sort=False).agg(", ".join), **_group_columns(means)}
+    columns["above the last ten"] = gaps[models].groupby(groups, sort=False).agg(_mean_text, "+")
     note = (
         f"Each network has the weights of the step with its highest accuracy {_criterion(rows, settings)}; the last "
         f"column is how much higher that is than the mean of its last {number_word(LAST)} evaluations. Since it was "
@@ -150,9 +151,8 @@ def _network_means(rows: DataFrame) -> DataFrame:
 
 def _group_columns(means: DataFrame) -> dict[str, Iterable[Any]]:
     """Such accuracies of the networks of each group as columns of text."""
-    groups = means.groupby(level="group", sort=False)
-    columns = {str(title): [_mean_text(values) for _, values in groups[title]] for title in means.columns}
-    return {"model": [group for group, _ in groups], **columns}
+    texts = means.groupby(level="group", sort=False).agg(_mean_text)
+    return {"model": texts.index, **texts}
 
 
 def _mean_text(values: Series, sign: str = "") -> str:
