@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from synthetic import attacked, clean, curves, source
 
+from unshaken.report.accuracy import shared_attacks
 from unshaken.report.drawing import Inline
 from unshaken.report.figures import accuracy_figure, choose_pictures, drawable_panels
 from unshaken.report.page import page
@@ -17,7 +18,6 @@ from unshaken.report.sections.lengths import lengths_section
 from unshaken.report.sections.losses import losses_section
 from unshaken.report.sections.models import models_section, select_attacks
 from unshaken.report.sections.seeds import seeds_section
-from unshaken.report.sections.shared_attacks import shared_attacks
 from unshaken.report.sections.survival import survival_section
 from unshaken.report.sections.transfer import transfer_matrices, transfer_section
 from unshaken.report.stored_run import Examples

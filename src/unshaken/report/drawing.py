@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.stored_run import write
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
+Content = TypeVar("Content")
 
 INK, MUTED, RULE = "#1f2328", "#6a7079", "#d8dbe0"
 """Text, secondary text, lines: on the page they follow its colour scheme."""
@@ -225,6 +227,48 @@ def log_axis(axis: Axes, values: Iterable[float], *, most: int = 9) -> None:
     axis.set(xscale="log", xlim=(low, high))
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.set_xticks([], minor=True)
+
+
+def facet_figure(
+    contents: Sequence[Content],
+    draw: Callable[[Axes, Content], Mapping[str, Any] | None],
+    *,
+    narrow: bool,
+    height: float | tuple[float, float, float],
+    columns: int = 2,
+    ylabel: str = "",
+    labels: Sequence[str] = (),
+    below: bool = True,
+    **options: Any,
+) -> Figure:
+    """One set of axes for each of `contents`, and one legend of `labels`, where there are any.
+
+    `height` in inches is that of every set of axes, or (of a single one, of one of several, of one on a phone).
+    `draw(axis, content)` returns {label: line}, or None where there is no legend. `ylabel` stands at the axes on the
+    left, and labels of y axes stand there alone if these are shared; `options` go to `subplots`.
+    """
+    if isinstance(height, tuple):
+        height = height[2 if narrow else len(contents) > 1]
+    more = legend_height(WIDTHS[narrow], labels) if labels and below else 0.0
+    figure, axes = facets(len(contents), narrow=narrow, height=height, columns=columns, more=more, **options)
+    handles: dict[str, Any] = {}
+    for index, (axis, content) in enumerate(zip(axes, contents, strict=True)):
+        handles |= draw(axis, content) or {}
+        left = index % (1 if narrow else columns) == 0
+        if (ylabel and left) or (options.get("sharey") and not left):
+            axis.set_ylabel(ylabel if left else "")
+    if labels:
+        legend(figure, {label: handles[label] for label in labels}, below=below)
+    return figure
+
+
+def row_ticks(axis: Axes, names: Sequence[str], **labels: Any) -> None:
+    """The names of boxes or bars below each other, and a grid across them; `labels` go to `tick_params`."""
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.tick_params(axis="y", length=0, **labels)
+    axis.grid(True, axis="x")
+    axis.grid(False, axis="y")
 
 
 def legend(figure: Figure, handles: Mapping[str, Any], *, below: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.report.accuracy import NORMS, SERIES, STEP, Panel
@@ -18,7 +19,7 @@ from unshaken.report.drawing import (
     draw_lines,
     empty_figure,
     eps_axis,
-    facets,
+    facet_figure,
     legend,
     legend_height,
     line_styles,
@@ -109,17 +110,18 @@ def accuracy_figure(curves: Sequence[Panel], alone: Mapping[str, str] | None = N
     whose mean network by itself was attacked too (`alone`) has it in its own axes, as a line for each kind of attack.
     """
     drawn = [panel.strongest_losses() for panel in _with_mean_networks(curves, alone or {})]
-    styles, handles = line_styles(drawn), dict[str, Any]()
+    styles = line_styles(drawn)
     styles |= {label: style | {"color": INK, "ls": ":"} for label, style in styles.items() if label.endswith(OFF)}
-    below = narrow or max(map(len, styles)) > 18
-    more = legend_height(WIDTHS[narrow], [CLEAN, *styles]) if below else 0.0
-    height = 2.4 if narrow else 3.2 if len(drawn) > 1 else 3.7
-    figure, axes = facets(len(drawn), narrow=narrow, height=height, more=more, sharey=True)
-    for index, (axis, panel) in enumerate(zip(axes, drawn, strict=True)):
-        handles |= _draw_panel(axis, panel, styles)
-        axis.set_ylabel("" if index % 2 and not narrow else "accuracy")
-    legend(figure, handles, below=below)
-    return figure
+    return facet_figure(
+        drawn,
+        partial(_draw_panel, styles=styles),
+        narrow=narrow,
+        height=2.4 if narrow else 3.2 if len(drawn) > 1 else 3.7,
+        ylabel="accuracy",
+        labels=[CLEAN] * any(panel.clean is not None for panel in drawn) + [*styles],
+        below=narrow or max(map(len, styles)) > 18,
+        sharey=True,
+    )
 
 
 def _with_mean_networks(curves: Sequence[Panel], alone: Mapping[str, str]) -> list[Panel]:

@@ -8,10 +8,10 @@ from matplotlib.colors import to_hex
 from synthetic import attacked, clean, curves, source, trained
 
 from unshaken.evaluation.statistics import accuracy, difference
+from unshaken.report.accuracy import shared_attacks
 from unshaken.report.drawing import MEAN_COLOUR, MOMENTS_COLOUR
 from unshaken.report.page import page
 from unshaken.report.sections.models import Models, models_figure, models_section, select_attacks
-from unshaken.report.sections.shared_attacks import shared_attacks
 from unshaken.report.verdict import results
 
 LEFT = {"none": (10, 5), "MEAN": (50, 40), "FGSM-2": (52, 41), "FGSM-10": (49, 39), "PGD-5": (70, 60)}

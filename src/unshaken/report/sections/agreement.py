@@ -12,11 +12,10 @@ from pandas import Series
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import BOX_COLUMNS, box_ticks, dashed_line, draw_boxes, mean_interval
 from unshaken.report.condition_rows import distinguishing_title
-from unshaken.report.drawing import COLOURS, SCHEMES, shade, styled
+from unshaken.report.drawing import COLOURS, SCHEMES, facet_figure, shade, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import box_columns, box_data, column_table, interval_cells
 from unshaken.report.sections.comparison import analysis_setting, change_text
-from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import UNKNOWN, difference_text, draws_text
 

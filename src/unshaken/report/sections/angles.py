@@ -18,11 +18,10 @@ from unshaken.report.condition_rows import (
     sampled_family,
     values_by_input,
 )
-from unshaken.report.drawing import attack_colours, split_label, styled
+from unshaken.report.drawing import attack_colours, facet_figure, split_label, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import box_columns, box_data, column_table
 from unshaken.report.sections.comparison import change_text, of_representatives
-from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import one_eps
 

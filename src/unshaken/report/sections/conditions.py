@@ -19,11 +19,10 @@ from unshaken.report.condition_rows import (
     true_share,
     values_by_input,
 )
-from unshaken.report.drawing import attack_colours, eps_lines, styled
+from unshaken.report.drawing import attack_colours, eps_lines, facet_figure, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells, interval_columns
 from unshaken.report.sections.comparison import analysis_setting, eps_curve, of_representatives, shared_level
-from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, percent, significance_text
 from unshaken.runs.record import RunRecord

@@ -12,11 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
-from unshaken.report.drawing import CLEAN, named_styles, styled
+from unshaken.report.drawing import CLEAN, facet_figure, named_styles, styled
 from unshaken.report.groups import group_of
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
-from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, listed, number_word
 from unshaken.runs.settings import CurvesConfig

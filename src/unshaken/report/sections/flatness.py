@@ -13,11 +13,10 @@ from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import BOX_CAPTION, draw_boxes, mean_interval
-from unshaken.report.drawing import INK, MUTED, named_styles, styled
+from unshaken.report.drawing import INK, MUTED, facet_figure, named_styles, row_ticks, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import group_rows, shared_level
-from unshaken.report.sections.facets import facet_figure, row_ticks
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for, if_known, listed, one_eps, percent, significance_text
 from unshaken.runs.published import PublishedFlatness

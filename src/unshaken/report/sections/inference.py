@@ -19,11 +19,10 @@ from unshaken.report.condition_rows import (
     true_share,
     values_by_input,
 )
-from unshaken.report.drawing import CLEAN, eps_lines, inference_styles, styled
+from unshaken.report.drawing import CLEAN, eps_lines, facet_figure, inference_styles, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import eps_curve, of_representatives, published_note
-from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import draws_text, one_eps
 from unshaken.runs.record import RunRecord

@@ -16,12 +16,11 @@ from pandas import DataFrame, Series
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import mean_interval
-from unshaken.report.drawing import MUTED, empty_figure, eps_lines, named_styles, styled
+from unshaken.report.drawing import MUTED, WIDTHS, empty_figure, eps_lines, facet_figure, named_styles, styled
 from unshaken.report.figures import show_image
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells, interval_columns
 from unshaken.report.sections.comparison import eps_curve, group_rows, shared_level
-from unshaken.report.sections.facets import WIDTHS, facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for, eps_text, interval_text, percent, significance_text
 

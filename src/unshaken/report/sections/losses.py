@@ -18,17 +18,18 @@ from unshaken.report.drawing import (
     DASHES,
     INK,
     MUTED,
+    WIDTHS,
     empty_figure,
     eps_lines,
     legend,
     legend_height,
     line_styles,
+    row_ticks,
     styled,
 )
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells
 from unshaken.report.sections.comparison import of_representatives
-from unshaken.report.sections.facets import WIDTHS, row_ticks
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import NAIVE, eps_text, if_known, one_eps, percent, significance_text
 

@@ -7,14 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.statistics import differences
-from unshaken.report.accuracy import NORMS, SERIES, STEP, Panel, point_at, rows_behind
-from unshaken.report.drawing import SCHEMES, draw_lines, eps_axis, named_styles, styled
+from unshaken.report.accuracy import NORMS, SERIES, STEP, Panel, SharedAttack, point_at, rows_behind, shared_attacks
+from unshaken.report.drawing import SCHEMES, draw_lines, eps_axis, facet_figure, named_styles, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import published_note
-from unshaken.report.sections.facets import facet_figure
 from unshaken.report.sections.networks import grouped_labels
-from unshaken.report.sections.shared_attacks import SharedAttack, shared_attacks
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import if_known, increase_text, listed, percent, significant_digits, times_text
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unshaken.report.accuracy import NORMS, Panel, accuracy_table, grid, grid_eps, point_at, rows_behind
+from unshaken.report.accuracy import NORMS, Panel, accuracy_table, grid, grid_eps, point_at, rows_behind, shared_attacks
 from unshaken.report.accuracy import panels as panels_of
-from unshaken.report.drawing import eps_axis, line_styles, named_styles, styled
+from unshaken.report.drawing import eps_axis, facet_figure, line_styles, named_styles, styled
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.sections.facets import facet_figure
 from unshaken.report.sections.models import page_position
 from unshaken.report.sections.networks import THIN, draw_networks, network_accuracy, pool_networks, seed_difference
-from unshaken.report.sections.shared_attacks import shared_attacks
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, significance_text
 

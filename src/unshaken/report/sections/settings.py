@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from unshaken.evaluation.statistics import Interval, difference
 from unshaken.report.accuracy import NORMS, Panel
-from unshaken.report.drawing import CLEAN, DASHES, INK, draw_lines, line_styles, styled
+from unshaken.report.drawing import CLEAN, DASHES, INK, draw_lines, facet_figure, line_styles, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.comparison import published_accuracy, published_note
-from unshaken.report.sections.facets import facet_figure
 from unshaken.report.sections.networks import THIN, draw_networks, seed_difference
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.sweep import Family, Setting, Sweep, measure_sweep, swept_setting

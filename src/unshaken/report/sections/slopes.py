@@ -14,11 +14,10 @@ from unshaken.report.condition_rows import (
     reported_eps,
     values_by_input,
 )
-from unshaken.report.drawing import inference_styles, styled
+from unshaken.report.drawing import facet_figure, inference_styles, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import box_columns, box_data, column_table
 from unshaken.report.sections.comparison import of_representatives
-from unshaken.report.sections.facets import facet_figure
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for, one_eps
 

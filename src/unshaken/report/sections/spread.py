@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import BOX_CAPTION, box_numbers, draw_boxes, mean_interval
-from unshaken.report.drawing import facets, log_axis, named_styles, styled
+from unshaken.report.drawing import facets, log_axis, named_styles, row_ticks, styled
 from unshaken.report.groups import group_of, representatives
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import box_columns, column_table, interval_cells
 from unshaken.report.sections.comparison import change_text
-from unshaken.report.sections.facets import row_ticks
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import UNKNOWN, decimals_for, difference_text, listed, percent
 

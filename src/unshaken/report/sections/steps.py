@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from unshaken.evaluation.checks import attack_name, counted, named
 from unshaken.evaluation.statistics import differences
-from unshaken.report.accuracy import NORMS, SERIES, Panel, point_at
-from unshaken.report.drawing import draw_lines, legend_columns, log_axis, named_styles, styled
+from unshaken.report.accuracy import NORMS, SERIES, Panel, SharedAttack, point_at
+from unshaken.report.drawing import WIDTHS, draw_lines, facet_figure, legend_columns, log_axis, named_styles, styled
 from unshaken.report.groups import groups
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.budget import SHAPES
-from unshaken.report.sections.facets import WIDTHS, facet_figure
 from unshaken.report.sections.models import MANY
 from unshaken.report.sections.networks import THIN, draw_networks, network_accuracy, pooled_panels
-from unshaken.report.sections.shared_attacks import SharedAttack
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.sweep import MIN_VALUES
 from unshaken.report.wording import eps_text, listed

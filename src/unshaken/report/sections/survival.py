@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unshaken.evaluation.checks.finding import aimed
 from unshaken.evaluation.statistics import Interval, crossed, mean
 from unshaken.report.accuracy import NORMS, Panel, Point, chance_accuracy
-from unshaken.report.drawing import CLEAN, INK, MUTED, shade, styled
+from unshaken.report.drawing import CLEAN, INK, MUTED, facet_figure, row_ticks, shade, styled
 from unshaken.report.groups import (
     ATTACK_COLUMNS,
     attack_label,
@@ -24,7 +24,6 @@ from unshaken.report.groups import (
     network_point,
 )
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.sections.facets import facet_figure, row_ticks
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import UNKNOWN, eps_text, listed, one_eps, percent
 

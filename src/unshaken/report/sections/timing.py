@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
 from unshaken.report.condition_rows import distinguishing_title
-from unshaken.report.drawing import COLOURS, INK, MUTED, OTHERS, SCHEMES, facets, legend, log_axis, split_label, styled
+from unshaken.report.drawing import (
+    COLOURS,
+    INK,
+    MUTED,
+    OTHERS,
+    SCHEMES,
+    facets,
+    legend,
+    log_axis,
+    row_ticks,
+    split_label,
+    styled,
+)
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import published_note
-from unshaken.report.sections.facets import row_ticks
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import if_known, increase_text, listed, significant_digits, times_text
 from unshaken.runs.record import RunRecord
