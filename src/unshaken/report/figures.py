@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 OFF = "mean network alone"
 """Of a curve: its model is the mean network of the one that the axes belong to."""
 
-TRAINING_AXES = {"loss": "loss (nats per image)", "accuracy": "training accuracy"}
-
 
 class Pictures(NamedTuple):
     """n images (n, H, W, C) before and after one attack; labels, and what is predicted before and after, (n,)."""
@@ -151,7 +149,8 @@ def training_figure(
     figure = empty_figure(WIDTHS[narrow], height)
     axes = figure.subplots(*((2, 1) if narrow else (1, 2)))
     styles, handles = named_styles(labels), dict[str, Any]()
-    for axis, (key, label) in zip(axes, TRAINING_AXES.items(), strict=True):
+    quantities = {"loss": "loss (nats per image)", "accuracy": "training accuracy"}
+    for axis, (key, label) in zip(axes, quantities.items(), strict=True):
         for model, history in histories.items():
             epochs, values = range(1, len(history) + 1), [getattr(epoch, key) for epoch in history]
             (handles[group[model]],) = axis.plot(epochs, values, **styles[group[model]] | {"ms": 3.6})

@@ -56,11 +56,8 @@ def network_point(rows: DataFrame) -> Point:
 
 def attack_labels(panels: Sequence[Panel]) -> dict[tuple[Hashable, ...], str]:
     """What the panels call each attack, by its ATTACK_COLUMNS."""
-    labels: dict[tuple[Hashable, ...], str] = {}
-    for panel in panels:
-        for label, curve in panel.curves.items():
-            labels.setdefault(tuple(curve.iloc[0][ATTACK_COLUMNS]), label)
-    return labels
+    curves = [(curve.iloc[0], label) for panel in reversed(panels) for label, curve in panel.curves.items()]
+    return {tuple(row[ATTACK_COLUMNS]): label for row, label in curves}  # the first panel has the last word
 
 
 def attack_label(row: Series, labels: dict[tuple[Hashable, ...], str]) -> str:

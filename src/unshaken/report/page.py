@@ -59,12 +59,11 @@ def page(
 ) -> str:
     """report.html of one run."""
     record, checks, sizes = source.record, findings(source.rows), model_sizes(source.record)
-    recipe, cautions = record.recipe, doubts(source)
-    compared = any(section.position == "first" for section in sections)
+    cautions, compared = doubts(source), any(section.position == "first" for section in sections)
     return render(
         "page.html.jinja",
-        title=recipe.title or record.name,
-        about=recipe.about,
+        title=record.recipe.title or record.name,
+        record=record,
         results=results(source, curves, sections),
         single=panel_results(source, curves) if compared else [],
         folded=compared or all_at_chance(source, curves),
@@ -82,11 +81,9 @@ def page(
         tables=[_table(panel, sizes.get(panel.model, ModelSize())) for panel in curves],
         repeats=any(bool(curve.spread.notna().any()) for panel in curves for curve in panel.curves.values()),
         published=_published(record.paper, [*panels(accuracy_table(pool_networks(source))), *curves]),
-        paper=record.paper.source,
         pictures=choose_pictures(source, curves),
         costs=_costs(cost_summary(cost_table(record.units))),
         recipe=recipe_lines(record),
-        command=record.command,
     )
 
 

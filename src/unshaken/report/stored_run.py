@@ -66,22 +66,11 @@ def load_run(folder: str | Path) -> StoredRun:
     return StoredRun(
         folder,
         record,
-        _as_one_draw(_joined(sorted(rows.values(), key=lambda unit_rows: _order(record, unit_rows))), record),
+        _joined(record, [*rows.values()]),
         {model.model: model.history for model in models if model.history},
         examples,
         _analyses(folder, record),
     )
-
-
-def _as_one_draw(rows: DataFrame, record: RunRecord) -> DataFrame:
-    """Rows of a run whose models are predicted with all their draws: as one draw, for models have different numbers.
-
-    Counts of draws are shares then.
-    """
-    if record.recipe.evaluation.draws != "all":
-        return rows
-    shares = {column: rows[column] / rows.inference_draws for column in ("votes", "saturated")}
-    return rows.assign(**shares, inference_draws=1)
 
 
 def attack_of_row(record: RunRecord, row: Any) -> tuple[int, AttackConfig | None]:
@@ -115,13 +104,10 @@ def _analyses(folder: Path, record: RunRecord) -> dict[str, DataFrame]:
     """All rows of each kind of analysis, models in the order of the recipe."""
     import pandas as pd
 
-    by_kind: dict[str, list[DataFrame]] = {}
-    for path in sorted(folder.glob("analyses/*.parquet")):
-        kind, rows = _read(path, _analysis)
-        by_kind.setdefault(kind, []).append(rows)
-    for frames in by_kind.values():
-        frames.sort(key=lambda rows: _model_order(record, rows.model.iloc[0]))
-    return {kind: pd.concat(frames, ignore_index=True) for kind, frames in by_kind.items()}
+    analyses = [_read(path, _analysis) for path in sorted(folder.glob("analyses/*.parquet"))]
+    analyses.sort(key=lambda analysis: _model_order(record, analysis[1].model.iloc[0]))
+    kinds = dict.fromkeys(kind for kind, _ in analyses)
+    return {kind: pd.concat([rows for k, rows in analyses if k == kind], ignore_index=True) for kind in kinds}
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -161,12 +147,20 @@ def _examples(path: Path) -> tuple[np.ndarray, np.ndarray, list[float]]:
         return file.get_tensor("x"), file.get_tensor("x_adv"), json.loads(file.metadata()["eps"])
 
 
-def _joined(frames: list[DataFrame]) -> DataFrame:
-    """All rows; clean ones that several units stored are kept once."""
+def _joined(record: RunRecord, frames: list[DataFrame]) -> DataFrame:
+    """The rows of all units; clean ones that several units stored are kept once.
+
+    Where models are predicted with all their draws, which differ in number, these count as one draw, and counts of
+    draws are shares of it.
+    """
     import pandas as pd
 
     if not frames:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in COLUMNS.items()})
-    rows = pd.concat(frames, ignore_index=True)
+    rows = pd.concat(sorted(frames, key=lambda unit_rows: _order(record, unit_rows)), ignore_index=True)
     stored_before = rows.duplicated(["model", "inference_draws", "role", "repeat", "index"])
-    return rows[~(stored_before & (rows.attack == "none"))].reset_index(drop=True)
+    rows = rows[~(stored_before & (rows.attack == "none"))].reset_index(drop=True)
+    if record.recipe.evaluation.draws != "all":
+        return rows
+    shares = {column: rows[column] / rows.inference_draws for column in ("votes", "saturated")}
+    return rows.assign(**shares, inference_draws=1)
