@@ -13,7 +13,7 @@ from unshaken.evaluation.statistics import Interval
 from unshaken.report.box_plots import mean_interval
 from unshaken.report.groups import group_of, groups, representatives
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import significance_text
+from unshaken.report.wording import decimals_for, significance_text
 from unshaken.runs.record import RunRecord
 
 
@@ -22,9 +22,13 @@ def shared_level(comparisons: int) -> float:
     return 1 - 0.05 / max(comparisons, 1)
 
 
-def change_text(values: Series, base: Series, *, comparisons: int = 1, decimals: int = 3) -> str:
-    """How far values are above others, paired by input and repeat, as one of so many comparisons."""
-    return significance_text(mean_interval(values - base, level=shared_level(comparisons)), decimals)
+def change_text(values: Series, base: Series, *, comparisons: int = 1, decimals: int | None = 3) -> str:
+    """How far values are above others, paired by input and repeat, as one of so many comparisons.
+
+    `decimals` None: as many as the difference needs.
+    """
+    change = mean_interval(values - base, level=shared_level(comparisons))
+    return significance_text(change, decimals_for([change.value]) if decimals is None else decimals)
 
 
 def analysis_setting(record: RunRecord, label: str, name: str) -> Any:

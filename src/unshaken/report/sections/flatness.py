@@ -45,15 +45,11 @@ class NoisyLoss(NamedTuple):
         """Of the versions of inputs that are right without noise the share that is right with it, by network."""
         return self.rows[self.rows.correct].groupby("repeat").survived.mean()
 
-    def mean_text(self) -> str:
-        """How far the loss moves on average, whichever way."""
-        mean = float(self.rows.difference.abs().mean())
-        return f"{mean:.{decimals_for([mean])}f}"
-
-    def change_text(self) -> tuple[str, str]:
-        """Mean and variance of the change with its sign, on average over networks."""
+    def change_texts(self) -> tuple[str, str, str]:
+        """How far the loss moves, whichever way; mean and variance of the change with its sign, over networks."""
         means, variances = self.by_network(self.rows.difference)
-        return f"{means.mean():+.{decimals_for([means.mean()])}f}", f"{variances.mean():.3g}"
+        size, mean = float(self.rows.difference.abs().mean()), means.mean()
+        return f"{size:.{decimals_for([size])}f}", f"{mean:+.{decimals_for([mean])}f}", f"{variances.mean():.3g}"
 
 
 def flatness_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
@@ -204,16 +200,17 @@ def _sentence(losses: Sequence[NoisyLoss]) -> str:
     """
     base, *others = losses
     moved = {loss.name: loss.by_input(loss.rows.difference.abs()) for loss in losses}
-    mean, variance = base.change_text()
+    size, mean, variance = base.change_texts()
     sentence = (
-        f"Noise from {base.noise} moves the loss of an input by {base.mean_text()} on average "
+        f"Noise from {base.noise} moves the loss of an input by {size} on average "
         f"{f'on {base.name} ' if others else ''}(mean change {mean}, variance {variance})"
     )
     compared = []
     for loss in others:
         gap = mean_interval(moved[loss.name] - moved[base.name], level=shared_level(len(others)))
         verdict = ", which is flatter" * (gap.high < 0) + ", which is less flat" * (gap.low > 0)
-        by = f"by {loss.mean_text()} on {loss.name} ({', '.join(loss.change_text())})"
+        size, *change = loss.change_texts()
+        by = f"by {size} on {loss.name} ({', '.join(change)})"
         compared.append(f"{by}{verdict}: {significance_text(gap, decimals_for([gap.value]))}")
     sentence += f" and {'; '.join(compared)}" * bool(others)
     shares = [percent(float(loss.still_right().mean())) + (f" on {loss.name}" if others else "") for loss in losses]

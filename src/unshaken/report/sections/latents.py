@@ -20,9 +20,9 @@ from unshaken.report.drawing import MUTED, WIDTHS, empty_figure, eps_lines, face
 from unshaken.report.figures import show_image
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells, interval_columns
-from unshaken.report.sections.comparison import eps_curve, group_rows, shared_level
+from unshaken.report.sections.comparison import change_text, eps_curve, group_rows
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import decimals_for, eps_text, interval_text, percent, significance_text
+from unshaken.report.wording import decimals_for, eps_text, interval_text, percent
 
 MOST = 4
 """Models, at most, whose images are shown."""
@@ -142,7 +142,12 @@ def latents_figure(shifts: Sequence[LatentShift], *, narrow: bool = False) -> Fi
 
     def draw(axis: Axes, content: tuple[str, str]) -> dict[str, Any]:
         attack, column = content
-        curves = {shift.name: _curve(shift, column) for shift in shifts if shift.attack == attack}
+        curves = {}
+        for shift in shifts:
+            if shift.attack == attack:
+                start = Interval(0.0, 0.0, 0.0) if column == "shift" else mean_interval(shift.clean())
+                points = {eps: mean_interval(shift.at(eps, column)) for eps in shift.eps() if eps > 0}
+                curves[shift.name] = eps_curve({0.0: start} | points)
         title, ylabel = attack if len(attacks) > 1 else "", YLABELS[column]
         handles = eps_lines(axis, curves, styles, title=title, ylabel=ylabel)
         top = max(curve.high.fillna(curve.accuracy).max() for curve in curves.values())
@@ -185,12 +190,6 @@ def informative_eps(shifts: Sequence[LatentShift]) -> float:
     return min(moved, default=max(eps for shift in shifts for eps in shift.eps()))
 
 
-def _curve(shift: LatentShift, column: str) -> DataFrame:
-    """Means with their intervals, from eps 0 on."""
-    start = Interval(0.0, 0.0, 0.0) if column == "shift" else mean_interval(shift.clean())
-    return eps_curve({0.0: start} | {eps: mean_interval(shift.at(eps, column)) for eps in shift.eps() if eps > 0})
-
-
 def _numbers(shift: LatentShift, eps: float) -> dict[str, Any]:
     """A line of the .csv."""
     moved, apart, error = (shift.at(eps, column) for column in ("shift", "apart", "error"))
@@ -214,9 +213,6 @@ def _sentence(shifts: Sequence[LatentShift]) -> str:
         f"(medians), and the error of its reconstruction goes from {base.errors_text(eps)}"
     )
     for shift in others:
-        gap = mean_interval(shift.at(eps, "error") - base.at(eps, "error"), level=shared_level(len(others)))
-        sentence += (
-            f"; on {shift.name} by {percent(shift.relative(eps))}, from {shift.errors_text(eps)}: "
-            f"{significance_text(gap, decimals_for([gap.value]))}"
-        )
+        change = change_text(shift.at(eps, "error"), base.at(eps, "error"), comparisons=len(others), decimals=None)
+        sentence += f"; on {shift.name} by {percent(shift.relative(eps))}, from {shift.errors_text(eps)}: {change}"
     return f"{sentence}."
