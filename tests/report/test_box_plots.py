@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 
 from unshaken.evaluation.statistics import mean
-from unshaken.report.box_plots import BOX_COLUMNS, box_cells, box_decimals, box_numbers, draw_boxes, mean_interval
+from unshaken.report.box_plots import BOX_COLUMNS, box_cells, box_numbers, draw_boxes, mean_interval
 from unshaken.report.drawing import empty_figure
+from unshaken.report.wording import decimals_for
 
 
 def column(table: np.ndarray) -> pd.Series:
@@ -49,9 +50,9 @@ def test_numbers_are_the_plain_ones_also_of_a_column_without_values():
 
 def test_small_numbers_have_two_digits_that_count():
     small = box_numbers({"a": column(np.array([[0.0001], [0.0003]])), "zero": column(np.zeros((2, 1)))})
-    assert box_decimals(small) == 5
+    assert decimals_for(small["mean"]) == 5
     assert box_cells(next(small.itertuples()), 5)[1:3] == ["0.00020", "0.00015 – 0.00025"]
-    assert box_decimals(box_numbers({"zero": column(np.zeros((2, 1)))})) == 3
+    assert decimals_for(box_numbers({"zero": column(np.zeros((2, 1)))})["mean"]) == 3
 
 
 @pytest.mark.parametrize("across", [True, False])

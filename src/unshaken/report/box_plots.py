@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cbook import boxplot_stats
+from pandas import DataFrame, Series
 
 from unshaken.evaluation.statistics import Interval, mean
 from unshaken.report.drawing import INK, MUTED
-from unshaken.report.wording import decimals_for, interval_text
+from unshaken.report.wording import UNKNOWN, interval_text
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from pandas import DataFrame, Series
-
+# whiskers to these percentiles: for quantities with a long tail, whose single inputs would hide the boxes
 CENTRAL = (5, 95)
-"""Whiskers to these percentiles: for quantities with a long tail, whose single inputs would hide the boxes."""
-
 BOX_CAPTION = (
     "A box holds the middle half of the inputs, its line is the median, the dot the mean; whiskers reach from the 5th "
     "to the 95th percentile."
@@ -36,29 +37,20 @@ def draw_boxes(
     `whiskers` is how many times the height of the box they reach, inputs beyond being faint circles, or a pair of
     percentiles, without circles. `across` lays the boxes on their sides.
     """
-    from matplotlib.cbook import boxplot_stats
-
     for position, (column, colour) in enumerate(zip(columns.values(), colours, strict=True)):
         values = column.dropna().to_numpy()
         if len(values) == 0:
             continue
-        style: dict[str, Any] = {"color": colour, "linewidth": 1.2}
-        dot = {"marker": "o", "markersize": 4.5, "markerfacecolor": INK, "markeredgecolor": "none"}
         beyond = {"marker": "o", "markersize": 2.5, "markeredgecolor": colour, "alpha": 0.35, "markeredgewidth": 0.6}
-        axis.bxp(
-            boxplot_stats(values, whis=whiskers),
-            positions=[position],
-            widths=0.55,
-            showmeans=True,
-            showfliers=not isinstance(whiskers, tuple),
-            boxprops=style,
-            whiskerprops=style,
-            capprops=style,
-            medianprops={"color": colour, "linewidth": 2.6},
-            meanprops=dot,
-            flierprops=beyond,
-            orientation="horizontal" if across else "vertical",
-        )
+        styles: dict[str, Any] = {
+            **{key: {"color": colour, "linewidth": 1.2} for key in ("boxprops", "whiskerprops", "capprops")},
+            "medianprops": {"color": colour, "linewidth": 2.6},
+            "meanprops": {"marker": "o", "markersize": 4.5, "markerfacecolor": INK, "markeredgecolor": "none"},
+            "flierprops": beyond,
+            "orientation": "horizontal" if across else "vertical",
+        }
+        circles, stats = not isinstance(whiskers, tuple), boxplot_stats(values, whis=whiskers)
+        axis.bxp(stats, positions=[position], widths=0.55, showmeans=True, showfliers=circles, **styles)
 
 
 def box_ticks(axis: Axes, names: Sequence[str]) -> None:
@@ -76,22 +68,19 @@ def dashed_line(axis: Axes, y: float = 0) -> None:
 def mean_interval(values: Series, *, level: float = 0.95) -> Interval:
     """Mean over inputs and repeats with both sources of variance; an input without a value in a repeat is left out."""
     # a repeat in which nothing was measured would otherwise leave out every input
-    table = values.unstack("repeat").dropna(axis=1, how="all").dropna()
+    table = values.unstack("repeat").dropna(axis=1, how="all").dropna().to_numpy()
     if len(table) < 2 or table.shape[1] == 0:
-        value = float(table.to_numpy().mean()) if table.size else float("nan")
-        return Interval(value, float("nan"), float("nan"))
-    return mean(table.to_numpy(), level=level)
+        return UNKNOWN._replace(value=float(table.mean()) if table.size else math.nan)
+    return mean(table, level=level)
 
 
 def box_numbers(columns: Mapping[Any, Series]) -> DataFrame:
     """For each column: number of inputs with a value, mean with its 95 % interval, quartiles."""
-    import pandas as pd
-
-    numbers: dict[Hashable, list[float]] = {}
+    numbers: dict[Any, list[float]] = {}
     for name, column in columns.items():
         finite = column.dropna()
-        inputs = finite.index.get_level_values("index").nunique()
-        numbers[name] = [inputs, *mean_interval(column), *finite.quantile([0.25, 0.5, 0.75])]
+        inputs = finite.index.unique("index")
+        numbers[name] = [len(inputs), *mean_interval(column), *finite.quantile([0.25, 0.5, 0.75])]
     return pd.DataFrame.from_dict(numbers, orient="index", columns=BOX_COLUMNS).astype({"n": int})
 
 
@@ -99,12 +88,7 @@ def box_cells(row: Any, decimals: int = 3) -> list[str]:
     """A row of `box_numbers` as text: mean, median, quartiles, n."""
     return [
         interval_text(Interval(row.mean, row.low, row.high), decimals),
-        interval_text(Interval(row.median, *[float("nan")] * 2), decimals),
+        interval_text(UNKNOWN._replace(value=row.median), decimals),
         "" if row.median != row.median else f"{row.lower_quartile:.{decimals}f} – {row.upper_quartile:.{decimals}f}",
         f"{row.n:,}",
     ]
-
-
-def box_decimals(numbers: DataFrame) -> int:
-    """How many decimals the means of `box_numbers` need."""
-    return decimals_for(numbers["mean"])

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+
+from pandas import DataFrame, Series
 
 from unshaken.evaluation.statistics import Interval, accuracy
 from unshaken.report.box_plots import mean_interval
 from unshaken.report.drawing import split_label
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import significance_text
-
-if TYPE_CHECKING:
-    from pandas import DataFrame, Series
 
 KEYS = ["model", "attack", "eps", "inference_draws"]
 
@@ -34,8 +32,7 @@ def attacked_rows(source: StoredRun) -> DataFrame | None:
 def reported_eps(rows: DataFrame, source: StoredRun) -> float:
     """The size that single numbers are given for: `eps` of [paper] where it was run, otherwise the largest."""
     published = source.record.paper.eps
-    sizes = [float(eps) for eps in rows.eps.unique()]
-    return published if published in sizes else max(sizes)
+    return published if published is not None and published in rows.eps.unique() else float(rows.eps.max())
 
 
 def main_inference_draws(rows: DataFrame, by: str) -> int:
@@ -83,13 +80,11 @@ def fewer_draws_text(values: Mapping[int, Series], what: str, decimals: int = 3,
     set beside the most, paired by input and repeat, at a level shared out over the comparisons.
     """
     *fewer, most = sorted(values)
-    fewer = fewer[:beside]
     texts: list[str] = []
-    for count in fewer:
-        change = mean_interval(values[count] - values[most], level=1 - 0.05 / len(fewer))
-        draws = f"{count}"
-        if not texts:
-            draws = "one inference draw" if count == 1 else f"{count} inference draws"
-            draws += f" where {most} give {values[most].mean():.{decimals}f}"
+    for count in fewer[:beside]:
+        change = mean_interval(values[count] - values[most], level=1 - 0.05 / len(fewer[:beside]))
+        draws = "one inference draw" if count == 1 else f"{count} inference draws"
+        draws += f" where {most} give {values[most].mean():.{decimals}f}"
+        draws = str(count) if texts else draws
         texts.append(f"{values[count].mean():.{decimals}f} with {draws}: {significance_text(change, decimals)}")
     return f"{what} {'; '.join(texts)}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from pandas import DataFrame
 
 from unshaken.analysis.explanation import explanations
 from unshaken.data import Data
@@ -21,9 +22,6 @@ from unshaken.runs.record import RunRecord
 from unshaken.runs.run import choose_device
 from unshaken.runs.units import AttackUnit, TrainUnit
 from unshaken.store import hash_tensors
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 CASES = 6  # inputs that are shown where none are asked for
 
@@ -55,11 +53,16 @@ def explain(
     panel, label = _choice(source, model, attack)
     curve = panel.curves[label]
     size = panel.informative(label) if eps is None else _size(curve, eps, label)
-    rows = rows_behind(curve, size, source.rows)
-    rows = rows[rows.repeat == 0].sort_values("index")
-    indices = _checked(inputs, len(rows)) if inputs else _typical_inputs(rows, source, panel.model)
+    rows = rows_behind(curve, size, source.rows).query("repeat == 0").sort_values("index")
+    count = len(rows)
+    for index in inputs:
+        if not 0 <= index < count:
+            raise ValueError(f"there is no input {index}: the run has {count:,} of them, from 0 to {count - 1:,}.")
+    indices = list(dict.fromkeys(inputs)) or _typical_inputs(rows, source, panel.model)
     record = source.record
-    data = _images(source.folder, record, data_root, device)
+    data = load_split(record.recipe.data, "test", data_root, choose_device(device))
+    if hash_tensors([data.x, data.y]) != record.inputs.images["test"]:
+        raise ValueError(f"{source.folder} was made with other test images than {data.name!r} has now.")
     recipe_attack = attack_of_row(record, rows.iloc[0])[1]
     if recipe_attack is None:
         raise ValueError(f"{label} is not an attack of the recipe of {source.folder}.")
@@ -94,13 +97,6 @@ def _size(curve: DataFrame, eps: float, label: str) -> float:
     return near[0]
 
 
-def _checked(inputs: Sequence[int], count: int) -> list[int]:
-    for index in inputs:
-        if not 0 <= index < count:
-            raise ValueError(f"there is no input {index}: the run has {count:,} of them, from 0 to {count - 1:,}.")
-    return list(dict.fromkeys(inputs))
-
-
 def _typical_inputs(rows: DataFrame, source: StoredRun, model: str) -> list[int]:
     """Inputs that were classified correctly before the attack: the first that fell and the first that did not."""
     clean = source.rows[(source.rows.attack == "none") & (source.rows.model == model) & (source.rows.repeat == 0)]
@@ -109,14 +105,6 @@ def _typical_inputs(rows: DataFrame, source: StoredRun, model: str) -> list[int]
     half = CASES // 2
     indices = fell[: max(half, CASES - len(stood))] + stood[: max(half, CASES - len(fell))]
     return sorted(map(int, indices)) or rows["index"].tolist()[:CASES]
-
-
-def _images(folder: Path, record: RunRecord, data_root: str | Path | None, device: str) -> Data:
-    """The test images of the run; an error if they have changed since."""
-    data = load_split(record.recipe.data, "test", data_root, choose_device(device))
-    if hash_tensors([data.x, data.y]) != record.inputs.images["test"]:
-        raise ValueError(f"{folder} was made with other test images than {data.name!r} has now.")
-    return data
 
 
 def _cases(
@@ -135,5 +123,4 @@ def _cases(
     rule = unit.prediction.rule
     smoothness = "published" if hasattr(model, "sigma") and rule == "probability" else None
     whys = explanations(model, x, y, x_adv, inference_draws(unit, model), smoothness=smoothness, rule=rule)
-    images = zip(indices, x.cpu().numpy(), x_adv.cpu().numpy(), whys, strict=True)
-    return [Case(*case) for case in images]
+    return list(map(Case, indices, x.cpu().numpy(), x_adv.cpu().numpy(), whys))

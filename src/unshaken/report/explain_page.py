@@ -6,7 +6,11 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from unshaken.analysis.explanation import REACH, Explanation
 from unshaken.report.drawing import INK, MEAN_COLOUR, MUTED, OTHERS, Inline, empty_figure, styled, write_figure
@@ -14,11 +18,6 @@ from unshaken.report.figures import gain, show_image
 from unshaken.report.section import render
 from unshaken.report.stored_run import StoredRun, write
 from unshaken.report.wording import eps_text, significant_digits
-
-if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 CLASSES = 4  # curves of one figure: the classes that come nearest
 TANGENT = (0, (5, 2))
@@ -46,13 +45,13 @@ class CaseText(NamedTuple):
 
 def write_explain_page(source: StoredRun, cases: Sequence[Case], attack: str, eps: float) -> Path:
     """Write explain.html and the figures in explain/ into the folder of a run."""
-    names = source.record.data.labels
-    texts = []
+    names, texts = source.record.data.labels, []
     for case in cases:
-        figure = write_figure(source.folder / "explain", f"input-{case.input_index}", partial(_draw_case, case, names))
-        why = case.why
-        sentences = case_sentences(why, names)
-        texts.append(CaseText(case.input_index, outcome_text(why), sentences, figure, _head(why), _rows(why, names)))
+        index, why = case.input_index, case.why
+        figure = write_figure(source.folder / "explain", f"input-{index}", partial(_draw_case, case, names))
+        texts.append(
+            CaseText(index, outcome_text(why), case_sentences(why, names), figure, _head(why), _rows(why, names))
+        )
     text = render(
         "explain.html.jinja",
         title=f"Why labels fell or stood: {attack}",
@@ -108,9 +107,8 @@ def _change(why: Explanation) -> str:
     ratio = float(why.robustness.linear_distance.min() / why.robustness.length)
     in_fact = f"{why.falls_at:.2f} times" if why.falls_at is not None else f"more than {REACH:g} times"
     if not math.isfinite(ratio):
-        return (
-            f"To first order it falls nowhere in this direction; in fact at {in_fact} the length of the perturbation."
-        )
+        start = "To first order it falls nowhere in this direction"
+        return f"{start}; in fact at {in_fact} the length of the perturbation."
     stood = bool(why.robustness.survived)
     length = f"{ratio:.2f} times as long" if stood else f"shorter than {ratio:.2f} times its length"
     return (
@@ -125,10 +123,8 @@ def _angle(why: Explanation, *, stood: bool) -> str:
         return f"to first order no direction of this length is enough, the best one needs {_number(why.needed_length)}"
     if why.needed_cosine < -1:
         return f"to first order a direction towards another class needs a length of only {_number(why.needed_length)}"
-    side, cosine = "below" if stood else "above", why.robustness.cosine[why.nearest]
-    return (
-        f"to first order its cosine at this length would have to be {side} {why.needed_cosine:.2f}, and is {cosine:.2f}"
-    )
+    needed, cosine = f"{'below' if stood else 'above'} {why.needed_cosine:.2f}", why.robustness.cosine[why.nearest]
+    return f"to first order its cosine at this length would have to be {needed}, and is {cosine:.2f}"
 
 
 @styled()
@@ -140,12 +136,9 @@ def case_figure(case: Case, names: Sequence[str], *, narrow: bool = False) -> Fi
     axes = figure.subplot_mosaic(layout, **ratios)
     clean, attacked = (image.transpose(1, 2, 0) for image in (case.clean, case.attacked))
     magnified = gain(clean, attacked)
-    images = {
-        "clean": clean,
-        f"change × {magnified:.2g}": (attacked - clean) * magnified + 0.5,
-        "attacked": attacked,
-    }
-    for key, (title, image) in zip("abc", images.items(), strict=True):
+    titles = ("clean", f"change × {magnified:.2g}", "attacked")
+    images = (clean, (attacked - clean) * magnified + 0.5, attacked)
+    for key, title, image in zip("abc", titles, images, strict=True):
         show_image(axes[key], image)
         axes[key].set_xlabel(title, size=8, color=MUTED)
     _margins(axes["d"], case.why, names)
@@ -159,8 +152,8 @@ def _margins(axis: Axes, why: Explanation, names: Sequence[str]) -> None:
     others = sorted({*range(len(lowest))} - {why.label, nearest}, key=lambda c: (float(lowest[c]), c))
     classes, colours = [nearest, *others][:CLASSES], [MEAN_COLOUR, *OTHERS]
     for c, colour in zip(classes, colours, strict=False):
-        style: dict[str, Any] = {"color": colour, "lw": 2 if c == nearest else 1.2, "label": f"over {_name(names, c)}"}
-        axis.plot(scales, why.margins[:, c].numpy(), **style)
+        width, label = 2 if c == nearest else 1.2, f"over {_name(names, c)}"
+        axis.plot(scales, why.margins[:, c].numpy(), color=colour, lw=width, label=label)
     tangent = float(robustness.margin[nearest]) + scales * float(robustness.slope[nearest])
     axis.plot(scales, tangent, color=MEAN_COLOUR, ls=TANGENT, lw=1, label="its tangent")
     if why.smoothness is not None:
@@ -185,13 +178,11 @@ def _rows(why: Explanation, names: Sequence[str]) -> list[tuple[bool, list[str]]
     others = sorted({*range(len(why.before))} - {why.label}, key=lambda c: (float(robustness.linear_distance[c]), c))
     rows = []
     for c in [why.label, *others]:
-        if c == why.label:
-            cells = [""] * (5 + (why.smoothness is not None))
-        else:
-            numbers = (robustness.margin[c], robustness.slope[c], robustness.gradient_norm[c])
-            cells = [*(f"{number:.3f}" for number in numbers), _finite(robustness.cosine[c], 2)]
-            cells.append(_finite(robustness.linear_distance[c], 3))
-            cells += [_finite(robustness.smooth_distance[c], 3)] if robustness.smooth_distance is not None else []
+        numbers = (robustness.margin[c], robustness.slope[c], robustness.gradient_norm[c])
+        cells = [*(f"{number:.3f}" for number in numbers), _finite(robustness.cosine[c], 2)]
+        cells.append(_finite(robustness.linear_distance[c], 3))
+        cells += [_finite(robustness.smooth_distance[c], 3)] if robustness.smooth_distance is not None else []
+        cells = [""] * len(cells) if c == why.label else cells
         rows.append((c == why.nearest, [_name(names, c), f"{why.before[c]:.3f}", f"{why.after[c]:.3f}", *cells]))
     return rows
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from unshaken.evaluation.statistics import differences
 from unshaken.report.accuracy import NORMS, SERIES, STEP, Panel, SharedAttack, point_at, rows_behind, shared_attacks
@@ -16,20 +20,9 @@ from unshaken.report.sections.networks import grouped_labels
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import if_known, increase_text, listed, percent, significant_digits, times_text
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
-
-MANY = 4
-"""With more models than this the comparison comes first and single models are folded away."""
-
-MAX_ATTACKS = 4
-"""The most attacks of which none is left out."""
-
-BASE = "MEAN"
-"""The model, by its label, that training times and accuracies are relative to."""
-
+MANY = 4  # with more models than this the comparison comes first and single models are folded away
+MAX_ATTACKS = 4  # the most attacks of which none is left out
+BASE = "MEAN"  # the model, by its label, that training times and accuracies are relative to
 NAN = float("nan")
 
 
@@ -53,11 +46,8 @@ class Models:
         """Training time of each model that was trained."""
         record = self.run.record
         untrained = {model.label for model in record.recipe.models if model.training is None}
-        return {
-            unit.model: unit.seconds
-            for unit in record.units
-            if unit.kind == "train" and unit.seconds and unit.model not in untrained
-        }
+        units = [unit for unit in record.units if unit.kind == "train" and unit.model not in untrained]
+        return {unit.model: unit.seconds for unit in units if unit.seconds}
 
     @cached_property
     def relative(self) -> dict[str, float]:
@@ -76,37 +66,28 @@ class Models:
         """Share of the clean predictions of single draws whose softmax is exactly one."""
         clean = self.run.rows[self.run.rows.attack == "none"]
         sums = clean.groupby("model")[["saturated", "inference_draws"]].sum()
-        return {str(model): share for model, share in (sums.saturated / sums.inference_draws).items()}
-
-    @property
-    def saturating(self) -> bool:
-        """Whether any model has saturated predictions."""
-        return any(self.saturated.get(model, 0) > 0 for model in self.labels)
+        return dict((sums.saturated / sums.inference_draws).items())
 
     @cached_property
     def scores(self) -> dict[str, Score]:
         """Every model beside the base, paired by input and repeat, at a level shared out over the points of a model."""
         if BASE not in self.labels:
             return {}
-        rows = self.run.rows
-        points = rows[rows.role == "sweep"].groupby([*SERIES, "eps"], sort=False)
-
-        def rows_at(curve: DataFrame, eps: float) -> DataFrame:
-            return points.get_group((*(curve.iloc[0][column] for column in SERIES), eps))
-
+        points = self.run.rows[self.run.rows.role == "sweep"].groupby([*SERIES, "eps"], sort=False)
         scores = {}
         for model in self.labels:
+            compared = [attack for attack in self.attacks if model != BASE and {model, BASE} <= attack.curves.keys()]
+            series = [[(*attack.curves[m].iloc[0][SERIES],) for m in (model, BASE)] for attack in compared]
             pairs = [
-                (rows_at(attack.curves[model], eps), rows_at(attack.curves[BASE], eps))
-                for attack in self.attacks
-                if model != BASE and {model, BASE} <= attack.curves.keys()
+                (points.get_group((*ours, eps)), points.get_group((*base, eps)))
+                for attack, (ours, base) in zip(compared, series, strict=True)
                 for eps in attack.eps()
             ]
             pairs = [(ours, base) for ours, base in pairs if set(ours.repeat) & set(base.repeat)]
-            changes = differences(pairs)
-            better, worse = sum(change.low > 0 for change in changes), sum(change.high < 0 for change in changes)
             if pairs:
-                scores[model] = Score(better, worse, len(pairs))
+                changes = differences(pairs)
+                counts = sum(change.low > 0 for change in changes), sum(change.high < 0 for change in changes)
+                scores[model] = Score(*counts, len(pairs))
         return scores
 
 
@@ -129,14 +110,8 @@ def models_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
         "Accuracy of every model against eps, for each attack; the numbers are in the table below",
         caption,
     )
-    return Section(
-        "models",
-        "The models compared",
-        _sentences(models),
-        [drawing] * bool(drawn),
-        [models_table(models)],
-        page_position(models.labels),
-    )
+    parts = _sentences(models), [drawing] * bool(drawn), [models_table(models)]
+    return Section("models", "The models compared", *parts, page_position(models.labels))
 
 
 def page_position(models: Sequence[str]) -> str:
@@ -149,10 +124,10 @@ def select_attacks(attacks: Sequence[SharedAttack], panels: Sequence[Panel]) -> 
     if len(attacks) <= MAX_ATTACKS:
         return list(attacks)
     strongest = [panel.strongest() for panel in [p for p in panels if not p.apart] or panels]
-    cheap: dict[str, SharedAttack] = {}
-    for attack in sorted(attacks, key=SharedAttack.mean, reverse=True):
-        cheap[next(iter(attack.curves.values())).attack.iloc[0]] = attack  # the strongest loss is the last
-    wanted = {max(strongest, key=strongest.count), *(cheap[kind].label for kind in SCHEMES if kind in cheap)}
+    by_mean = sorted(attacks, key=SharedAttack.mean, reverse=True)
+    # of attacks of one kind the strongest is the last and stays
+    labels = {next(iter(attack.curves.values())).attack.iloc[0]: attack.label for attack in by_mean}
+    wanted = {max(strongest, key=strongest.count), *(labels[kind] for kind in SCHEMES if kind in labels)}
     return [attack for attack in attacks if attack.label in wanted] or list(attacks[:1])
 
 
@@ -161,8 +136,6 @@ def models_table(models: Models) -> Table:
 
     The .csv has every eps; the text has the informative eps of each attack.
     """
-    import pandas as pd
-
     clean = {model: point for attack in reversed(models.attacks) for model, point in attack.clean.items()}
     data = pd.DataFrame({"model": models.labels})
     data[["clean", "clean_low", "clean_high"]] = [(clean.get(model) or (NAN,) * 3)[:3] for model in models.labels]
@@ -182,16 +155,24 @@ def models_table(models: Models) -> Table:
     for name, values in (measured | {"published_increase": models.published}).items():
         data[name] = [values.get(model, NAN) for model in models.labels]
     increases = {model: ratio - 1 for model, ratio in models.relative.items() if model != BASE}
+    saturating = any(models.saturated.get(model, 0) > 0 for model in models.labels)
     for head, values, text, present in (
-        ("saturated", models.saturated, percent, models.saturating),
+        ("saturated", models.saturated, percent, saturating),
         ("training, s", models.seconds, significant_digits, models.seconds),
         (f"training time over {BASE}", increases, increase_text, models.relative),
         ("published", models.published, increase_text, models.published),
     ):
         columns += [(head, [if_known(values.get(model, NAN), text) for model in models.labels])] * bool(present)
+    note = "Accuracy with its 95 % interval, under attack at the size where the attack has halved the mean "
+    note += "accuracy of the models, or else at its largest size."
     if models.scores:
         data[["better_than_mean", "worse_than_mean", "points"]] = [score or (NAN,) * 3 for score in scores]
-    return column_table("models", data, columns, note=_note(models))
+        note += f" Better and worse than {BASE}: at how many pairs of attack and eps the difference to the network "
+        note += f"trained against {BASE} is beyond chance."
+    if saturating:
+        note += " Saturated: share of the clean predictions of single draws whose probability is rounded to one."
+    note += published_note(models.run.record) * bool(models.published)
+    return column_table("models", data, columns, note=note)
 
 
 @styled()
@@ -201,44 +182,27 @@ def models_figure(attacks: Sequence[SharedAttack], *, narrow: bool = False) -> F
     styles = named_styles(labels)
 
     def draw(axis: Axes, attack: SharedAttack) -> dict[str, Any]:
-        curves = {model: _from_clean(attack, model) for model in attack.curves}
+        curves = dict(attack.curves)
+        for model, clean in attack.clean.items():
+            start = pd.DataFrame([{"eps": 0.0, **clean._asdict()}]).rename(columns={"value": "accuracy"})
+            curves[model] = pd.concat([start, curves[model][curves[model].eps > 0]])
         eps_axis(axis, sorted({float(eps) for curve in curves.values() for eps in curve.eps}))
         axis.set(title=f"under {attack.label}", xlabel=f"eps ({NORMS.get(attack.norm, attack.norm)} norm)")
         return draw_lines(axis, curves, styles)
 
-    height = 2.6 if narrow else 3.3 if len(attacks) > 1 else 3.7
-    return facet_figure(
-        attacks, draw, narrow=narrow, height=height, ylabel="accuracy", labels=labels, below=narrow, sharey=True
-    )
-
-
-def _from_clean(attack: SharedAttack, model: str) -> DataFrame:
-    """The curve of a model, from its accuracy without the attack on where that is known."""
-    import pandas as pd
-
-    curve, clean = attack.curves[model], attack.clean.get(model)
-    if clean is None:
-        return curve
-    start = pd.DataFrame([{"eps": 0.0, **clean._asdict()}]).rename(columns={"value": "accuracy"})
-    return pd.concat([start, curve[curve.eps > 0]])
-
-
-def _note(models: Models) -> str:
-    note = "Accuracy with its 95 % interval, under attack at the size where the attack has halved the mean "
-    note += "accuracy of the models, or else at its largest size."
-    if models.scores:
-        note += (
-            f" Better and worse than {BASE}: at how many pairs of attack and eps the difference to the network trained "
-            f"against {BASE} is beyond chance."
-        )
-    if models.saturating:
-        note += " Saturated: share of the clean predictions of single draws whose probability is rounded to one."
-    return note + published_note(models.run.record) * bool(models.published)
+    options: dict[str, Any] = {"ylabel": "accuracy", "labels": labels, "below": narrow, "sharey": True}
+    return facet_figure(attacks, draw, narrow=narrow, height=(3.7, 3.3, 2.6), **options)
 
 
 def _sentences(models: Models) -> list[str]:
     """Who is more robust than the network trained against MEAN, at what cost; the range where there are many."""
-    sentences = [_own_step(models, attack) for attack in models.attacks if attack.apart == STEP]
+    sentences = []
+    for attack in (attack for attack in models.attacks if attack.apart == STEP):
+        points = {model: rows_behind(c, attack.informative(), models.run.rows) for model, c in attack.curves.items()}
+        sentences.append(
+            f"Models are not attacked alike by {attack.label}: the mean length of its step, which follows that of the "
+            f"gradient, goes {_range({model: float(rows['size'].mean()) for model, rows in points.items()})}."
+        )
     sentences += [_beside_mean(models)] if models.scores else []
     if len(models.labels) <= MANY:
         return sentences
@@ -251,16 +215,6 @@ def _sentences(models: Models) -> list[str]:
     return [f"The accuracy of the {len(models.labels)} models goes {listed(ranges)}.", *sentences]
 
 
-def _own_step(models: Models, attack: SharedAttack) -> str:
-    """How far an attack that is as long as the gradient moves the inputs of each model."""
-    eps, rows = attack.informative(), models.run.rows
-    lengths = {model: float(rows_behind(curve, eps, rows)["size"].mean()) for model, curve in attack.curves.items()}
-    return (
-        f"Models are not attacked alike by {attack.label}: the mean length of its step, which follows that of the "
-        f"gradient, goes {_range(lengths)}."
-    )
-
-
 def _range(values: dict[str, float]) -> str:
     low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
     return f"from {values[low]:.3f} ({low}) to {values[high]:.3f} ({high})"
@@ -269,23 +223,18 @@ def _range(values: dict[str, float]) -> str:
 def _beside_mean(models: Models) -> str:
     """Which models are better than the base at every point, beyond chance, and what they cost."""
     scores, under = models.scores, listed([attack.label for attack in models.attacks])
-    better = [model for model, score in scores.items() if score.better == score.of]
+    times = {model: f" ({times_text(ratio)} its training time)" for model, ratio in models.relative.items()}
+    better = [model + times.get(model, "") for model, score in scores.items() if score.better == score.of]
     worse = [model for model, score in scores.items() if score.worse == score.of]
     if better:
-        names = f"{listed([_costed(models, m) for m in better])} {'is' if len(better) == 1 else 'are'}"
+        names = f"{listed(better)} {'is' if len(better) == 1 else 'are'}"
         sentence = f"Beyond chance at every eps under {under}, {names} more robust than {BASE}"
     else:
-        nearest = max(scores, key=lambda model: scores[model].better - scores[model].worse)
-        score = scores[nearest]
+        nearest, score = max(scores.items(), key=lambda item: item[1].better - item[1].worse)
         each = "every" if score.better else "any"
         sentence = f"No model is more robust than {BASE} beyond chance at {each} eps under {under}"
         if score.better:
-            sentence += f"; {_costed(models, nearest)} is at {score.better} of {score.of} pairs of attack and eps"
-            sentence += f" and less robust at {score.worse}" if score.worse else ""
+            sentence += f"; {nearest}{times.get(nearest, '')} is at {score.better} of {score.of} pairs of attack and "
+            sentence += f"eps and less robust at {score.worse}" if score.worse else "eps"
     losers = f"; {listed(worse)} {'is' if len(worse) == 1 else 'are'} less robust everywhere" if worse else ""
     return f"{sentence}{losers}."
-
-
-def _costed(models: Models, model: str) -> str:
-    ratio = models.relative.get(model)
-    return model if ratio is None else f"{model} ({times_text(ratio)} its training time)"

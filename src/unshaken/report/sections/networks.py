@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from pandas import DataFrame, Series
 
 from unshaken.evaluation.statistics import Interval, mean
 from unshaken.report.accuracy import SERIES, Panel, accuracy_table
@@ -15,12 +18,7 @@ from unshaken.report.groups import groups
 from unshaken.report.stored_run import StoredRun
 from unshaken.runs.record import RunRecord
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from pandas import DataFrame, Series
-
-THIN = {"lw": 1.4, "ms": 4.5, "zorder": 2.0}
-"""Lines that do not hide the marks of the networks."""
+THIN = {"lw": 1.4, "ms": 4.5, "zorder": 2.0}  # lines that do not hide the marks of the networks
 
 
 def grouped_labels(record: RunRecord) -> set[str]:
@@ -30,8 +28,6 @@ def grouped_labels(record: RunRecord) -> set[str]:
 
 def pool_networks(run: StoredRun) -> DataFrame:
     """Sweep rows of the networks of each group, under its name: a network is a repeat, its repeats are averaged."""
-    import pandas as pd
-
     rows = run.rows[run.rows.role == "sweep"]
     pooled = [
         rows[rows.model == label].assign(model=group, repeat=seed)
@@ -67,16 +63,20 @@ def seed_difference(networks: Series, base: Series, *, level: float) -> tuple[In
     return mean(np.array([networks[seeds] - base[seeds]]), level=level), len(seeds)
 
 
+def draw_network_lines(
+    axis: Axes, lines: Mapping[str, Mapping[Any, Series]], styles: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Lines of means over networks against x, and a thin mark for each network; label -> line."""
+    handles = {}
+    for index, (label, networks) in enumerate(lines.items()):
+        means = [accuracy.mean() for accuracy in networks.values()]
+        (handles[label],) = axis.plot(list(networks), means, **styles[label] | THIN)
+        draw_networks(axis, networks, styles[label]["color"], index, len(lines))
+    return handles
+
+
 def draw_networks(axis: Axes, networks: Mapping[Any, Series], colour: Any, index: int, count: int) -> None:
     """A thin mark for every network at each x: those of line number `index` of `count`, set side by side."""
-    marks = [(x, value) for x, accuracy in networks.items() for value in accuracy]
-    axis.plot(
-        *zip(*marks, strict=True),
-        ls="",
-        marker="_",
-        ms=6,
-        mew=0.9,
-        color=colour,
-        transform=sideways_offset(axis, index, count),
-        zorder=2.2,
-    )
+    xs, values = zip(*((x, value) for x, accuracy in networks.items() for value in accuracy), strict=True)
+    style: dict[str, Any] = {"ls": "", "marker": "_", "ms": 6, "mew": 0.9, "color": colour, "zorder": 2.2}
+    axis.plot(xs, values, transform=sideways_offset(axis, index, count), **style)

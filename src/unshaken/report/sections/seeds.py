@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import NORMS, Panel, accuracy_table, grid, grid_eps, point_at, rows_behind, shared_attacks
 from unshaken.report.accuracy import panels as panels_of
 from unshaken.report.drawing import eps_axis, facet_figure, line_styles, named_styles, styled
 from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.sections.comparison import shared_level
 from unshaken.report.sections.models import page_position
-from unshaken.report.sections.networks import THIN, draw_networks, network_accuracy, pool_networks, seed_difference
+from unshaken.report.sections.networks import draw_network_lines, network_accuracy, pool_networks, seed_difference
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, significance_text
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame, Series
 
 
 def seeds_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
@@ -33,14 +34,9 @@ def seeds_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
         "Lines are means over networks that were trained from different seeds, thin marks the single networks, set "
         "side by side to be legible. Accuracy at eps 0 is that without an attack.",
     )
-    return Section(
-        "seeds",
-        "What the luck of training does",
-        _sentences(groups, rows),
-        [drawing] * any(len(group.eps()) > 1 for group in groups),
-        [seeds_table(groups, rows)],
-        page_position([panel.model for panel in panels]),
-    )
+    drawings, position = [drawing] * any(len(p.eps()) > 1 for p in groups), page_position([p.model for p in panels])
+    title, tables = "What the luck of training does", [seeds_table(groups, rows)]
+    return Section("seeds", title, _sentences(groups, rows), drawings, tables, position)
 
 
 def networks(group: Panel, label: str, eps: float, rows: DataFrame) -> Series:
@@ -54,8 +50,6 @@ def networks(group: Panel, label: str, eps: float, rows: DataFrame) -> Series:
 
 def seeds_table(groups: Sequence[Panel], rows: DataFrame) -> Table:
     """Mean, standard deviation and best over networks of the accuracy, for every group, attack and size."""
-    import pandas as pd
-
     values, body, titled = [], [], len(groups) > 1
     texts = eps_text([0.0, *(eps for group in groups for eps in group.eps())])
     for group in groups:
@@ -64,10 +58,9 @@ def seeds_table(groups: Sequence[Panel], rows: DataFrame) -> Table:
                 if point is None:
                     continue
                 accuracy = networks(group, label, eps, rows)
-                best, count = accuracy.max(), len(accuracy)
-                cells = [label, texts[eps], str(count), point.in_full(), f"{best:.3f}"]
+                cells = [label, texts[eps], str(len(accuracy)), point.in_full(), f"{accuracy.max():.3f}"]
                 body.append([group.title] * titled + cells)
-                numbers = (eps, count, *point, best, accuracy.idxmax(), accuracy.min())
+                numbers = (eps, len(accuracy), *point, accuracy.max(), accuracy.idxmax(), accuracy.min())
                 values.append((group.title, group.model, group.norm, label, *numbers))
     names = ["title", "group", "norm", "attack", "eps", "networks", "accuracy", "low", "high", "spread"]
     data = pd.DataFrame(values, columns=[*names, "best", "best_seed", "worst"])
@@ -96,18 +89,14 @@ def seeds_figure(groups: Sequence[Panel], rows: DataFrame, *, narrow: bool = Fal
     def draw(axis: Axes, title: str) -> dict[str, Any]:
         norm = next(iter(lines[title].values()))[0].norm
         axis.set(title=title, xlabel=f"eps ({NORMS.get(norm, norm)} norm)")
-        return _draw(axis, lines[title], styles, rows)
+        by_label = {label: _by_eps(group, attack, rows) for label, (group, attack) in lines[title].items()}
+        eps_axis(axis, sorted({eps for by_eps in by_label.values() for eps in by_eps}))
+        return draw_network_lines(axis, by_label, styles)
 
-    return facet_figure(
-        list(lines),
-        draw,
-        narrow=narrow,
-        height=2.4 if narrow else 3.1 if len(lines) > 1 else 3.7,
-        ylabel="accuracy",
-        labels=labels if len(labels) > 1 else [],
-        below=narrow or len(labels) > 18 or len(lines) > 1,
-        sharey=True,
-    )
+    below = narrow or len(lines) > 1 or len(labels) > 18
+    options: dict[str, Any] = {"ylabel": "accuracy", "below": below, "sharey": True}
+    options["labels"] = labels if len(labels) > 1 else []
+    return facet_figure(list(lines), draw, narrow=narrow, height=(3.7, 3.1, 2.4), **options)
 
 
 def _by_attack(groups: Sequence[Panel]) -> dict[str, dict[str, tuple[Panel, str]]]:
@@ -122,21 +111,11 @@ def _by_attack(groups: Sequence[Panel]) -> dict[str, dict[str, tuple[Panel, str]
     return lines
 
 
-def _draw(
-    axis: Axes, lines: Mapping[str, tuple[Panel, str]], styles: Mapping[str, Any], rows: DataFrame
-) -> dict[str, Any]:
-    """Lines of means, from the accuracy without an attack on, and a thin mark for each network; label -> line."""
-    handles, sizes = {}, set[float]()
-    for index, (label, (group, attack)) in enumerate(lines.items()):
-        by_eps = {0.0: networks(group, "", 0.0, rows)} if group.clean is not None else {}
-        attacked = [float(eps) for eps in group.curves[attack].eps if eps > 0 or not by_eps]
-        by_eps |= {eps: networks(group, attack, eps, rows) for eps in attacked}
-        means = [accuracy.mean() for accuracy in by_eps.values()]
-        (handles[label],) = axis.plot(list(by_eps), means, **styles[label] | THIN)
-        draw_networks(axis, by_eps, styles[label]["color"], index, len(lines))
-        sizes |= {*by_eps}
-    eps_axis(axis, sorted(sizes))
-    return handles
+def _by_eps(group: Panel, attack: str, rows: DataFrame) -> dict[float, Series]:
+    """Accuracy of every network by eps, from the one without an attack on where it is known."""
+    by_eps = {0.0: networks(group, "", 0.0, rows)} if group.clean is not None else {}
+    attacked = [float(eps) for eps in group.curves[attack].eps if eps > 0 or not by_eps]
+    return by_eps | {eps: networks(group, attack, eps, rows) for eps in attacked}
 
 
 def _sentences(groups: Sequence[Panel], rows: DataFrame) -> list[str]:
@@ -145,20 +124,15 @@ def _sentences(groups: Sequence[Panel], rows: DataFrame) -> list[str]:
     if not attacks:
         return [_alone(group, rows) for group in groups]
     strongest = min(attacks, key=lambda attack: (attack.apart, attack.mean()))
-    eps = strongest.informative()
+    eps, texts = strongest.informative(), []
     by_group = {group: network_accuracy(rows_behind(curve, eps, rows)) for group, curve in strongest.curves.items()}
     (first, base), *others = by_group.items()
-    comparisons = []
     for group, accuracy in others:
-        change, seeds = seed_difference(accuracy, base, level=1 - 0.05 / len(others))
-        comparison = f"{_spread(accuracy)} over {len(accuracy)} of {group}"
-        comparisons.append(
-            comparison + ("" if change is None else f": {significance_text(change)}, paired by {seeds} seeds")
-        )
-    return [
-        f"Under {strongest.label} at eps {strongest.eps_text(eps)} accuracy is {_spread(base)} over {len(base)} "
-        f"networks of {first} and {'; '.join(comparisons)}."
-    ]
+        change, seeds = seed_difference(accuracy, base, level=shared_level(len(others)))
+        difference = "" if change is None else f": {significance_text(change)}, paired by {seeds} seeds"
+        texts.append(f"{_spread(accuracy)} over {len(accuracy)} of {group}{difference}")
+    start = f"Under {strongest.label} at eps {strongest.eps_text(eps)} accuracy is {_spread(base)} over {len(base)}"
+    return [f"{start} networks of {first} and {'; '.join(texts)}."]
 
 
 def _alone(group: Panel, rows: DataFrame) -> str:
@@ -166,10 +140,8 @@ def _alone(group: Panel, rows: DataFrame) -> str:
     label = group.strongest()
     eps = group.informative(label)
     accuracy, point = networks(group, label, eps, rows), point_at(group.curves[label], eps)
-    return (
-        f"Over {len(accuracy)} networks of {group.model}, accuracy under {label} at eps {eps_text(group.eps())[eps]} "
-        f"is {point.in_full()}; the best has {accuracy.max():.3f}."
-    )
+    start = f"Over {len(accuracy)} networks of {group.model}, accuracy under {label} at eps "
+    return f"{start}{eps_text(group.eps())[eps]} is {point.in_full()}; the best has {accuracy.max():.3f}."
 
 
 def _spread(values: Series) -> str:

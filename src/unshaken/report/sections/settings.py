@@ -5,25 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from unshaken.evaluation.statistics import Interval, difference
 from unshaken.report.accuracy import NORMS, Panel
 from unshaken.report.drawing import CLEAN, DASHES, INK, draw_lines, facet_figure, line_styles, styled
 from unshaken.report.section import Drawing, Section, Table
-from unshaken.report.sections.comparison import published_accuracy, published_note
-from unshaken.report.sections.networks import THIN, draw_networks, seed_difference
+from unshaken.report.sections.comparison import published_accuracy, published_note, shared_level
+from unshaken.report.sections.networks import draw_network_lines, seed_difference
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.sweep import Family, Setting, Sweep, measure_sweep, swept_setting
 from unshaken.report.wording import difference_text, eps_text, listed, significance_text
 from unshaken.runs.record import RunRecord
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-WIDE = 30
-"""Values that span more than this factor are drawn on a log axis."""
+WIDE = 30  # values that span more than this factor are drawn on a log axis
 
 
 def settings_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
@@ -41,8 +39,10 @@ def settings_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
         f"Accuracy against {swept.setting.path} under every attack; the numbers are in the table below",
         f"Accuracy of models that differ in {swept.setting.path} alone, under attacks at {_sizes(swept)}. {how}",
     )
+    level = shared_level(sum(len(family.models) - 1 for family in swept.setting.families))
+    sentences = [_sentence(swept, family, level) for family in swept.setting.families]
     title, table = f"Accuracy against {swept.setting.name}", settings_table(swept, run.record)
-    return Section("settings", title, _sentences(swept), [drawing], [table])
+    return Section("settings", title, sentences, [drawing], [table])
 
 
 def settings_table(swept: Sweep, record: RunRecord) -> Table:
@@ -81,46 +81,29 @@ def settings_figure(swept: Sweep, *, narrow: bool = False) -> Figure:
     styles[CLEAN] = {"color": INK, "lw": 1.6, "ls": "-", "marker": "o", "ms": 4.5, "mfc": "none"}
 
     def draw(axis: Axes, family: Family) -> dict[str, Any]:
-        handles = _draw(axis, swept, family, styles)
+        curves = {label: swept.curve(label, family) for label in swept.labels}
         _setting_axis(axis, list(family.models))
         axis.set(title=family.name, xlabel=swept.setting.path)
-        return handles
+        if not swept.several:
+            return draw_lines(axis, {label: c.rename(columns={"value": "eps"}) for label, c in curves.items()}, styles)
+        networks = {
+            label: {row.value: swept.network_accuracies(label, row.model) for row in curve.itertuples()}
+            for label, curve in curves.items()
+        }
+        return draw_network_lines(axis, networks, styles)
 
-    return facet_figure(
-        families,
-        draw,
-        narrow=narrow,
-        height=2.4 if narrow else 3.1 if len(families) > 1 else 3.7,
-        ylabel="accuracy",
-        labels=swept.labels,
-        below=narrow or len(families) > 1 or len(swept.labels) > 18,
-        sharey=True,
-    )
-
-
-def _draw(axis: Axes, swept: Sweep, family: Family, styles: Mapping[str, Any]) -> dict[str, Any]:
-    """Lines with interval bars, or lines of means with a thin mark for each network; label -> line."""
-    curves = {label: swept.curve(label, family) for label in swept.labels}
-    if not swept.several:
-        lines = {label: curve.rename(columns={"value": "eps"}) for label, curve in curves.items()}
-        return draw_lines(axis, lines, styles)
-    handles = {}
-    for index, (label, curve) in enumerate(curves.items()):
-        (handles[label],) = axis.plot(curve.value, curve.accuracy, **styles[label] | THIN)
-        by_value = {row.value: swept.network_accuracies(label, row.model) for row in curve.itertuples()}
-        draw_networks(axis, by_value, styles[label]["color"], index, len(curves))
-    return handles
+    below = narrow or len(families) > 1 or len(swept.labels) > 18
+    options: dict[str, Any] = {"ylabel": "accuracy", "labels": swept.labels, "below": below, "sharey": True}
+    return facet_figure(families, draw, narrow=narrow, height=(3.7, 3.1, 2.4), **options)
 
 
 def _setting_axis(axis: Axes, values: Sequence[float]) -> None:
     """A tick at every value, on a log axis where they span much; accuracy from 0 to 1."""
     low, high = values[0], values[-1]
+    margin, factor = 0.06 * (high - low), (high / low) ** 0.06 if low > 0 else 1
     if low > 0 and high / low > WIDE:
-        axis.set_xscale("log")
-        factor = (high / low) ** 0.06
-        axis.set_xlim(low / factor, high * factor)
+        axis.set(xscale="log", xlim=(low / factor, high * factor))
     else:
-        margin = 0.06 * (high - low)
         axis.set_xlim(low - margin, high + margin)
     axis.set_xticks(values, list(eps_text(values).values()))
     axis.set_xticks([], minor=True)
@@ -132,8 +115,7 @@ def _distinct(styles: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
     distinct: dict[str, dict[str, Any]] = {}
     for label, style in styles.items():
         n = sum(styles[earlier] == style for earlier in distinct)
-        other = {"ls": DASHES[n % len(DASHES)], "marker": "s^Dvo"[n % 5]} if n else {}
-        distinct[label] = style | other
+        distinct[label] = style | ({"ls": DASHES[n % len(DASHES)], "marker": "s^Dvo"[n % 5]} if n else {})
     return distinct
 
 
@@ -160,17 +142,11 @@ def _sizes(swept: Sweep) -> str:
     return "eps " + listed([f"{size} ({NORMS.get(norm, norm)} norm)" for norm, size in sizes])
 
 
-def _sentences(swept: Sweep) -> list[str]:
-    """Whether accuracy under the strongest attack grows from each value to the next; accuracy without an attack."""
-    steps = sum(len(family.models) - 1 for family in swept.setting.families)
-    return [_sentence(swept, family, 1 - 0.05 / steps) for family in swept.setting.families]
-
-
 def _sentence(swept: Sweep, family: Family, level: float) -> str:
+    """Whether accuracy under the strongest attack grows from each value to the next; accuracy without an attack."""
     curves = {label: swept.curve(label, family) for label in swept.attacks}
-    strongest = min(
-        (label for label in curves if len(curves[label]) > 1), key=lambda label: curves[label].accuracy.mean()
-    )
+    curves = {label: curve for label, curve in curves.items() if len(curve) > 1}
+    strongest = min(curves, key=lambda label: curves[label].accuracy.mean())
     steps, pairs = [], []
     for (before, model), (after, other) in pairwise(curves[strongest][["value", "model"]].itertuples(index=False)):
         change, seeds = _step(swept, strongest, model, other, level)

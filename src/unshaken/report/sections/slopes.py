@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import BOX_CAPTION, BOX_COLUMNS, box_ticks, dashed_line, draw_boxes
@@ -20,11 +24,6 @@ from unshaken.report.sections.columns import box_columns, box_data, column_table
 from unshaken.report.sections.comparison import of_representatives
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for, one_eps
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame, Series
 
 QUANTITIES = {
     "cosine": "cosine of the angle",
@@ -61,10 +60,7 @@ def slopes_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
         f"sooner the label does. {BOX_CAPTION}",
     )
     models = dict.fromkeys(quantity.model for quantity in drawn)
-    sentences = [
-        _sentence([quantity for quantity in drawn if quantity.model == model], eps, several=len(models) > 1)
-        for model in models
-    ]
+    sentences = [_sentence([q for q in drawn if q.model == model], eps, several=len(models) > 1) for model in models]
     title = "What more inference draws see of an attack"
     return Section("slopes", title, sentences, [drawing], [slopes_table(slopes, eps)])
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+from pandas import DataFrame, Series
 
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import BOX_CAPTION, box_numbers, draw_boxes, mean_interval
+from unshaken.report.condition_rows import values_by_input
 from unshaken.report.drawing import facets, log_axis, named_styles, row_ticks, styled
 from unshaken.report.groups import group_of, representatives
 from unshaken.report.section import Drawing, Section, Table
@@ -16,15 +19,8 @@ from unshaken.report.sections.comparison import change_text
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import UNKNOWN, decimals_for, difference_text, listed, percent
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from pandas import DataFrame, Series
-
-FLOOR = 1e-9
-"""Smaller variances are drawn here on a log axis: a standard deviation of 0.00003 is none."""
-
-DECADES = 100
-"""The axis is logarithmic where the middle halves of the models span this factor."""
+FLOOR = 1e-9  # smaller variances are drawn here on a log axis: a standard deviation of 0.00003 is none
+DECADES = 100  # the axis is logarithmic where the middle halves of the models span this factor
 
 
 def spread_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
@@ -46,18 +42,16 @@ def spread_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
 
 def variances(rows: DataFrame) -> dict[str, Series]:
     """The variance by input and repeat, for every model."""
-    return {str(model): _by_input(group, group.variance) for model, group in rows.groupby("model", sort=False)}
+    return {str(model): _by_input(group, "variance") for model, group in rows.groupby("model", sort=False)}
 
 
 def spread_table(rows: DataFrame) -> Table:
     """Mean, quartiles and n of the variance; saturated draws; the difference to the first model, paired by input."""
     columns = variances(rows)
     base, *others = columns
-    draws = [int(rows[rows.model == model].draws.max()) for model in columns]
-    saturated = [_saturated(rows[rows.model == model]) for model in columns]
     data = box_numbers(columns).rename_axis("model").reset_index()
-    data.insert(1, "draws", draws)
-    data[["saturated", "saturated_low", "saturated_high"]] = saturated
+    data.insert(1, "draws", rows.groupby("model", sort=False).draws.max().to_numpy())
+    data[["saturated", "saturated_low", "saturated_high"]] = [_saturated(rows[rows.model == m]) for m in columns]
     changes = [mean_interval(columns[model] - columns[base]) for model in others]
     data[["more", "more_low", "more_high"]] = [UNKNOWN, *changes]
     decimals = decimals_for(data["mean"])
@@ -89,15 +83,13 @@ def spread_figure(columns: dict[str, Series], group: Mapping[str, str], *, narro
     return figure
 
 
-def _by_input(rows: DataFrame, values: Series) -> Series:
-    """Values by input and repeat; where there are no repeats, the draws of a row are the only set."""
-    rows = rows.assign(repeat=rows.repeat if "repeat" in rows else 0, value=values.astype(float))
-    by_input: Series = rows.set_index(["index", "repeat"]).value
-    return by_input
+def _by_input(rows: DataFrame, column: str) -> Series:
+    """A column by input and repeat; where there are no repeats, the draws of a row are the only set."""
+    return values_by_input(rows if "repeat" in rows else rows.assign(repeat=0), column)
 
 
 def _saturated(rows: DataFrame) -> Interval:
-    share = mean_interval(_by_input(rows, rows.saturated / rows.draws))
+    share = mean_interval(_by_input(rows.assign(share=rows.saturated / rows.draws), "share"))
     return Interval(share.value, max(share.low, 0.0), min(share.high, 1.0))
 
 
@@ -117,10 +109,7 @@ def _sentence(columns: dict[str, Series], rows: DataFrame, draws: str) -> str:
     sentence = f"The probability of the right class has a mean variance of {means[base]} over {draws}"
     if not others:
         return f"{sentence}; {'no draw is' if none else f'{shares[base]} of the draws are'} saturated."
-    compared = [
-        f"{means[model]} on {model}: "
-        + change_text(columns[model], columns[base], comparisons=len(others), decimals=decimals)
-        for model in others
-    ]
+    options = {"comparisons": len(others), "decimals": decimals}
+    compared = [f"{means[m]} on {m}: {change_text(columns[m], columns[base], **options)}" for m in others]
     saturated = [f"{shares[base]} of the draws are saturated on {base}", *(f"{shares[m]} on {m}" for m in others)]
     return f"{sentence} on {base} and {'; '.join(compared)}. {'No draw is saturated' if none else listed(saturated)}."

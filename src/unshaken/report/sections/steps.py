@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame, Series
 
 from unshaken.evaluation.checks import attack_name, counted, named
 from unshaken.evaluation.statistics import differences
@@ -20,16 +25,9 @@ from unshaken.report.stored_run import StoredRun
 from unshaken.report.sweep import MIN_VALUES
 from unshaken.report.wording import eps_text, listed
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame, Series
-
+# what attacks have in common that differ in their steps alone
 SAME = [column for column in SERIES if column not in ("model", "steps")]
-"""What attacks have in common that differ in their steps alone."""
-
-NOTHING = 0.05
-"""A model whose accuracy is surely below this has nearly none left."""
+NOTHING = 0.05  # a model whose accuracy is surely below this has nearly none left
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,6 @@ class Family:
 
     def line(self, model: str) -> DataFrame:
         """Accuracy of a model against steps, as `draw_lines` takes it against eps."""
-        import pandas as pd
-
         points = [(steps, *point_at(curve, self.eps)[:3]) for steps, curve in self.curves[model].items()]
         return pd.DataFrame(points, columns=["eps", "accuracy", "low", "high"])
 
@@ -73,7 +69,9 @@ class Family:
         Differences are paired by input, and by repeat or seed, at a level shared out over the pairs of the family.
         """
         *fewer, most = self.steps
-        models = [m for m, by_steps in self.curves.items() if [*by_steps] == self.steps and self._paired(m)]
+        models = [m for m, by_steps in self.curves.items() if [*by_steps] == self.steps]
+        # in a run that was stopped there may be no repeat with every number of steps
+        models = [m for m in models if set.intersection(*({*self.rows[m, n].repeat} for n in self.steps))]
         pairs = [(m, n) for m in models for n in fewer]
         changes = differences((self.rows[m, n], self.rows[m, most]) for m, n in pairs)
         more = {pair for pair, change in zip(pairs, changes, strict=True) if change.low > 0}
@@ -82,10 +80,6 @@ class Family:
     def enough(self, weaker: Sequence[int]) -> int:
         """The fewest steps above all these."""
         return next(n for n in self.steps if not weaker or n > weaker[-1])
-
-    def _paired(self, model: str) -> bool:
-        """Whether some repeat was run with every number of steps, as it may not be in a run that was stopped."""
-        return bool(set.intersection(*({*self.rows[model, steps].repeat} for steps in self.curves[model])))
 
 
 def steps_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
@@ -126,8 +120,6 @@ def step_families(run: StoredRun, panels: Sequence[Panel]) -> list[Family]:
 
 def steps_table(families: Sequence[Family]) -> Table:
     """A line for each model, a column for each number of steps; the .csv has every eps."""
-    import pandas as pd
-
     steps, several = sorted({n for family in families for n in family.steps}), len(families) > 1
     body = []
     for family in families:
@@ -141,9 +133,16 @@ def steps_table(families: Sequence[Family]) -> Table:
     note += "surely more than the most steps do, paired by input."
     if any(family.groups for family in families):
         note += " Of several networks of a model: their mean ± their standard deviation."
+    data = [
+        (family.label, family.norm, model, n, eps, count, *point_at(curve, eps))
+        for family in families
+        for model, by_steps in family.curves.items()
+        for n, curve in by_steps.items()
+        for count in [family.rows[model, n].repeat.nunique() if model in family.groups else 1]
+        for eps in curve.eps
+    ]
     names = ["attack", "norm", "model", "steps", "eps", "networks", "accuracy", "low", "high", "spread"]
-    data = pd.DataFrame([line for family in families for line in _lines(family)], columns=names)
-    return Table("steps", data, head, body, note=note)
+    return Table("steps", pd.DataFrame(data, columns=names), head, body, note=note)
 
 
 @styled()
@@ -162,17 +161,10 @@ def steps_figure(families: Sequence[Family], *, narrow: bool = False) -> Figure:
         axis.set(title=title, xlabel="steps of the attack", ylim=(-0.02, 1.02))
         return handles
 
-    return facet_figure(
-        families,
-        draw,
-        narrow=narrow,
-        height=2.7 if narrow else 3.4,
-        ylabel="accuracy",
-        labels=models if len(models) > 1 else [],
-        # one attack has room for its legend beside it, where labels are short
-        below=narrow or len(families) > 1 or legend_columns(WIDTHS[narrow], models) < 3,
-        sharey=True,
-    )
+    # one attack has room for its legend beside it, where labels are short
+    below = narrow or len(families) > 1 or legend_columns(WIDTHS[narrow], models) < 3
+    options: dict[str, Any] = {"ylabel": "accuracy", "labels": models if len(models) > 1 else [], "sharey": True}
+    return facet_figure(families, draw, narrow=narrow, height=2.7 if narrow else 3.4, below=below, **options)
 
 
 def _steps_axis(axis: Axes, steps: Sequence[int]) -> None:
@@ -180,39 +172,32 @@ def _steps_axis(axis: Axes, steps: Sequence[int]) -> None:
     log_axis(axis, steps)
     gap, ticks = (steps[-1] / steps[0]) ** 0.07, [steps[0]]
     for number in steps[1:]:
-        if number >= gap * ticks[-1]:
-            ticks.append(number)
+        ticks += [number] * (number >= gap * ticks[-1])
     axis.set_xticks(ticks, [str(number) for number in ticks])
 
 
 def _curves_by_attack(compared: Sequence[Panel]) -> dict[tuple[Any, ...], dict[str, dict[int, DataFrame]]]:
     """By the columns of SAME, model and steps: the curves of attacks with enough numbers of steps."""
-    by_attack: dict[tuple[Any, ...], dict[str, dict[int, DataFrame]]] = {}
+    by_steps: dict[tuple[Any, ...], dict[int, DataFrame]] = {}
     for panel in compared:
         for curve in panel.curves.values():
             first = curve.iloc[0]
-            by_model = by_attack.setdefault(tuple(first[column] for column in SAME), {})
-            by_model.setdefault(panel.model, {})[int(first.steps)] = curve
-    enough = {
-        key: {model: dict(sorted(curves.items())) for model, curves in by_model.items() if len(curves) >= MIN_VALUES}
-        for key, by_model in by_attack.items()
-    }
-    return {key: by_model for key, by_model in enough.items() if by_model}
+            by_steps.setdefault((tuple(first[SAME]), panel.model), {})[int(first.steps)] = curve
+    by_attack: dict[tuple[Any, ...], dict[str, dict[int, DataFrame]]] = {}
+    for (key, model), curves in by_steps.items():
+        if len(curves) >= MIN_VALUES:
+            by_attack.setdefault(key, {})[model] = dict(sorted(curves.items()))
+    return by_attack
 
 
 def _labels(keys: Sequence[tuple[Any, ...]]) -> list[str]:
     """ "PGD-10 (cw)": the attack, with what tells it from the others of its name."""
     attacks = [dict(zip(SAME, key, strict=True)) for key in keys]
     names = [attack_name(attack["attack"], attack["attack_draws"]) for attack in attacks]
-    settings = [
-        (
-            f"{NORMS.get(attack['norm'], attack['norm'])} norm",
-            attack["loss"],
-            counted("restarts", attack["restarts"]),
-            f"{attack['inference_draws']} inference draws",
-        )
-        for attack in attacks
-    ]
+    settings = []
+    for attack in attacks:
+        norm, restarts = f"{NORMS.get(attack['norm'], attack['norm'])} norm", counted("restarts", attack["restarts"])
+        settings.append((norm, attack["loss"], restarts, f"{attack['inference_draws']} inference draws"))
     labels = []
     for name, setting in zip(names, settings, strict=True):
         same = [other for label, other in zip(names, settings, strict=True) if label == name]
@@ -225,18 +210,7 @@ def _rows(rows: DataFrame, key: tuple[Any, ...], eps: float) -> dict[tuple[str, 
     chosen = (rows.role == "sweep") & (rows.eps == eps)
     for column, value in zip(SAME, key, strict=True):
         chosen &= rows[column] == value
-    return {(str(model), int(steps)): group for (model, steps), group in rows[chosen].groupby(["model", "steps"])}
-
-
-def _lines(family: Family) -> list[tuple[Any, ...]]:
-    """Every model with every number of steps at every eps."""
-    return [
-        (family.label, family.norm, model, steps, eps, count, *point_at(curve, eps))
-        for model, by_steps in family.curves.items()
-        for steps, curve in by_steps.items()
-        for count in [family.rows[model, steps].repeat.nunique() if model in family.groups else 1]
-        for eps in curve.eps
-    ]
+    return dict(iter(rows[chosen].groupby(["model", "steps"])))
 
 
 def _sentence(family: Family) -> str:
@@ -258,20 +232,19 @@ def _sentence(family: Family) -> str:
 def _plateaus(family: Family, weaker: Mapping[str, Sequence[int]]) -> list[str]:
     """ "it falls no further from 10 steps on for A and from 50 for B", "it still falls from 200 to 500 on C"."""
     *_, before, last = family.steps
-    by_number: dict[int, list[str]] = {}
-    for model, steps in weaker.items():
-        by_number.setdefault(family.enough(steps), []).extend([model] * bool(steps))
-    falling = by_number.pop(last, [])
-    settled = [(number, by_number[number]) for number in sorted(by_number) if by_number[number]]
+    settled: dict[int, list[str]] = {}
+    for model in sorted(filter(weaker.get, weaker), key=lambda model: weaker[model][-1]):
+        settled.setdefault(family.enough(weaker[model]), []).append(model)
+    falling = settled.pop(last, [])
     clauses = [f"it still falls from {before} to {last} on {_names(falling, len(weaker))}"] if falling else []
     if not settled:
         return clauses
-    starts = [f"from {number} for {listed(models)}" for number, models in settled]
+    starts = [f"from {number} for {listed(models)}" for number, models in settled.items()]
     starts[0] = starts[0].replace(" for ", " steps on for ", 1)
     if len(settled) == 1:
-        starts = [f"from {settled[0][0]} steps on" + " for the others" * bool(falling)]
-    elif sum(len(models) for _, models in settled) > MANY:
-        starts = [f"from {settled[0][0]} to {settled[-1][0]} steps on, depending on the model"]
+        starts = [f"from {min(settled)} steps on" + " for the others" * bool(falling)]
+    elif sum(map(len, settled.values())) > MANY:
+        starts = [f"from {min(settled)} to {max(settled)} steps on, depending on the model"]
     return [*clauses, f"it falls no further beyond chance {listed(starts)}"]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from unshaken.report.accuracy import Panel, point_at
 from unshaken.report.section import Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells
@@ -20,8 +22,6 @@ def strongest_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None
 
 def strongest_table(panels: Sequence[Panel]) -> Table:
     """The lowest accuracy of each panel at each eps, whose it is, and with how many others it is shared."""
-    import pandas as pd
-
     values = []
     for panel in panels:
         for eps in panel.eps():

@@ -9,7 +9,14 @@ import math
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from pandas import DataFrame, Series
 
 from unshaken.evaluation.checks.finding import aimed
 from unshaken.evaluation.statistics import Interval, crossed, mean
@@ -27,39 +34,22 @@ from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import UNKNOWN, eps_text, listed, one_eps, percent
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame, Series
-
+# losses that climb a cross-entropy: what a paper's evaluation stops at
 CROSS_ENTROPY = ("cross_entropy", "naive_cross_entropy", "mean_cross_entropy", "log_error")
-"""Losses that climb a cross-entropy: what a paper's evaluation stops at."""
-
+# what an attack has that the first one has not, in the order in which they are put together
 KINDS = ("more steps", "restarts", "other losses", "one step", "transfer", "no gradient", "other attacks")
-"""What an attack has that the first one has not, in the order in which they are put together."""
-
+# kinds of which one at least must be there: a single step, or other draws, falsify nothing
 STRONGER = {"more steps", "restarts", "other losses", "transfer", "no gradient"}
-"""Kinds of which one at least must be there: a single step, or other draws, falsify nothing."""
-
+# with three of these kinds a run is about what survives
 FALSIFIERS = {"restarts", "other losses", "transfer", "no gradient"}
-"""With three of these kinds a run is about what survives."""
-
-FIRST = ""
-"""The kind of the first attack."""
-
-NAMED = {
+FIRST = ""  # the kind of the first attack
+NAMED = {  # kinds that a sentence names in other words
     "one step": "a single step",
     "transfer": "perturbations made against other models",
     "no gradient": "an attack without a gradient",
 }
-"""Kinds that a sentence names in other words."""
-
-MAX_SENTENCES = 4
-"""Of more models than this only two have a sentence."""
-
-MAX_NAMES = 3
-"""The most attacks of a kind that a table names."""
-
+MAX_SENTENCES = 4  # of more models than this only two have a sentence
+MAX_NAMES = 3  # the most attacks of a kind that a table names
 HUE = "#0072b2"
 
 
@@ -72,13 +62,12 @@ class Stage(NamedTuple):
     survives: Point
     share: Interval
 
-    def named(self) -> str:
+    def title(self) -> str:
         """ "restarts: PGD-1 (10 restarts)"."""
-        if not self.kind:
+        if self.kind == FIRST:
             return self.attacks[0]
         more = len(self.attacks) - MAX_NAMES
-        names = [*self.attacks[:MAX_NAMES], f"{more} others"] if more > 1 else self.attacks
-        return f"{self.kind}: {listed(names)}"
+        return f"{self.kind}: {listed([*self.attacks[:MAX_NAMES], f'{more} others'] if more > 1 else self.attacks)}"
 
     def share_text(self) -> str:
         """ "33 % [28 %, 39 %]"."""
@@ -138,8 +127,9 @@ def measure_survival(run: StoredRun, panels: Sequence[Panel]) -> list[Survival]:
     several = [len(set(group.values())) > 1, *(attacked_rows[key].nunique() > 1 for key in ("norm", "inference_draws"))]
     by_target = attacked_rows.groupby([attacked_rows.model.map(group), "norm", "inference_draws"], sort=False)
     for (model, norm, draws), target in by_target:
-        base = _first_attack(target)
-        if base is None:
+        plain_pgd = (target.role == "sweep") & (target.attack.str.partition(" (")[0] == "pgd")
+        first = target[plain_pgd & target.loss.isin(CROSS_ENTROPY)]
+        if len(first) == 0:
             continue
         clean = rows[(rows.attack == "none") & rows.model.isin(target.model.unique()) & (rows.inference_draws == draws)]
         point = network_point(correct_by_network(clean)) if len(clean) else None
@@ -147,7 +137,7 @@ def measure_survival(run: StoredRun, panels: Sequence[Panel]) -> list[Survival]:
         names = (str(model), f"{NORMS.get(norm, norm)} norm", f"{draws} inference draws")
         title = ", ".join(name for name, distinguishes in zip(names, several, strict=True) if distinguishes)
         for eps, at_eps in target.groupby("eps"):
-            stages, n, left_out = measure_stages(at_eps, base, labels)
+            stages, n, left_out = measure_stages(at_eps, first.iloc[0], labels)
             if any(stage.kind in STRONGER for stage in stages):
                 key = (title, str(model), str(norm), float(eps))
                 survivals.append(Survival(*key, n, accuracy, above_chance, stages, left_out))
@@ -174,20 +164,22 @@ def measure_stages(
             complete = joined
         else:
             left_out.append(kind)
-    alone, so_far = ({kind: _pooled(table[kind]) for kind in table} for table in (complete, complete.cummin(axis=1)))
-    stages = [
-        Stage(kind, attacks[kind], network_point(alone[kind]), network_point(rows), ratio(rows, so_far[FIRST]))
-        for kind, rows in so_far.items()
-    ]
-    return stages, len(complete.index.unique("index")), left_out
+
+    def pooled(column: Series) -> DataFrame:
+        return correct_by_network(column.rename("correct").reset_index())
+
+    so_far, first = complete.cummin(axis=1), pooled(complete[FIRST])
+    stages = []
+    for kind in complete:
+        survivors, alone = pooled(so_far[kind]), network_point(pooled(complete[kind]))
+        stages.append(Stage(kind, attacks[kind], alone, network_point(survivors), ratio(survivors, first)))
+    return stages, len(inputs), left_out
 
 
 def _correct_by_kind(
     rows: DataFrame, base: Series, labels: dict[tuple[Hashable, ...], str]
 ) -> tuple[dict[str, list[str]], DataFrame]:
     """(labels of the attacks of each kind, correct under all of them: a column for each kind, a row for each input)."""
-    import pandas as pd
-
     attacks, correct = dict[str, list[str]](), []
     for _, attack in rows.groupby([*ATTACK_COLUMNS, "role"], sort=False):
         kind = _kind(attack.iloc[0], base)
@@ -207,9 +199,9 @@ def ratio(subset: DataFrame, whole: DataFrame) -> Interval:
     if not under.any():
         return UNKNOWN
     value = float(over.mean() / under.mean())
-    most = 1 - 0.025 ** (1 / (under.mean() * len(under)))
+    bound = 1 - 0.025 ** (1 / (under.mean() * len(under)))
     if value in (0.0, 1.0):
-        return Interval(value, 0.0 if value == 0 else 1 - most, most if value == 0 else 1.0)
+        return Interval(0.0, 0.0, bound) if value == 0 else Interval(1.0, 1 - bound, 1.0)
     change = mean((over - value * under) / under.mean())
     return Interval(value, max(0.0, value + change.low), min(1.0, value + change.high))
 
@@ -219,20 +211,15 @@ def informative(survivals: Sequence[Survival]) -> list[Survival]:
 
     Models are compared at the same eps of a norm; one that was not attacked there is left out.
     """
-    chosen = []
-    for norm in dict.fromkeys(survival.norm for survival in survivals):
-        by_eps: dict[float, list[Survival]] = {}
-        for survival in sorted((s for s in survivals if s.norm == norm), key=lambda survival: survival.eps):
-            by_eps.setdefault(survival.eps, []).append(survival)
-        halved = [models for models in by_eps.values() if sum(model.lost() for model in models) >= len(models) / 2]
-        chosen += (halved or [*by_eps.values()][-1:])[0]
-    return [survival for survival in survivals if survival in chosen]
+    lost = [(survival.norm, survival.eps, survival.lost()) for survival in survivals]
+    means = pd.DataFrame(lost, columns=["norm", "eps", "lost"]).groupby(["norm", "eps"], as_index=False).lost.mean()
+    halved = means[means.lost >= 0.5].groupby("norm").eps.min()
+    eps = means.groupby("norm").eps.max().to_dict() | halved.to_dict()
+    return [survival for survival in survivals if survival.eps == eps[survival.norm]]
 
 
 def survival_table(survivals: Sequence[Survival]) -> Table:
     """Every stage of every model at every eps."""
-    import pandas as pd
-
     values, body, titled = [], [], len({survival.title for survival in survivals}) > 1
     texts = eps_text([survival.eps for survival in survivals])
     for survival in survivals:
@@ -240,19 +227,18 @@ def survival_table(survivals: Sequence[Survival]) -> Table:
             key = (*survival[:5], stage.kind or "first", "; ".join(stage.attacks))
             values.append((*key, *stage.alone, *stage.survives, *stage.share))
             share = stage.share_text() if stage.kind else percent(stage.share.value)
-            cells = [stage.named(), texts[survival.eps], stage.alone.in_full(), stage.survives.in_full()]
+            cells = [stage.title(), texts[survival.eps], stage.alone.in_full(), stage.survives.in_full()]
             body.append([survival.title] * titled + cells + ["" if math.isnan(stage.share.value) else share])
     names = ["title", "model", "norm", "eps", "n", "kind", "attacks"]
     names += [f"{name}{end}" for name in ("alone", "survives") for end in ("", "_low", "_high", "_spread")]
     data = pd.DataFrame(values, columns=[*names, "share", "share_low", "share_high"])
-    head = ["model"] * titled + ["attacks", "eps"]
-    head += ["right under these alone", "right under all so far", "share of the first"]
+    head = ["attacks", "eps", "right under these alone", "right under all so far", "share of the first"]
     note = "Mean ± standard deviation over the networks of a group, or over the repeats of one network, and the 95 % "
     note += "interval of the mean. An input is right under several attacks if it is right under every one in the same "
     note += "repeat. Transfer is every perturbation that was made against another model. What survives all is a lower "
     note += "bound: an attacker who does not know the inference draws could not choose the attack of each input so "
     note += f"well.{_left_out(survivals)}"
-    return Table("survival", data, head, body, note=note)
+    return Table("survival", data, ["model"] * titled + head, body, note=note)
 
 
 @styled()
@@ -272,9 +258,6 @@ def survival_figure(survivals: Sequence[Survival], *, narrow: bool = False) -> F
 
 def _draw(axis: Axes, survival: Survival) -> list[Any]:
     """One model; returns the marks for the legend."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     light, dark = shade(HUE, [0, 1], 0), shade(HUE, [0, 1], 1)
     for index, stage in enumerate(survival.stages):
         _bar(axis, index - 0.2, 0.26, stage.alone, light)
@@ -298,13 +281,6 @@ def _bar(axis: Axes, y: float, height: float, point: Point, colour: Any) -> None
     axis.annotate(f"{point.value:.3f}", (max(point.value, point.high), y), **text)
 
 
-def _first_attack(rows: DataFrame) -> Series | None:
-    """A row of the first PGD of the recipe that climbs a cross-entropy; None where there is none."""
-    plain = rows.attack.str.partition(" (")[0] == "pgd"
-    chosen = rows[(rows.role == "sweep") & plain & rows.loss.isin(CROSS_ENTROPY)]
-    return None if len(chosen) == 0 else chosen.iloc[0]
-
-
 def _kind(row: Series, base: Series) -> str:
     """What the attack of a row has that the first one has not; one that differs in several ways is of the first."""
     if row.role == "transfer":
@@ -320,11 +296,6 @@ def _kind(row: Series, base: Series) -> str:
     if row.restarts > base.restarts:
         return "restarts"
     return "more steps" if row.steps > base.steps else "other attacks"
-
-
-def _pooled(correct: Series) -> DataFrame:
-    """A column of `_correct_by_kind` as rows of `correct_by_network`."""
-    return correct_by_network(correct.rename("correct").reset_index())
 
 
 def _sentences(survivals: Sequence[Survival]) -> list[str]:
@@ -359,11 +330,12 @@ def _largest_drop(stages: Sequence[Stage]) -> str:
 
 def _left_out(survivals: Sequence[Survival]) -> str:
     """A sentence on every kind that not all networks of a group were attacked with on all inputs."""
-    models: dict[str, dict[str, None]] = {}
+    models: dict[str, list[str]] = {}
     for survival in survivals:
         for kind in survival.left_out:
-            models.setdefault(kind, {})[survival.model] = None
+            models.setdefault(kind, []).append(survival.model)
     return "".join(
-        f" Left out, because not every network of {listed([*names])} has it for every input: {NAMED.get(kind, kind)}."
+        f" Left out, because not every network of {listed([*dict.fromkeys(names)])} has it for every input: "
+        f"{NAMED.get(kind, kind)}."
         for kind, names in models.items()
     )

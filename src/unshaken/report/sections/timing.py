@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from pandas import DataFrame
+from scipy.special import bdtr
 
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
@@ -27,11 +33,6 @@ from unshaken.report.sections.comparison import published_note
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import if_known, increase_text, listed, significant_digits, times_text
 from unshaken.runs.record import RunRecord
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 NAN = float("nan")
 
@@ -68,17 +69,13 @@ def timing_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
 
 def measure_timings(run: StoredRun) -> list[Timing]:
     """Every analysis of every model, attacks in the order of the recipe."""
-    import pandas as pd
-
-    rows = run.analyses.get("attack_time")
+    rows, timings = run.analyses.get("attack_time"), []
     if rows is None or len(rows) == 0:
         return []
     published = run.record.paper.time.get(run.record.data.name, {})
-    timings = []
     for (model, analysis), rounds in rows.groupby(["model", "analysis"], sort=False):
         seconds = rounds.pivot(index="round", columns="attack", values="seconds")[list(rounds.attack.unique())]
-        base = _base(list(seconds), run.record)
-        values = []
+        base, values = _base(list(seconds), run.record), []
         for attack, column in seconds.items():
             ratio = Interval(1, 1, 1) if attack == base else median_interval((column / seconds[base]).tolist())
             values.append((attack, len(column), column.median(), *ratio, published.get(attack, NAN)))
@@ -94,9 +91,6 @@ def median_interval(values: Sequence[float], *, level: float = 0.95) -> Interval
     The number of values below the true median is binomial (n, 1/2); with fewer than six values no pair has 95 %, and
     low and high are NaN.
     """
-    import numpy as np
-    from scipy.special import bdtr
-
     ordered = sorted(values)
     n, tail = len(ordered), (1 - level) / 2
     below = [k for k in range(1, n // 2 + 1) if bdtr(k - 1, n, 0.5) <= tail]
@@ -106,13 +100,9 @@ def median_interval(values: Sequence[float], *, level: float = 0.95) -> Interval
 
 def timing_table(timings: Sequence[Timing], record: RunRecord) -> Table:
     """Seconds per batch, ratio to MEAN, increase, and the published increase where there is one."""
-    import pandas as pd
-
     tables = [timing.table.assign(title=timing.title, model=timing.model) for timing in timings]
-    data = pd.concat(tables, ignore_index=True)
-    data = data.assign(increase=data.ratio - 1)[
-        ["title", "model", "attack", "rounds", "seconds", "ratio", "low", "high", "increase", "published"]
-    ]
+    order = ["title", "model", "attack", "rounds", "seconds", "ratio", "low", "high", "increase", "published"]
+    data = pd.concat(tables, ignore_index=True).eval("increase = ratio - 1")[order]
     published, rounds = bool(data.published.notna().any()), data.rounds.max()
     intervals = [f" [{row.low:.2f}, {row.high:.2f}]" if row.low < row.high else "" for row in data.itertuples()]
     increases = ["" if row.ratio == row.low == 1 else increase_text(row.increase) for row in data.itertuples()]
@@ -136,38 +126,26 @@ def timing_figure(timings: Sequence[Timing], *, narrow: bool = False) -> Figure:
     figure, axes = facets(len(timings), narrow=narrow, height=height, more=0.35)
     handles: dict[str, Any] = {}
     ratios = [ratio for timing in timings for ratio in (*timing.table.ratio, *(1 + timing.table.published))]
+    hollow: dict[str, Any] = {"marker": "o", "ms": 8, "mfc": "none", "mec": INK, "mew": 0.9, "ls": ""}
     for axis, timing in zip(axes, timings, strict=True):
-        handles |= _draw(axis, timing)
+        for index, row in enumerate(timing.table.itertuples()):
+            kind, draws, _ = split_label(row.attack)
+            colour = SCHEMES.get(draws) or SCHEMES.get(kind) or COLOURS.get(kind, OTHERS[0])
+            if row.low == row.low:
+                axis.plot([row.low, row.high], [index, index], color=colour, lw=1.6)
+            axis.plot(row.ratio, index, "o", ms=5.5, color=colour)
+        published = timing.table.published.dropna()
+        if len(published):
+            (handles["this run"],) = axis.plot([], [], "o", ms=5.5, color=INK)
+            (handles["published"],) = axis.plot(1 + published, published.index, **hollow)
+        axis.axvline(1, color=MUTED, lw=0.8, ls=(0, (4, 3)))
+        row_ticks(axis, list(timing.table.attack))
+        axis.grid(True, axis="both")
+        axis.set(title=timing.title, xlabel=f"time ÷ {timing.base}")
         log_axis(axis, ratios)
-        axis.set_title(timing.title)
     if handles:
         legend(figure, handles, below=True)
     return figure
-
-
-def attack_colour(label: str) -> str:
-    """The colour of an attack by its name: that of its scheme, or of its kind."""
-    kind, draws, _ = split_label(label)
-    return SCHEMES.get(draws) or SCHEMES.get(kind) or COLOURS.get(kind, OTHERS[0])
-
-
-def _draw(axis: Axes, timing: Timing) -> dict[str, Any]:
-    """One model; returns label -> mark for the legend."""
-    handles: dict[str, Any] = {}
-    for index, row in enumerate(timing.table.itertuples()):
-        if row.low == row.low:
-            axis.plot([row.low, row.high], [index, index], color=attack_colour(row.attack), lw=1.6)
-        axis.plot(row.ratio, index, "o", ms=5.5, color=attack_colour(row.attack))
-    published = timing.table.published.dropna()
-    if len(published):
-        hollow: dict[str, Any] = {"marker": "o", "ms": 8, "mfc": "none", "mec": INK, "mew": 0.9, "ls": ""}
-        (handles["this run"],) = axis.plot([], [], "o", ms=5.5, color=INK)
-        (handles["published"],) = axis.plot(1 + published, published.index, **hollow)
-    axis.axvline(1, color=MUTED, lw=0.8, ls=(0, (4, 3)))
-    row_ticks(axis, list(timing.table.attack))
-    axis.grid(True, axis="both")
-    axis.set_xlabel(f"time ÷ {timing.base}")
-    return handles
 
 
 def _base(attacks: Sequence[str], record: RunRecord) -> str:
@@ -188,4 +166,5 @@ def _sentence(timing: Timing) -> str:
     named = [label for label in ("MOMENTS", "FGSM-10") if label in ratios]
     first, *others = dict.fromkeys([*named, ratios.idxmax()])
     longer = [f"{first} takes {times_text(ratios[first])} as long"]
-    return f"{start}; {listed([*longer, *(f'{label} {times_text(ratios[label])}' for label in others)])}."
+    longer += [f"{label} {times_text(ratios[label])}" for label in others]
+    return f"{start}; {listed(longer)}."

@@ -6,7 +6,14 @@ import math
 import re
 from collections.abc import Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from pandas import DataFrame
 
 from unshaken.evaluation.checks.finding import far
 from unshaken.evaluation.statistics import Interval, difference
@@ -28,31 +35,13 @@ from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import UNKNOWN, eps_text, one_eps, significance_text
 from unshaken.runs.record import RunRecord
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
-
-ITSELF = "itself"
-"""The source of the perturbations of a white-box attack."""
-
-MAX_MATRICES = 4
-"""The most matrices that are drawn at every eps; of more, each attack at one."""
-
-MAX_SENTENCES = 3
-"""With more targets than this only the one that stands worst has a sentence."""
-
-MANY = 4
-"""The most names that stand beside each other without being tilted."""
-
-WIDE = 6
-"""A heat map with more columns has a line of the figure to itself."""
-
-TITLE = 36
-"""The most characters in a line of the title of a heat map."""
-
-SCALE = ("#f4f7fa", "#0b4f7d")
-"""The colours of accuracy 0 and 1."""
+ITSELF = "itself"  # the source of the perturbations of a white-box attack
+MAX_MATRICES = 4  # the most matrices that are drawn at every eps; of more, each attack at one
+MAX_SENTENCES = 3  # with more targets than this only the one that stands worst has a sentence
+MANY = 4  # the most names that stand beside each other without being tilted
+WIDE = 6  # a heat map with more columns has a line of the figure to itself
+TITLE = 36  # the most characters in a line of the title of a heat map
+SCALE = ("#f4f7fa", "#0b4f7d")  # the colours of accuracy 0 and 1
 
 
 class Cell(NamedTuple):
@@ -90,9 +79,8 @@ class Matrix(NamedTuple):
 
     def sources(self) -> list[str]:
         """Whose perturbations were given to others; those that are targets too come first, in the order of these."""
-        sources, targets = {source for source, _ in self.cells} - {ITSELF}, self.targets()
-        others = dict.fromkeys(source for source, _ in self.cells if source not in (ITSELF, *targets))
-        return [target for target in targets if target in sources] + [*others]
+        sources, targets = dict.fromkeys(source for source, _ in self.cells if source != ITSELF), self.targets()
+        return sorted(sources, key=lambda source: targets.index(source) if source in targets else len(targets))
 
     def targets(self) -> list[str]:
         """Who was given perturbations of others."""
@@ -107,15 +95,17 @@ class Matrix(NamedTuple):
         """How far the attack on the model itself is from taking half of the accuracy."""
         return abs(self.white_box() - self.clean / 2)
 
+    def positions(self) -> dict[str, float]:
+        """Where each source stands in a heat map; the white box is a little apart."""
+        return {ITSELF: 0.0, **{source: 1.25 + index for index, source in enumerate(self.sources())}}
+
     def title(self) -> str:
-        """The attack and its size."""
         return f"{self.label}, eps {one_eps(self.eps)}"
 
 
 def transfer_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Sources against targets; None where no perturbation was given to another model."""
-    rows = run.rows
-    transferred = rows[rows.role == "transfer"]
+    rows, transferred = run.rows, run.rows[run.rows.role == "transfer"]
     if len(transferred) == 0:
         return None
     group = group_of(run.record, [*rows.model.unique(), *transferred.source.unique()])
@@ -126,7 +116,17 @@ def transfer_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     single = transfer_matrices(rows, {model: model for model in group}, panels) if one_group else matrices
     tables = [transfer_table(matrices, target, run.record) for target in matrices[0].targets()]
     tables += [matrix_table(single)] if one_group and len(single[0].targets()) > 1 else []
-    drawing = _drawing(select_matrices(single))
+    drawn = select_matrices(single)
+    drawing = Drawing(
+        "transfer",
+        lambda narrow: transfer_figure(drawn, narrow=narrow),
+        "Accuracy of every model on the perturbations made against every other; the numbers are in the table below",
+        "Accuracy of each model on perturbations made against each model, and apart from these under the attack on the "
+        "model itself. A darker cell is a higher accuracy, so a weaker attack. Where a model has several networks, "
+        "cells are means, and perturbations of its own name are those made against its other networks. An orange frame "
+        "marks perturbations that are surely stronger than the model's own, judged over all attacks, sizes and models "
+        "together: a sign of masked gradients.",
+    )
     return Section("transfer", "Attacks made against other models", _sentences(matrices), [drawing], tables)
 
 
@@ -166,11 +166,10 @@ def select_matrices(matrices: Sequence[Matrix]) -> list[Matrix]:
     """All matrices if they are few; otherwise each attack at the eps where it is nearest to taking half of all."""
     if len(matrices) <= MAX_MATRICES:
         return list(matrices)
-    by_attack: dict[str, list[Matrix]] = {}
+    nearest: dict[str, Matrix] = {}
     for matrix in matrices:
-        by_attack.setdefault(matrix.label, []).append(matrix)
-    nearest = [min(same, key=Matrix.from_half) for same in by_attack.values()]
-    return sorted(nearest, key=Matrix.white_box)[: 2 * MAX_MATRICES]
+        nearest[matrix.label] = min(nearest.get(matrix.label, matrix), matrix, key=Matrix.from_half)
+    return sorted(nearest.values(), key=Matrix.white_box)[: 2 * MAX_MATRICES]
 
 
 def transfer_table(matrices: Sequence[Matrix], target: str, record: RunRecord) -> Table:
@@ -193,7 +192,15 @@ def transfer_table(matrices: Sequence[Matrix], target: str, record: RunRecord) -
         columns += [("published", published)] * (any(published) and source == ITSELF)
     one_target = len({to for matrix in matrices for to in matrix.targets()}) == 1
     name = "transfer" if one_target else f"transfer_{re.sub(r'[^a-z0-9]+', '_', target.lower()).strip('_')}"
-    note = _note(several, incomplete) + published_note(record) * any(published)
+    spread = "networks" if several else "repeats of the draws"
+    note = f"Mean ± standard deviation over {spread}, and the 95 % interval of the mean. Perturbations made against "
+    note += "several networks are averaged over these"
+    note += ", for each network that they are given to; best is the best network." if several else "."
+    note += " The .csv also has the differences to the attack on the model itself; their intervals hold together."
+    if incomplete:
+        note += " All accuracies of a line, those under the model's own attack too, are of the inputs whose "
+        note += "perturbations every source has kept."
+    note += published_note(record) * any(published)
     return column_table(name, _data(attacks, target), columns, title=f"Given to {target}", note=note)
 
 
@@ -225,39 +232,16 @@ def transfer_figure(matrices: Sequence[Matrix], *, narrow: bool = False) -> Figu
     height = 0.34 * (rows + 1.2) + 0.9 + 0.15 * lines + 0.4 * tilted
     figure, axes = facets(len(matrices), narrow=narrow, height=height, columns=1 if across > WIDE else 2)
     for axis, matrix in zip(axes, matrices, strict=True):
-        _draw_cells(axis, matrix, turned=turned)
-        _label_cells(axis, matrix, turned=turned, tilted=tilted)
+        _draw_cells(axis, matrix, turned)
+        _label_cells(axis, matrix, turned, tilted)
     return figure
 
 
-def _drawing(matrices: list[Matrix]) -> Drawing:
-    return Drawing(
-        "transfer",
-        lambda narrow: transfer_figure(matrices, narrow=narrow),
-        "Accuracy of every model on the perturbations made against every other; the numbers are in the table below",
-        "Accuracy of each model on perturbations made against each model, and apart from these under the attack on the "
-        "model itself. A darker cell is a higher accuracy, so a weaker attack. Where a model has several networks, "
-        "cells are means, and perturbations of its own name are those made against its other networks. An orange frame "
-        "marks perturbations that are surely stronger than the model's own, judged over all attacks, sizes and models "
-        "together: a sign of masked gradients.",
-    )
-
-
-def _positions(matrix: Matrix) -> dict[str, float]:
-    """Where each source stands; the white box is a little apart."""
-    return {ITSELF: 0.0, **{source: 1.25 + index for index, source in enumerate(matrix.sources())}}
-
-
-def _draw_cells(axis: Axes, matrix: Matrix, *, turned: bool) -> None:
+def _draw_cells(axis: Axes, matrix: Matrix, turned: bool) -> None:
     """The squares of one heat map and their numbers; `turned` has the sources across."""
-    from matplotlib.colors import LinearSegmentedColormap
-    from matplotlib.patches import Rectangle
-
     colours = LinearSegmentedColormap.from_list("accuracy", SCALE)
-    targets, positions = matrix.targets(), _positions(matrix)
+    targets, positions = matrix.targets(), matrix.positions()
     for (source, target), cell in matrix.cells.items():
-        if target not in targets:
-            continue
         x, y = (targets.index(target), positions[source])[:: -1 if turned else 1]
         value, frame = cell.point.value, {"edgecolor": MEAN_COLOUR, "linewidth": 2} if cell.stronger() else {}
         square: dict[str, Any] = {"facecolor": colours(value), "linewidth": 0, **frame}
@@ -266,9 +250,9 @@ def _draw_cells(axis: Axes, matrix: Matrix, *, turned: bool) -> None:
         axis.text(x, y, f"{value:.3f}".removeprefix("0") if value < 1 else "1", color=ink, ha="center", va="center")
 
 
-def _label_cells(axis: Axes, matrix: Matrix, *, turned: bool, tilted: bool) -> None:
+def _label_cells(axis: Axes, matrix: Matrix, turned: bool, tilted: bool) -> None:
     """The names of targets and sources beside one heat map, and its title."""
-    targets, positions = matrix.targets(), _positions(matrix)
+    targets, positions = matrix.targets(), matrix.positions()
     names = _short([*targets, *matrix.sources()]) | {ITSELF: "itself (white box)"}
     sides = [
         ("given to", [*range(len(targets))], [names[target] for target in targets]),
@@ -310,21 +294,18 @@ def _pairs(
 
 def _cell(rows: DataFrame, base: DataFrame | None, level: float) -> Cell:
     """The accuracy of one target on the perturbations of one source, and its difference to its own attack."""
-    pooled, networks = correct_by_network(rows), rows.model.nunique()
-    point, change = network_point(pooled), None
+    pooled, networks, change = correct_by_network(rows), rows.model.nunique(), None
+    point = network_point(pooled)
     best = float(network_accuracy(pooled).max()) if networks > 1 else point.value
-    if base is not None:
-        base = correct_by_network(base)
-        change = difference(pooled, base, level=level) if {*base["repeat"]} & {*pooled["repeat"]} else None
+    base = None if base is None else correct_by_network(base)
+    if base is not None and {*base["repeat"]} & {*pooled["repeat"]}:
+        change = difference(pooled, base, level=level)
     return Cell(point, networks, best, change)
 
 
 def _data(matrices: Sequence[Matrix], target: str | None = None) -> DataFrame:
     """A row for every cell, of one target or of all."""
-    import pandas as pd
-
-    names = ["attack", "norm", "eps", "inputs", "source", "target", "networks"]
-    names += ["accuracy", "low", "high", "spread", "best"]
+    names = "attack norm eps inputs source target networks accuracy low high spread best"
     values = [
         (matrix.label, matrix.norm, matrix.eps, matrix.inputs, source, to, cell.networks, *cell.point, cell.best)
         + (cell.change or UNKNOWN)
@@ -332,20 +313,7 @@ def _data(matrices: Sequence[Matrix], target: str | None = None) -> DataFrame:
         for (source, to), cell in matrix.cells.items()
         if target in (None, to)
     ]
-    return pd.DataFrame(values, columns=[*names, "difference", "difference_low", "difference_high"])
-
-
-def _note(several: bool, incomplete: bool) -> str:
-    """What the numbers of a table mean."""
-    spread = "networks" if several else "repeats of the draws"
-    note = f"Mean ± standard deviation over {spread}, and the 95 % interval of the mean. Perturbations made against "
-    note += "several networks are averaged over these"
-    note += ", for each network that they are given to; best is the best network." if several else "."
-    note += " The .csv also has the differences to the attack on the model itself; their intervals hold together."
-    if incomplete:
-        note += " All accuracies of a line, those under the model's own attack too, are of the inputs whose "
-        note += "perturbations every source has kept."
-    return note
+    return pd.DataFrame(values, columns=[*names.split(), "difference", "difference_low", "difference_high"])
 
 
 def _sentences(matrices: Sequence[Matrix]) -> list[str]:
@@ -375,6 +343,6 @@ def _sentence(matrix: Matrix, target: str, source: str, cell: Cell) -> str:
     white_box = matrix.cells.get((ITSELF, target))
     if white_box is None:
         return f"{sentence}."
-    masked = ", a sign of masked gradients" if cell.stronger() else ""
-    judgement = "" if cell.change is None else f": {significance_text(cell.change)}{masked}"
+    judgement = "" if cell.change is None else f": {significance_text(cell.change)}"
+    judgement += ", a sign of masked gradients" * cell.stronger()
     return f"{sentence}, and {white_box.point.in_full()} on those made against itself{judgement}."
