@@ -229,14 +229,10 @@ def shared_attacks(panels: Sequence[Panel]) -> list[SharedAttack]:
                 attack.clean[panel.model] = panel.clean
     several = {key: attack for key, attack in by_key.items() if len(attack.curves) > 1 and attack.eps()}
     norms, draws = {attack.norm for attack in several.values()}, {key[-1] for key in several}
-    return [
-        attack._replace(
-            label=", ".join(
-                [attack.label]
-                + [f"{NORMS.get(attack.norm, attack.norm)} norm"] * (len(norms) > 1)
-                + [f"{key[-1]} inference draws"] * (len(draws) > 1)
-                + [attack.apart] * (attack.apart == LATENT)
-            )
-        )
-        for key, attack in several.items()
-    ]
+    attacks = []
+    for key, attack in several.items():
+        terms = [attack.label]
+        terms += [f"{NORMS.get(attack.norm, attack.norm)} norm"] * (len(norms) > 1)
+        terms += [f"{key[-1]} inference draws"] * (len(draws) > 1) + [LATENT] * (attack.apart == LATENT)
+        attacks.append(attack._replace(label=", ".join(terms)))
+    return attacks
