@@ -38,9 +38,10 @@ SAME_DIRECTION = "log_error"
 
 
 class Family(NamedTuple):
-    """One attack with several losses: `labels` of its curves and `zero`, the share of zero gradients, by loss."""
+    """One attack with several losses: its `curves` by label; by loss their `labels` and shares of `zero` gradients."""
 
     name: str
+    curves: dict[str, DataFrame]
     labels: dict[str, str]
     zero: dict[str, float]
 
@@ -61,15 +62,10 @@ class LossComparison(NamedTuple):
         names = dict.fromkeys(loss for family in self.families for loss in family.labels)
         return sorted(names, key=lambda loss: loss == NAIVE)
 
-    def curves(self, family: Family) -> dict[str, DataFrame]:
-        """The curves of a family, by label."""
-        return {label: self.panel.curves[label] for label in family.labels.values()}
-
     def informative(self, family: Family) -> float:
         """The eps at which the strongest loss of an attack halves accuracy."""
-        curves = self.curves(family)
-        eps = self.panel.informative(self.panel._replace(curves=curves).strongest())
-        common = set.intersection(*({float(size) for size in curve.eps} for curve in curves.values()))
+        eps = self.panel.informative(self.panel._replace(curves=family.curves).strongest())
+        common = set.intersection(*({float(size) for size in curve.eps} for curve in family.curves.values()))
         return min(common, key=lambda size: abs(size - eps)) if common else eps
 
 
@@ -97,8 +93,8 @@ def compare_losses(panel: Panel, rows: DataFrame) -> LossComparison:
     for label, curve in panel.curves.items():
         first, largest = curve.iloc[0], rows_behind(curve, curve.eps.max(), rows)
         key = first.attack, first.attack_draws, first.steps, first.restarts
-        family = by_attack.setdefault(key, Family(attack_name(first.attack, first.attack_draws), {}, {}))
-        family.labels[first.loss] = label
+        family = by_attack.setdefault(key, Family(attack_name(first.attack, first.attack_draws), {}, {}, {}))
+        family.curves[label], family.labels[first.loss] = curve, label
         family.zero[first.loss] = float(pd.to_numeric(largest.zero_gradient).mean())
     families = [family for family in by_attack.values() if len(family.labels) > 1]
     clean = rows[(rows.attack == "none") & (rows.model == panel.model)]
@@ -109,13 +105,11 @@ def compare_losses(panel: Panel, rows: DataFrame) -> LossComparison:
 def losses_table(comparisons: Sequence[LossComparison]) -> Table:
     """Zero gradients and accuracy of every attack and loss, at the eps that is informative for the strongest loss."""
     values = []
-    for one in comparisons:
-        for family in one.families:
-            eps = one.informative(family)
-            for loss, label in family.labels.items():
-                shares = family.zero[loss], one.saturated
-                accuracy = point_at(one.panel.curves[label], eps)[:3]
-                values.append((one.panel.title, one.model, family.name, loss, *shares, eps, *accuracy))
+    for one, family in [(comparison, family) for comparison in comparisons for family in comparison.families]:
+        eps = one.informative(family)
+        for loss, label in family.labels.items():
+            shares, accuracy = (family.zero[loss], one.saturated), point_at(family.curves[label], eps)[:3]
+            values.append((one.panel.title, one.model, family.name, loss, *shares, eps, *accuracy))
     names = ["title", "model", "attack", "loss", "zero_gradient", "saturated", "eps", "accuracy", "low", "high"]
     data = pd.DataFrame(values, columns=names)
     columns = {
@@ -152,7 +146,7 @@ def _draw_curves(axis: Axes, comparison: LossComparison) -> dict[str, Any]:
     dashes = {loss: DASHES[index % len(DASHES)] for index, loss in enumerate(comparison.names())}
     curves, attacks = dict[str, Any](), dict[str, Any]()
     for family in comparison.families:
-        curves |= comparison.curves(family)
+        curves |= family.curves
         styles |= {label: styles[label] | {"ls": dashes[loss], "ms": 4} for loss, label in family.labels.items()}
         style = styles[next(iter(family.labels.values()))]
         attacks[family.name] = Line2D([], [], color=style["color"], marker=style["marker"], ls="", ms=5)
@@ -185,7 +179,7 @@ def _sentence(comparison: LossComparison, rows: DataFrame) -> str:
     panel = comparison.panel
     family = next((family for family in comparison.families if NAIVE in family.labels), comparison.families[0])
     eps = comparison.informative(family)
-    curves = {loss: panel.curves[label] for loss, label in family.labels.items()}
+    curves = {loss: family.curves[label] for loss, label in family.labels.items()}
     values = {loss: point_at(curve, eps).value for loss, curve in curves.items()}
     weak = NAIVE if NAIVE in values else max(values, key=values.__getitem__)
     best = min((loss for loss in values if loss != weak), key=values.__getitem__)
