@@ -72,10 +72,9 @@ def model_budget(source: StoredRun, panels: Sequence[Panel]) -> Budget | None:
     sizes = {model: size for model, size in model_sizes(source.record).items() if size.parameters}
     pooled, panels = pooled_panels(source, panels)
     attacks = shared_attacks([panel for panel in panels if panel.model in sizes])
-    most = max((len(attack.curves) for attack in attacks), default=0)
-    if most == 0:
+    if not attacks:
         return None
-    attack = min((a for a in attacks if len(a.curves) == most), key=lambda a: (a.apart, a.mean()))
+    attack = min(attacks, key=lambda attack: (-len(attack.curves), attack.apart, attack.mean()))
     models = {model: sizes[model] for model in sorted(attack.curves, key=lambda model: sizes[model].parameters or 0)}
     if len({size.parameters for size in models.values()}) < 2:
         return None

@@ -214,7 +214,7 @@ def _smooth_sentence(name: str, rows: DataFrame) -> str:
     if len(held) == 0:
         return f"The {name} holds for no input at any size."
     means = rows.groupby("eps").smooth.mean().astype(float)
-    texts = eps_text(float(eps) for eps in means.index)
+    texts = eps_text(means.index)
     first, last = (f"{means[eps]:.3f} of the inputs at eps {texts[eps]}" for eps in (means.index[0], means.index[-1]))
     broken = int((~held.survived.astype(bool)).sum())
     kept = f"none of the {len(held):,} attacks for which it holds succeeds"

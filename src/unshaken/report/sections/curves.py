@@ -29,8 +29,8 @@ MANY = 4
 
 def curves_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Accuracy at every step that was evaluated; None where no training was."""
-    rows, settings = scores(source), source.record.recipe.curves
-    if rows.empty or settings is None:
+    settings = source.record.recipe.curves
+    if settings is None or (rows := scores(source, settings)).empty:
         return None
     caption = f"On {rows.images.max():,} {settings.split} images. "
     several = bool((rows.group != rows.model).any())
@@ -51,10 +51,9 @@ def curves_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
     return Section("scores", "Accuracy during training", sentences, [drawing], tables)
 
 
-def scores(source: StoredRun) -> DataFrame:
+def scores(source: StoredRun, settings: CurvesConfig) -> DataFrame:
     """One row for each network, evaluation and attack: what share of the images was right."""
-    curves = source.record.recipe.curves
-    sizes = {attack.label: attack.eps[0] for attack in curves.attacks} if curves else {}
+    sizes = {attack.label: attack.eps[0] for attack in settings.attacks}
     texts = eps_text(sizes.values())
     titles = {label: f"{label}, eps {texts[eps]}" for label, eps in sizes.items()}
     values = [
@@ -79,7 +78,7 @@ def last_evaluations(rows: DataFrame) -> DataFrame:
 def last_table(rows: DataFrame) -> Table:
     """Mean of the last evaluations of each model under each attack; the .csv has every evaluation of every network."""
     last = f"the last {number_word(LAST)}"
-    enough = int(rows.groupby("model").step.nunique().min()) >= LAST
+    enough = rows.groupby("model").step.nunique().min() >= LAST
     note = f"Mean over {last} evaluations of a network" if enough else f"Mean over its evaluations, {last} at most"
     note += f"; no value is left out or replaced.{_spread_note(rows)} Every single evaluation is in tables/scores.csv."
     columns, title = _group_columns(_network_means(last_evaluations(rows))), f"Mean of {last} evaluations"

@@ -92,7 +92,6 @@ def flatness_table(losses: Sequence[NoisyLoss], source: StoredRun) -> Table:
     data = pd.DataFrame([_numbers(loss, source.record.paper.flatness.get(loss.name)) for loss in losses])
     published, grouped = bool(data.published_mean.notna().any()), bool((data.networks > 1).any())
     decimals = decimals_for([*data.difference, *data.absolute])
-
     named = data.rename(columns={"low": "difference_low", "high": "difference_high"})
 
     def numbers(column: str, form: str, form_of_spread: str = "") -> list[str]:

@@ -103,9 +103,8 @@ def frontier_figure(frontiers: Sequence[Frontier], *, narrow: bool = False) -> F
         handles |= _draw_sampled(axis, frontier.table) | _draw_single(axis, frontier.table)
         log_axis(axis, frontier.table.time)
         axis.grid(True, axis="both")
-        title = f"eps {one_eps(frontier.eps)}"
-        axis.set_title(f"{frontier.panel.title}, {title}" if frontier.panel.title else title)
-        axis.set_xlabel(f"time ÷ {frontier.base}")
+        title = ", ".join(filter(None, [frontier.panel.title, f"eps {one_eps(frontier.eps)}"]))
+        axis.set(title=title, xlabel=f"time ÷ {frontier.base}")
     for left in axes[:: 1 if narrow else 2]:
         left.set_ylabel("accuracy under attack")
     legend(figure, handles, below=True)
