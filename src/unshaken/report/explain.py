@@ -90,11 +90,10 @@ def _choice(source: StoredRun, model: str | None, attack: str | None) -> tuple[P
 
 
 def _size(curve: DataFrame, eps: float, label: str) -> float:
-    near = [float(size) for size in curve.eps if abs(size - eps) < 1e-6]
-    if not near:
-        sizes = ", ".join(eps_text(curve.eps).values())
-        raise ValueError(f"{label} was not run with eps {eps:g}; choose one of: {sizes}.")
-    return near[0]
+    for size in curve.eps:
+        if abs(size - eps) < 1e-6:
+            return float(size)
+    raise ValueError(f"{label} was not run with eps {eps:g}; choose one of: {', '.join(eps_text(curve.eps).values())}.")
 
 
 def _typical_inputs(rows: DataFrame, source: StoredRun, model: str) -> list[int]:

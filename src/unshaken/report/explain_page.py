@@ -48,10 +48,9 @@ def write_explain_page(source: StoredRun, cases: Sequence[Case], attack: str, ep
     names, texts = source.record.data.labels, []
     for case in cases:
         index, why = case.input_index, case.why
-        figure = write_figure(source.folder / "explain", f"input-{index}", partial(_draw_case, case, names))
-        texts.append(
-            CaseText(index, outcome_text(why), case_sentences(why, names), figure, _head(why), _rows(why, names))
-        )
+        figure = write_figure(source.folder / "explain", f"input-{index}", partial(case_figure, case, names))
+        sentences = case_sentences(why, names)
+        texts.append(CaseText(index, outcome_text(why), sentences, figure, _head(why), _rows(why, names)))
     text = render(
         "explain.html.jinja",
         title=f"Why labels fell or stood: {attack}",
@@ -61,10 +60,6 @@ def write_explain_page(source: StoredRun, cases: Sequence[Case], attack: str, ep
         cases=texts,
     )
     return write(source.folder / "explain.html", text)
-
-
-def _draw_case(case: Case, names: Sequence[str], narrow: bool) -> Figure:
-    return case_figure(case, names, narrow=narrow)
 
 
 def outcome_text(why: Explanation) -> str:
@@ -128,7 +123,7 @@ def _angle(why: Explanation, *, stood: bool) -> str:
 
 
 @styled()
-def case_figure(case: Case, names: Sequence[str], *, narrow: bool = False) -> Figure:
+def case_figure(case: Case, names: Sequence[str], narrow: bool = False) -> Figure:
     """Image, change and attacked image; and the margins along the perturbation with their tangents at the image."""
     figure = empty_figure(3.7, 4.6) if narrow else empty_figure(7.6, 3.0)
     layout = "abc;ddd" if narrow else "ad;bd;cd"

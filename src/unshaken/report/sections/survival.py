@@ -300,12 +300,11 @@ def _kind(row: Series, base: Series) -> str:
 
 def _sentences(survivals: Sequence[Survival]) -> list[str]:
     """What survives on each model that knows more than chance; of many, on those where least and most does."""
-    last = {i: survival.stages[-1].share.value for i, survival in enumerate(survivals) if survival.above_chance}
-    chosen = [i for i, share in last.items() if not math.isnan(share)]
+    chosen = [s for s in survivals if s.above_chance and not math.isnan(s.stages[-1].share.value)]
     if len(chosen) > MAX_SENTENCES:
-        chosen.sort(key=last.__getitem__)
-        chosen = [chosen[0], chosen[-1]]
-    return [_sentence(survivals[i]) for i in chosen]
+        least, *_, most = sorted(chosen, key=lambda survival: survival.stages[-1].share.value)
+        chosen = [least, most]
+    return [_sentence(survival) for survival in chosen]
 
 
 def _sentence(survival: Survival) -> str:
