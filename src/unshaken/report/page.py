@@ -12,9 +12,8 @@ from unshaken.report.accuracy import Panel, Point, accuracy_table, grid, grid_ep
 from unshaken.report.doubts import doubts
 from unshaken.report.drawing import CLEAN, Inline
 from unshaken.report.figures import choose_pictures, drawable_panels
-from unshaken.report.groups import groups
+from unshaken.report.groups import groups, pool_networks
 from unshaken.report.section import Section, render
-from unshaken.report.sections.networks import pool_networks
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.tables import COSTS, ModelSize, cost_summary, cost_table, model_sizes
 from unshaken.report.verdict import all_at_chance, check_summary, findings, only_analyses, panel_results, results

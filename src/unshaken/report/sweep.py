@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unshaken.report.accuracy import Panel, Point, SharedAttack, accuracy_table, point_at, rows_behind, shared_attacks
 from unshaken.report.accuracy import panels as panels_of
 from unshaken.report.drawing import CLEAN
-from unshaken.report.groups import group_of
-from unshaken.report.sections.networks import network_accuracy, pool_networks
+from unshaken.report.groups import group_of, network_accuracy, pool_networks
 from unshaken.report.stored_run import StoredRun
 from unshaken.runs.record import RunRecord
 from unshaken.runs.settings import ModelConfig, as_json

@@ -14,11 +14,11 @@ from pandas import DataFrame
 from unshaken.evaluation.statistics import difference
 from unshaken.report.accuracy import Panel, Point, SharedAttack, point_at, rows_behind, shared_attacks
 from unshaken.report.drawing import facet_figure, log_axis, named_styles, sideways_offset, styled
+from unshaken.report.groups import pooled_panels
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import shared_level
 from unshaken.report.sections.models import MANY
-from unshaken.report.sections.networks import pooled_panels
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.tables import ModelSize, model_sizes, si_number
 from unshaken.report.wording import listed

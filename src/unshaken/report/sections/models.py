@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from unshaken.evaluation.statistics import differences
 from unshaken.report.accuracy import NORMS, SERIES, STEP, Panel, SharedAttack, point_at, rows_behind, shared_attacks
 from unshaken.report.drawing import SCHEMES, draw_lines, eps_axis, facet_figure, named_styles, styled
+from unshaken.report.groups import grouped_labels
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import published_note
-from unshaken.report.sections.networks import grouped_labels
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import if_known, increase_text, listed, percent, significant_digits, times_text
 

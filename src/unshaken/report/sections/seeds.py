@@ -13,10 +13,10 @@ from pandas import DataFrame, Series
 from unshaken.report.accuracy import NORMS, Panel, accuracy_table, grid, grid_eps, point_at, rows_behind, shared_attacks
 from unshaken.report.accuracy import panels as panels_of
 from unshaken.report.drawing import eps_axis, facet_figure, line_styles, named_styles, styled
+from unshaken.report.groups import draw_network_lines, network_accuracy, pool_networks, seed_difference
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.comparison import shared_level
 from unshaken.report.sections.models import page_position
-from unshaken.report.sections.networks import draw_network_lines, network_accuracy, pool_networks, seed_difference
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, significance_text
 

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from unshaken.evaluation.statistics import Interval, difference
 from unshaken.report.accuracy import NORMS, Panel
 from unshaken.report.drawing import CLEAN, DASHES, INK, draw_lines, facet_figure, line_styles, styled
+from unshaken.report.groups import draw_network_lines, seed_difference
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.comparison import published_accuracy, published_note, shared_level
-from unshaken.report.sections.networks import draw_network_lines, seed_difference
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.sweep import Family, Setting, Sweep, measure_sweep, swept_setting
 from unshaken.report.wording import difference_text, eps_text, listed, significance_text

@@ -16,11 +16,10 @@ from unshaken.evaluation.checks import attack_name, counted, named
 from unshaken.evaluation.statistics import differences
 from unshaken.report.accuracy import NORMS, SERIES, Panel, SharedAttack, point_at
 from unshaken.report.drawing import WIDTHS, draw_lines, facet_figure, legend_columns, log_axis, named_styles, styled
-from unshaken.report.groups import groups
+from unshaken.report.groups import THIN, draw_networks, groups, network_accuracy, pooled_panels
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.budget import SHAPES
 from unshaken.report.sections.models import MANY
-from unshaken.report.sections.networks import THIN, draw_networks, network_accuracy, pooled_panels
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.sweep import MIN_VALUES
 from unshaken.report.wording import eps_text, listed

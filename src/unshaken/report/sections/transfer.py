@@ -25,12 +25,12 @@ from unshaken.report.groups import (
     attack_labels,
     correct_by_network,
     group_of,
+    network_accuracy,
     network_point,
 )
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import published_accuracy, published_note, shared_level
-from unshaken.report.sections.networks import network_accuracy
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import UNKNOWN, eps_text, one_eps, significance_text
 from unshaken.runs.record import RunRecord
