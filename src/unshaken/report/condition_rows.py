@@ -15,15 +15,9 @@ from unshaken.report.wording import significance_text
 KEYS = ["model", "attack", "eps", "inference_draws"]
 
 
-def condition_rows(source: StoredRun) -> DataFrame | None:
-    """The rows of every analysis of the conditions; None where there is none."""
-    rows = source.analyses.get("conditions")
-    return None if rows is None or len(rows) == 0 else rows
-
-
 def attacked_rows(source: StoredRun) -> DataFrame | None:
     """The rows with every attack once: where several analyses have it (with other smoothness), those of the first."""
-    rows = condition_rows(source)
+    rows = source.analyses.get("conditions")
     if rows is None:
         return None
     return rows[rows.analysis == rows.groupby(KEYS, sort=False).analysis.transform("first")]

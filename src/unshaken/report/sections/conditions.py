@@ -12,13 +12,7 @@ from pandas import DataFrame
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import mean_interval
-from unshaken.report.condition_rows import (
-    condition_rows,
-    distinguishing_title,
-    main_inference_draws,
-    true_share,
-    values_by_input,
-)
+from unshaken.report.condition_rows import distinguishing_title, main_inference_draws, true_share, values_by_input
 from unshaken.report.drawing import attack_colours, eps_lines, facet_figure, styled
 from unshaken.report.section import Drawing, Section, Table
 from unshaken.report.sections.columns import column_table, interval_cells, interval_columns
@@ -97,7 +91,7 @@ def conditions_section(source: StoredRun, panels: Sequence[Panel]) -> Section | 
 
 def measured_conditions(source: StoredRun) -> list[Conditions]:
     """Every attack on every model that was run at several sizes, under the largest number of inference draws."""
-    rows = condition_rows(source)
+    rows = source.analyses.get("conditions")
     if rows is None:
         return []
     # the linear condition agrees where it says what happened to an input that was right
