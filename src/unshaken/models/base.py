@@ -1,7 +1,5 @@
 """What every stochastic classifier can do: give draws, and the logits of inputs under draws."""
 
-from __future__ import annotations
-
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Markov chains: copies of a network that are trained side by side, and the states they went through."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

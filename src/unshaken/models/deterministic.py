@@ -1,7 +1,5 @@
 """A plain network: nothing is random, every draw is the same."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import nn

@@ -1,7 +1,5 @@
 """MC dropout: a network whose dropout stays on, one mask for each draw."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Ensembles: several networks that predict together, trained as one model or separately and joined afterwards."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Annotated

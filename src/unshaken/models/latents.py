@@ -1,7 +1,5 @@
 """What an auto-encoder says beside its logits: latents and reconstructions under draws of any kind of model."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from functools import partial

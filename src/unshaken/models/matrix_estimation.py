@@ -1,7 +1,5 @@
 """ME-Net: a part of the input is hidden, a low-rank estimate takes its place, any classifier looks at the estimate."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Annotated, TypeAlias
 

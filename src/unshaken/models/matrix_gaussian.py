@@ -1,7 +1,5 @@
 """A Bayesian network with a matrix Gaussian for the weights of every layer: a variance for each row and column."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A Bayesian network with an independent Gaussian for every weight."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The mean network of a model by itself: what is left of a stochastic classifier when its randomness is off."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from torch import nn

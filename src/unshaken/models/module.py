@@ -1,7 +1,5 @@
 """Somebody else's stochastic network, made into draws by seeding each of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -5,8 +5,6 @@ backpropagation" (2015), for dense layers and ReLU; Clark, "The greatest of a fi
 for the maximum of two.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """What a model costs to hold and to use: its parameters, and the operations of a prediction."""
 
-from __future__ import annotations
-
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -1,7 +1,5 @@
 """Randomised smoothing: Gaussian noise on the input of any classifier."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

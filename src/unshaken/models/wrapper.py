@@ -1,7 +1,5 @@
 """Models made of another model: they have its tensors, are trained as it is, and change what a draw does."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """What there is, in words: every dict of parts with a line for each entry, and a recipe with all its settings."""
 
-from __future__ import annotations
-
 import inspect
 import tomllib
 from collections.abc import Callable, Mapping

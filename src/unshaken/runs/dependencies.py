@@ -1,7 +1,5 @@
 """Which models need which: teachers, models that others continue, and models that are made of others."""
 
-from __future__ import annotations
-
 import itertools
 from typing import NamedTuple
 

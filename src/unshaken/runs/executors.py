@@ -1,7 +1,5 @@
 """Several processes at work on one run: on a CPU they use its cores better than the threads of one process."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

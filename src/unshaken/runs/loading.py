@@ -1,7 +1,5 @@
 """What units are computed from: images, models before training, and the checksums of both."""
 
-from __future__ import annotations
-
 from importlib.metadata import version
 from pathlib import Path
 

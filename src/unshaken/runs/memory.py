@@ -1,7 +1,5 @@
 """Memory that is freed and asked for again: kept by the process, where giving it back to the system costs more."""
 
-from __future__ import annotations
-
 import ctypes
 
 # parameters of glibc's mallopt, from its malloc.h

@@ -1,7 +1,5 @@
 """Tables of settings written over one another, which is what presets, sweeps and the command line do to a recipe."""
 
-from __future__ import annotations
-
 import re
 from copy import deepcopy
 from typing import Any

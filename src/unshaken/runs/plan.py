@@ -1,7 +1,5 @@
 """The plan of a run: its units in order, each with everything that its result depends on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Before any work: every model of a recipe on one input, as its attacks, the analyses and its training will use it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path

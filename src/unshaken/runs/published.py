@@ -1,7 +1,5 @@
 """[paper] of a recipe: the values that were published, which the report shows beside ours."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -5,8 +5,6 @@ make a grid, of attacks in `[[attacks]]` and of models in `[sweep]`. An empty li
 Fractions such as "8/255" are numbers.
 """
 
-from __future__ import annotations
-
 import json
 import tomllib
 from collections.abc import Sequence

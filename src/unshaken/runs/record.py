@@ -1,7 +1,5 @@
 """What a run stores beside rows and weights, as types: run.json, the record of a model, the metadata of rows."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

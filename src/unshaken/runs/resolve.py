@@ -1,7 +1,5 @@
 """Every setting of a recipe, checked, with defaults filled in and sweeps laid out, before any work starts."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -3,8 +3,6 @@
 The sections of a TOML file that are not parts are dataclasses whose fields are the schema, as signatures are of parts.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, Any, Literal

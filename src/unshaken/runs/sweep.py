@@ -1,7 +1,5 @@
 """Sweeps: every combination of some values of some settings, and the labels of what they make."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 from copy import deepcopy

@@ -1,7 +1,5 @@
 """What is done to a batch of training images before anything else: functions (x, *, seed) -> x of the same shape."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated
 

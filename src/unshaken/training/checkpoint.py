@@ -1,7 +1,5 @@
 """What a training that was cut off is resumed from, to the same bits."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

@@ -3,8 +3,6 @@
 Unlike an attack they have no ball: what keeps an input near is a cost of the distance, α‖x̃ − x‖².
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Literal, NamedTuple, get_args

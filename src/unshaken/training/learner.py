@@ -4,8 +4,6 @@ Markov chains are trained side by side as one model; one that diverges is left o
 None for a model without any.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Training: minibatches of what the learner sees, an objective, an optimizer; checkpoints and exact resume."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext

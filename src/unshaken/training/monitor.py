@@ -1,7 +1,5 @@
 """Evaluation during training: accuracy at fixed steps, clean and under attack, and the weights that were best."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 

@@ -5,8 +5,6 @@ the noise of one copy is the i-th number of splitmix64 from a start that is the 
 Source of the hash: Steele, Lea & Flood, "Fast splittable pseudorandom number generators" (2014).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Annotated

@@ -1,7 +1,5 @@
 """What training minimises: functions (model, x, y, *, examples, seed, ...) -> scalar, per example, in nats."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ What they are drawn from is exp(−U(θ)/T) with the energy U(θ) = −Σ_i log 
 prior being uniform. A training loop gives the gradient of the mean over a minibatch; N times that is an estimate of ∇U.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 

@@ -3,8 +3,6 @@
 Epochs count from 0. The first two arguments are positional, so that the others are what a recipe may set.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

@@ -5,8 +5,6 @@ improves adversarial robustness" (2019), where half of every minibatch is unlabe
 labels has them without a teacher: their label is then −1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
