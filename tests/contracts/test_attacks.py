@@ -8,15 +8,7 @@ import math
 import pytest
 import torch
 
-from oracles import (
-    ATTACK_NORMS,
-    CoinClassifier,
-    LinearClassifier,
-    fixed,
-    raises_sentence,
-    small_inputs,
-    small_model,
-)
+from oracles import ATTACK_NORMS, CoinClassifier, LinearClassifier, fixed, raises_sentence, small_inputs, small_model
 from oracles import precise_model as model
 from unshaken.attacks import ATTACKS, NORMS
 from unshaken.attacks.norms import STARTS
@@ -219,10 +211,7 @@ BAD = {
     "unknown norm": ({"norm": "linff"}, "unknown norm 'linff': did you mean 'linf'"),
     "unknown start": ({"start": "uniforn"}, "unknown start 'uniforn': did you mean 'uniform'"),
     "unknown update": ({"update": "adan"}, "unknown update 'adan': did you mean 'adam'"),
-    "far from any word": (
-        {"loss": "?"},
-        "unknown loss '\\?': choose one of: cross_entropy, cw, kl, latent_shift, ",
-    ),
+    "far from any word": ({"loss": "?"}, "unknown loss '\\?': choose one of: cross_entropy, cw, kl, latent_shift, "),
     "no moments": (
         {"model": SeededModule(small_model("module", dtype=torch.float64).net), "draws": "moments"},
         "a 'module' model has no mean network: attack it with a number of draws instead",

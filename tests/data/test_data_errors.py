@@ -15,10 +15,7 @@ from unshaken.data import load
     ("arguments", "message"),
     [
         ({"name": "mnits"}, "unknown dataset 'mnits': did you mean 'mnist'?"),
-        (
-            {"name": "no_such_package:f"},
-            "cannot import 'no_such_package' for the dataset 'no_such_package:f'",
-        ),
+        ({"name": "no_such_package:f"}, "cannot import 'no_such_package' for the dataset 'no_such_package:f'"),
         ({"limit": 0}, "limit must be at least 1, got 0."),
         ({"limit": 598}, "limit is 598, but the test split of digits has only 597 images."),
         ({"held_out": 0}, "held_out must be a number above 0 and below 1; got 0."),
@@ -56,11 +53,7 @@ def test_a_wrong_argument_is_named(arguments, message):
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (
-            [picture(0), picture(1, 9, 5)],
-            [0, 1],
-            "differ in size (image 0 is 6 x 4, image 1 is 9 x 5): give size=",
-        ),
+        ([picture(0), picture(1, 9, 5)], [0, 1], "differ in size (image 0 is 6 x 4, image 1 is 9 x 5): give size="),
         ([picture(0), png(picture(1, 64, 64))[:-900]], [0, 1], "image 1 of the test split of"),
         ([picture(0), b"nothing"], [0, 1], "image 1 of the test split of"),
         ([picture(0)], ["cat"], "(column 'label') must be integers, got string."),

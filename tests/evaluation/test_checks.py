@@ -292,10 +292,7 @@ APART: dict[str, dict[str, object]] = {
     [
         ("huge eps", [attacked(0.9, eps=28.0, role="check")]),
         ("more draws", [attacked(0.5, eps=28.0, draws="1"), attacked(0.8, eps=28.0)]),
-        (
-            "black box",
-            [attacked(0.5, eps=28.0), attacked(0.2, eps=28.0, role="transfer", source="n")],
-        ),
+        ("black box", [attacked(0.5, eps=28.0), attacked(0.2, eps=28.0, role="transfer", source="n")]),
     ],
 )
 def test_an_attack_with_a_step_or_an_aim_of_its_own_raises_no_doubt(

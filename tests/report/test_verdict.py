@@ -38,8 +38,7 @@ def test_the_verdict_gives_clean_and_attacked_accuracy(source):
 
 
 @pytest.mark.parametrize(
-    ("right", "phrase"),
-    [(True, "MEAN is the weaker attack there"), (False, "MEAN is the stronger attack there")],
+    ("right", "phrase"), [(True, "MEAN is the weaker attack there"), (False, "MEAN is the stronger attack there")]
 )
 def test_mean_is_compared_with_the_most_draws(source, right, phrase):
     rows = source.rows.copy()

@@ -1,7 +1,5 @@
 """The report of a run: tables, figures and one self-contained page, all computed from stored rows."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

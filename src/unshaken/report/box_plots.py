@@ -1,7 +1,5 @@
 """Box plots with means, and their numbers: one box for each column of a table of inputs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Rows of the conditions: what each attack did to each input under each number of inference draws."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from pandas import DataFrame, Series

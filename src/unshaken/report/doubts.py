@@ -1,7 +1,5 @@
 """Reasons for doubt that lie in the run, not in its rows: training, few inputs or repeats, units without a result."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from unshaken.evaluation.statistics import accuracy

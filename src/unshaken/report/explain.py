@@ -1,7 +1,5 @@
 """One run, some of its inputs, and a page that says why each label fell or did not."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The page of `unshaken explain`: some inputs under one attack, and what the conditions say of each, class by class."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import partial

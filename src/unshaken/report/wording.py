@@ -1,7 +1,5 @@
 """Words of the report: numbers, lists and sizes as people write them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 

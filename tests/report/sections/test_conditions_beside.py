@@ -103,8 +103,7 @@ def test_promises_of_the_smooth_condition_are_counted():
 
 
 @pytest.mark.parametrize(
-    ("smoothness", "name"),
-    [(20.0, "smooth condition (L = 20)"), ("tight", TIGHT), (None, "smooth condition")],
+    ("smoothness", "name"), [(20.0, "smooth condition (L = 20)"), ("tight", TIGHT), (None, "smooth condition")]
 )
 def test_a_smooth_condition_is_named_by_the_smoothness_it_assumes(smoothness, name):
     recipe = {"analyses": [{"label": "conditions", "smoothness": smoothness}]}

@@ -1,7 +1,5 @@
 """What a report says besides accuracy: one function for each idea, by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from unshaken.report.accuracy import Panel

@@ -1,7 +1,5 @@
 """How far cheap gradients agree with a well-sampled one: box plots, a table, and MEAN beside ten draws."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Angles between an attack and the way down of the margin, for attacks with more and more draws."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What parameters and compute buy: the accuracy of models of several sizes, without an attack and under one."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple

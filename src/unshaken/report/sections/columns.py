@@ -1,7 +1,5 @@
 """Tables of sections, column by column: cells with intervals, numbers of box plots, and columns that may be absent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 

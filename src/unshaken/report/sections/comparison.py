@@ -1,7 +1,5 @@
 """What is measured on several models: groups as one, published numbers, and differences at a shared level."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Conditions of robustness beside what happened: the linear and the smooth one, and accuracy, against eps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Accuracy during training, clean and under attack: at every step that was evaluated, and at the selected one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

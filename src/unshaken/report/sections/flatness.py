@@ -1,7 +1,5 @@
 """Flatness: how far noise moves the loss of inputs, on every model."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Strength against cost: accuracy under every attack beside the time that it takes relative to MEAN."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

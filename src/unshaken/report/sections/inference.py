@@ -1,7 +1,5 @@
 """Accuracy for each number of inference draws, without an attack and under one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Auto-encoders under attack: how far the latent is moved, what the decoder makes of it, and images of both."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Lengths of attacks beside the length that is allowed, and how often nothing was moved at all."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Losses compared: the same attack with several, and what saturated predictions leave of each one's gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Models compared: the same attacks on each, what their training took, and which are surely better than MEAN's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Networks of one setting trained from several seeds: what is the setting's, and what the luck of training."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Accuracy against a setting: copies of noise, its size, dropout, the weight of a term of the loss."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """How steeply the margin falls along an attack, seen by more and more inference draws: cosine times gradient norm."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,11 +23,7 @@ from unshaken.report.sections.comparison import of_representatives
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for, one_eps
 
-QUANTITIES = {
-    "cosine": "cosine of the angle",
-    "gradient_norm": "norm of the margin gradient",
-    "slope": "cosine × norm",
-}
+QUANTITIES = {"cosine": "cosine of the angle", "gradient_norm": "norm of the margin gradient", "slope": "cosine × norm"}
 
 
 class Slopes(NamedTuple):

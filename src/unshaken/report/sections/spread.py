@@ -1,7 +1,5 @@
 """Prediction variance: how much the probability of the right class differs between single draws."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure

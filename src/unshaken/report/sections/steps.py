@@ -1,7 +1,5 @@
 """Accuracy against the steps of an attack: from how many on more of them no longer help it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

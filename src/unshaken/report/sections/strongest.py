@@ -1,7 +1,5 @@
 """Which attack, with which loss, was the strongest at each size of the perturbation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -3,8 +3,6 @@
 An input survives in a repeat where it is classified rightly under every one of them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """What attacks take in time relative to MEAN, beside the published times."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Perturbations made against one model and given to another, beside those made against the model itself."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence
