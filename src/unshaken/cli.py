@@ -61,9 +61,8 @@ def run(
 ) -> None:
     """Train, attack, evaluate and report as a recipe says; continues a run that was cut off."""
     with sentences():
-        from unshaken.report import report
+        from unshaken.report import write_report
         from unshaken.report.stored_run import load_run
-        from unshaken.report.verdict import verdict
         from unshaken.runs import run as runs
         from unshaken.runs.memory import keep_freed_memory
         from unshaken.runs.recipe import read_recipe
@@ -73,8 +72,8 @@ def run(
         with bar() as (progress, say):
             folder = runs.run(plan, out=out, data_root=data_root, device=device, jobs=jobs, progress=progress, say=say)
         failed = runs.failed_units(folder)
-        page = report(folder)
-        typer.echo("\n".join(verdict(load_run(folder))))
+        page, verdict = write_report(load_run(folder))
+        typer.echo("\n".join(verdict))
         typer.echo(f"\nThe page: {page}")
         for unit in failed:
             typer.echo(f"{unit.label}: {unit.status}: {unit.error}", err=True)

@@ -67,7 +67,7 @@ def test_an_attack_on_the_latent_is_not_called_the_stronger_one() -> None:
     parts = clean("m"), attacked("m", "PGD-3", {0.1: 60, 0.2: 30}), latent("m", {0.1: 10, 0.2: 5})
     run = source(*parts)
     assert [panel.title for panel in curves(run)] == ["", "aimed at the latent"]
-    sentences = verdict(run)
+    sentences = verdict(run, curves(run), [])
     assert any("Under PGD-3, the only attack, it is 0.600" in line for line in sentences)
     assert survival_section(run, curves(run)) is None, "it falsifies nothing"
     assert losses_section(run, curves(run)) is None, "nor are the aims two losses of one attack"

@@ -10,6 +10,7 @@ import pytest
 from synthetic import run_record
 
 from unshaken.report import report
+from unshaken.report.accuracy import accuracy_table, panels
 from unshaken.report.doubts import training_doubts
 from unshaken.report.stored_run import load_run
 from unshaken.report.verdict import verdict
@@ -97,7 +98,8 @@ def test_it_stands_before_the_results(run, edit) -> None:
     edit(models=record(entry("mean_field")).model_dump(mode="json")["recipe"]["models"])
     sentence = "In the training of mean_field, chain 2 (epoch 1, step 3) diverged: the model consists of the other four"
     source = load_run(run)
-    lines = verdict(source)
+    curves = panels(accuracy_table(source.rows))
+    lines = verdict(source, curves, [])
     places = [next(i for i, line in enumerate(lines) if text in line) for text in (sentence, "25 %", "Under PGD-10")]
     assert places == sorted(places)
     text = " ".join(report(run).read_text().replace("\u00a0", " ").split())

@@ -16,7 +16,6 @@ from unshaken.report.accuracy import accuracy_table, panels
 from unshaken.report.page import one_line, page
 from unshaken.report.section import Section, Table, typeset
 from unshaken.report.stored_run import load_run
-from unshaken.report.verdict import findings
 from unshaken.store import write_rows
 
 
@@ -36,7 +35,7 @@ def text_of(folder) -> str:
 def test_every_check_is_said_before_the_first_result(reported):
     text = (reported / "report.html").read_text()
     before = words(text[: text.index('<section id="curves">')])
-    checks = findings(load_run(reported).rows)
+    checks = load_run(reported).checks
     assert len(checks) == len(CHECKS)
     for finding in checks:
         assert finding.sentence in before

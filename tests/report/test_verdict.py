@@ -11,7 +11,9 @@ from synthetic import run_record
 
 from unshaken.evaluation.checks import Finding
 from unshaken.evaluation.statistics import accuracy
+from unshaken.report.accuracy import accuracy_table, panels
 from unshaken.report.doubts import doubts
+from unshaken.report.sections import sections
 from unshaken.report.stored_run import StoredRun, load_run
 from unshaken.report.verdict import check_summary, verdict
 
@@ -21,13 +23,19 @@ def source(finished):
     return load_run(finished)
 
 
+def verdict_of(source: StoredRun) -> list[str]:
+    """The verdict on a run with everything that its page has."""
+    curves = panels(accuracy_table(source.rows))
+    return verdict(source, curves, sections(source, curves))
+
+
 def verdict_on(source: StoredRun, rows: pd.DataFrame, **changes: Any) -> list[str]:
     """The verdict on a run with other rows."""
-    return verdict(dataclasses.replace(source, rows=rows, **changes))
+    return verdict_of(dataclasses.replace(source, rows=rows, **changes))
 
 
 def test_the_verdict_gives_clean_and_attacked_accuracy(source):
-    *rest, first = verdict(source)
+    *rest, first = verdict_of(source)
     rows = source.rows[source.rows.role == "sweep"]
     assert f"accuracy on 200 test inputs of digits is {accuracy(rows[rows.attack == 'none'])}." in first
     assert "Under PGD-10, the strongest of the four attacks" in first

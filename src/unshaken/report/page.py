@@ -16,7 +16,7 @@ from unshaken.report.groups import groups, pool_networks
 from unshaken.report.section import Section, render
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.tables import COSTS, ModelSize, cost_summary, cost_table, model_sizes
-from unshaken.report.verdict import all_at_chance, check_summary, findings, only_analyses, panel_results, results
+from unshaken.report.verdict import all_at_chance, check_summary, only_analyses, panel_results, results
 from unshaken.report.wording import eps_text
 from unshaken.runs.published import Published, PublishedAccuracy
 from unshaken.runs.record import RunRecord
@@ -57,7 +57,7 @@ def page(
     source: StoredRun, curves: Sequence[Panel], figures: dict[str, Inline], sections: Sequence[Section] = ()
 ) -> str:
     """report.html of one run."""
-    record, checks, sizes = source.record, findings(source.rows), model_sizes(source.record)
+    record, checks, sizes = source.record, source.checks, model_sizes(source.record)
     cautions, compared = doubts(source), any(section.position == "first" for section in sections)
     return render(
         "page.html.jinja",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from unshaken.evaluation.checks import Finding, check
 from unshaken.runs.record import ModelRecord, RunRecord, read_record
 from unshaken.runs.settings import AttackConfig
 from unshaken.store import Damaged, read_rows, write_whole
@@ -47,6 +49,11 @@ class StoredRun:
     histories: dict[str, list[Epoch]]
     examples: dict[str, Examples]
     analyses: dict[str, DataFrame]  # by kind; `model` and `analysis` (a label) say whose rows they are
+
+    @cached_property
+    def checks(self) -> list[Finding]:
+        """Every check of the rows, doubts first; none where nothing was attacked."""
+        return check(self.rows) if (self.rows.attack != "none").any() else []
 
 
 def load_run(folder: str | Path) -> StoredRun:

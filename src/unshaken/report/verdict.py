@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from unshaken.evaluation.checks import Finding, check
+from unshaken.evaluation.checks import Finding
 from unshaken.evaluation.statistics import accuracy, difference
-from unshaken.report.accuracy import Panel, above_chance, accuracy_table, panels, point_at, rows_behind
+from unshaken.report.accuracy import Panel, above_chance, point_at, rows_behind
 from unshaken.report.doubts import doubts
 from unshaken.report.section import Section
 from unshaken.report.stored_run import StoredRun
@@ -31,23 +31,16 @@ class Paragraph(NamedTuple):
         return f"{self.title}: {self.text}" if self.title else self.text
 
 
-def verdict(source: StoredRun) -> list[str]:
+def verdict(source: StoredRun, curves: Sequence[Panel], sections: Sequence[Section]) -> list[str]:
     """How far to believe a run, then what it found, as sentences for a terminal."""
-    from unshaken.report.sections import sections
-
-    checks, curves = findings(source.rows), panels(accuracy_table(source.rows))
+    checks = source.checks
     nothing = ["Nothing was attacked, so there is nothing to check."]
     return [
         *(nothing if only_analyses(source) else [check_summary(checks)]),
         *(finding.sentence for finding in checks if finding.passed is False),
         *doubts(source),
-        *map(str, results(source, curves, sections(source, curves))),
+        *map(str, results(source, curves, sections)),
     ]
-
-
-def findings(rows: DataFrame) -> list[Finding]:
-    """Every check of the rows, doubts first; none where nothing was attacked."""
-    return check(rows) if (rows.attack != "none").any() else []
 
 
 def only_analyses(source: StoredRun) -> bool:
