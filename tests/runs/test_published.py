@@ -46,7 +46,7 @@ FGSM-1 = 2
     assert published(recipe, paper) == Published(
         source="Table 1",
         eps=8 / 255,
-        accuracy=[PublishedAccuracy("BNN", "PGD", 0.1, 0.5)],
+        accuracy=[PublishedAccuracy("PGD", 0.1, 0.5, model="BNN")],
         flatness={"BNN": PublishedFlatness(1.0, 0.5)},
         length={"BNN": PublishedLengths({"FGSM-1": 1.0}, 0.2)},
         inference={"BNN": {10: 0.9}},
