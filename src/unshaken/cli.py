@@ -132,9 +132,8 @@ def list_command(
         from unshaken.errors import lookup
         from unshaken.runs.catalogue import catalogue
 
-        found = catalogue()
-        kinds = {what: lookup("kind of part", what, found)} if what else found
-        _print_table(kinds)
+        tables = catalogue()
+        _print_table({what: lookup("kind of part", what, tables)} if what else tables)
 
 
 @app.command()
@@ -165,8 +164,8 @@ def _print_table(kinds: dict[str, dict[str, str]]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for kind, entries in kinds.items():
         table.add_row(f"[bold]{kind}[/bold]", "")
-        for name, told in entries.items():
-            table.add_row(f"  {name}", told)
+        for name, description in entries.items():
+            table.add_row(f"  {name}", description)
         table.add_row("", "")
     Console().print(table)
 
@@ -194,11 +193,11 @@ def bar() -> Iterator[tuple[Progress, Say]]:
     columns: list[Any] = [BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn()]
     with Progress(
         *columns, TextColumn("{task.description}"), console=console, disable=not console.is_terminal
-    ) as shown:
-        task = shown.add_task("", total=None)
+    ) as display:
+        task = display.add_task("", total=None)
 
         def progress(done: float, total: float, note: str) -> None:
-            shown.update(task, completed=done, total=total, description=note)
+            display.update(task, completed=done, total=total, description=note)
 
         yield progress, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)
 

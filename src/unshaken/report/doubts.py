@@ -60,7 +60,7 @@ def training_doubts(record: RunRecord, histories: Histories) -> list[str]:
 def _lost_by_model(record: RunRecord, model: str, lost: Sequence[str]) -> str:
     """Which chains of one model diverged, and what it consists of."""
     names = _some([f"{name} ({when})" for name, _, when in (chain.partition(" in ") for chain in lost)], "chains")
-    left = record.recipe.model(model).innermost.get("chains", 0) - len(lost)
+    left = record.recipe.model(model).model.innermost.get("chains", 0) - len(lost)
     rest = "other chain" if left == 1 else f"other {number_word(left)} chains" if left > 1 else "other chains"
     rest += _stored_before(record, model)
     return f"In the training of {model}, {names} diverged: the model consists of the {rest}."

@@ -116,7 +116,7 @@ def _cases(
     model = new_model(train.source, data)
     model.load(folder / "models" / f"{train.name}.safetensors")
     x, y = data.x[indices], data.y[indices]
-    x_adv = perturb(unit, model, x, y, [size], indices)[0][0]
+    x_adv = perturb(unit, model, [size], x, y, indices)[0][0]
     rule = unit.prediction.rule
     smoothness = "published" if hasattr(model, "sigma") and rule == "probability" else None
     whys = explanations(model, x, y, x_adv, inference_draws(unit, model), smoothness=smoothness, rule=rule)

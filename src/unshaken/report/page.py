@@ -189,5 +189,5 @@ def terms_to_explain(record: RunRecord, rows: DataFrame) -> set[str]:
     terms = {*rows.attack.str.split(" (", regex=False).str[0], *rows.norm}
     terms |= {"latent"} if rows.loss.isin(UNAIMED).any() else set()
     for config in record.recipe.models:
-        terms |= {config.model.kind, config.innermost.kind}  # one may be around another
+        terms |= {config.model.kind, config.model.innermost.kind}  # one may be around another
     return terms

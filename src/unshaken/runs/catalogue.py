@@ -1,9 +1,8 @@
 """What there is, in words: every dict of parts with a line for each entry, and a recipe with all its settings."""
 
 import inspect
-import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import is_dataclass
 from typing import Any
 
 from unshaken.analysis import ANALYSES
@@ -20,7 +19,7 @@ from unshaken.models.mean_field import INITIALS
 from unshaken.networks import NETWORKS
 from unshaken.runs.parts import Part
 from unshaken.runs.plan import plan
-from unshaken.runs.recipe import Recipe, recipe_paths
+from unshaken.runs.recipe import Recipe, parse, recipe_paths
 from unshaken.runs.units import TrainUnit
 from unshaken.training import AUGMENTS, INPUTS, NOISES, OBJECTIVES, OPTIMIZERS, SCHEDULES, WAYS
 
@@ -51,7 +50,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
 
 def catalogue() -> dict[str, dict[str, str]]:
     """{kind of part: {name: one line}} for recipes and every dict that a recipe chooses from."""
-    recipes = {name: _title(path.read_text(encoding="utf-8-sig")) for name, path in recipe_paths().items()}
+    recipes = {name: str(parse(path).get("title", "")) for name, path in recipe_paths().items()}
     tables = {kind: {name: line(entry) for name, entry in table.items()} for kind, table in TABLES.items()}
     return {"recipes": recipes, **tables, "datasets": {name: _source(entry) for name, entry in DATASETS.items()}}
 
@@ -75,10 +74,10 @@ def describe(recipe: Recipe) -> str:
         " ".join(config.about.split()),
         "",
         f"preset      {recipe.preset or 'none'}",
-        f"data        {_settings(config.data)}",
+        f"data        {_pairs(vars(config.data))}",
         *(f"model       {model.label}: {_text(model.model)}" for model in config.models),
         *_distinct("network", [_text(model.network) for model in config.models]),
-        *_distinct("training", [_settings(model.training) if model.training else "" for model in config.models]),
+        *_distinct("training", [_pairs(vars(model.training)) if model.training else "" for model in config.models]),
         f"attacks     {', '.join(attack.label for attack in config.attacks)}",
         *(f"analysis    {_text(analysis.settings)}" for analysis in config.analyses),
         f"eps         {', '.join(f'{size:g}' for size in sizes)}",
@@ -103,14 +102,6 @@ def _source(dataset: Callable[..., Any]) -> str:
     return f"{arguments[1]} on the Hugging Face Hub" if arguments else first_line(dataset)
 
 
-def _title(text: str) -> str:
-    return str(tomllib.loads(text).get("title", ""))
-
-
-def _settings(section: Any) -> str:
-    return _pairs({entry.name: getattr(section, entry.name) for entry in fields(section)})
-
-
 def _pairs(settings: Mapping[str, Any]) -> str:
     """name=value for every setting that has a value."""
     return ", ".join(f"{name}={_text(value)}" for name, value in settings.items() if value not in (None, False))
@@ -122,4 +113,4 @@ def _text(value: Any) -> str:
         return f"{value.kind}({_pairs(value.arguments)})"
     if isinstance(value, list) and value and all(isinstance(entry, Part) for entry in value):
         return " + ".join(map(_text, value))
-    return f"({_settings(value)})" if hasattr(value, "__dataclass_fields__") else str(value)
+    return f"({_pairs(vars(value))})" if is_dataclass(value) else str(value)

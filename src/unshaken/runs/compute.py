@@ -54,47 +54,31 @@ def train_unit(
     data: dict[str, Data],
     checkpoint: Path,
     progress: Progress | None,
-    unlabelled: Tensor | None = None,
-    needed: dict[str, StochasticClassifier] | None = None,
+    unlabelled: Tensor | None,
+    needed: dict[str, StochasticClassifier],
 ) -> tuple[StochasticClassifier, list[Epoch]]:
-    """(model, one record per epoch); goes on from the checkpoint if there is one.
-
-    `needed` are the other models that it needs, by what for.
-    """
-    source, needed = unit.source, needed or {}
+    """(model, one record per epoch); goes on from the checkpoint if there is one. `needed`: models, by what for."""
+    source = unit.source
     if source.components:
         return made_of(source, [needed[role] for role in source.needs]), []
     model = new_model(source, data["test"])
     if source.training is None:
         return model, []
     settings = bound(train, vars(source.training)) | {role: needed.get(role) for role in ("teacher", "continues")}
-    history = train(
-        model,
-        data["train"].x,
-        data["train"].y,
-        **settings,
-        seed=source.seed,
-        checkpoint=checkpoint,
-        unlabelled=unlabelled if source.uses_unlabelled else None,
-        monitor=monitor(source.curves, source.seed, data) if source.curves else None,
-        progress=progress,
-    )
-    return model, history
+    settings["unlabelled"] = unlabelled if source.uses_unlabelled else None
+    settings["monitor"] = monitor(source.curves, source.seed, data) if source.curves else None
+    x, y, *_ = data["train"]
+    return model, train(model, x, y, **settings, seed=source.seed, checkpoint=checkpoint, progress=progress)
 
 
 def monitor(curves: CurvesSource, seed: int, data: dict[str, Data]) -> Monitor:
     """What is evaluated while a model is trained."""
-    settings, (x, y, *_) = curves.settings, data[curves.settings.split]
+    settings, images, seed = curves.settings, data[curves.settings.split], derive(seed, "curves")
+    x, y = images.x[: settings.limit], images.y[: settings.limit]
+    select = None if settings.select == "none" else settings.select
     attacks = {attack.label: partial(build(ATTACKS, attack.settings), eps=attack.eps[0]) for attack in settings.attacks}
     return Monitor(
-        x[: settings.limit],
-        y[: settings.limit],
-        every=settings.every,
-        attacks=attacks,
-        draws=settings.draws,
-        rule=curves.rule,
-        select=None if settings.select == "none" else settings.select,
-        seed=derive(seed, "curves"),
+        x, y, every=settings.every, attacks=attacks, draws=settings.draws, rule=curves.rule, select=select, seed=seed
     )
 
 
@@ -104,8 +88,7 @@ def inference_draws(unit: EvaluationUnit, model: StochasticClassifier) -> Draws:
 
 
 class Attacked(NamedTuple):
-    """The result of an attack unit: rows of all inputs at every size, example images, seconds of the attack alone; and,
-    if it is a source, its perturbations."""
+    """Rows of all inputs at every size, example images, seconds of the attack alone, perturbations of a source."""
 
     rows: DataFrame
     examples: dict[str, Tensor]
@@ -125,15 +108,16 @@ def attack_unit(
     def timed(x: Tensor, y: Tensor, indices: range) -> tuple[Tensor, Tensor]:
         nonlocal seconds
         started = time.perf_counter()
-        x_adv, zero_gradient = perturb(unit, model, x, y, sizes, indices)
+        x_adv, zero_gradient = perturb(unit, model, sizes, x, y, indices)
         seconds += time.perf_counter() - started
         if keep or not kept:
             kept.append(x_adv if keep else x_adv[:, :EXAMPLES].clone())
         return x_adv, zero_gradient
 
-    columns, norm = attack_columns(unit.attack), unit.attack.arguments.get("norm", "")
-    rows = _Scorer(unit, model, inference, norm).rows(data, timed, sizes, "sweep")
-    rows = _with_checks(unit, model, data, inference, rows).assign(**columns, source="")
+    columns = attack_columns(unit.attack)
+    scorer = _Scorer(unit, model, inference, unit.attack.arguments.get("norm", ""))
+    rows = scorer.rows(data, timed, sizes, "sweep")
+    rows = _with_checks(scorer, unit, data, rows).assign(**columns, source="")
     examples = {"x": data.x[:EXAMPLES], "x_adv": kept[0][:, :EXAMPLES]}
     if not keep:
         return Attacked(rows, examples, seconds, None)
@@ -156,27 +140,20 @@ def attack_columns(attack: AttackConfig) -> dict[str, str | int]:
     }
 
 
-def _with_checks(
-    unit: AttackUnit, model: StochasticClassifier, data: Data, inference: Draws, rows: DataFrame
-) -> DataFrame:
+def _with_checks(scorer: _Scorer, unit: AttackUnit, data: Data, rows: DataFrame) -> DataFrame:
     """With the rows that checks ask for, in the first repeat: some inputs at size zero and, where that means something,
     with the whole box to move in."""
     import pandas as pd
 
-    arguments = unit.attack.arguments
-    norm = arguments.get("norm", "")
-    if norm not in NORMS or unit.repeat > 0:
+    if scorer.norm not in NORMS or unit.repeat > 0:
         return rows
     extremes = [0.0]
-    if fills_the_box(arguments):
-        extremes.append(float(NORMS[norm].size(torch.ones_like(data.x[:1]))))
+    if fills_the_box(unit.attack.arguments):
+        extremes.append(float(NORMS[scorer.norm].size(torch.ones_like(data.x[:1]))))
     count = max(LEAST, len(data.y) * len(unit.attack.eps) // 4)  # they cost half of the sizes of the recipe
     few = data._replace(x=data.x[:count], y=data.y[:count])
 
-    def at_extremes(x: Tensor, y: Tensor, indices: range) -> tuple[Tensor, Tensor]:
-        return perturb(unit, model, x, y, extremes, indices)
-
-    checks = _Scorer(unit, model, inference, norm).rows(few, at_extremes, extremes, "check")
+    checks = scorer.rows(few, partial(perturb, unit, scorer.model, extremes), extremes, "check")
     return pd.concat([rows, checks], ignore_index=True)
 
 
@@ -196,11 +173,9 @@ def transfer_unit(
     Where the stored set turns out to be made against this very network, their role is "own": no transfer.
     """
     metadata = perturbations.metadata
-    columns: dict[str, str | int] = {
-        name: metadata.get(name, default)
-        for name, default in (("attack", "transfer"), ("norm", ""), ("loss", ""), ("attack_draws", ""))
-    }
-    columns |= {"steps": int(metadata.get("steps", 0)), "restarts": int(metadata.get("restarts", 1))}
+    defaults = {"attack": "transfer", "norm": "", "loss": "", "attack_draws": "", "steps": "0", "restarts": "1"}
+    columns: dict[str, Any] = {name: metadata.get(name, default) for name, default in defaults.items()}
+    columns |= {name: int(columns[name]) for name in ("steps", "restarts")}
     source, same_network = metadata.get("source", "?"), False
     if isinstance(unit.perturbations, StoredPerturbations):  # two of them may have sources of the same name
         source = f"{source} ({Path(unit.perturbations.path).stem})"
@@ -210,9 +185,8 @@ def transfer_unit(
         raise ValueError(f"none of the perturbations made against {source} fooled all of its members.")
 
     def stored(x: Tensor, y: Tensor, _: range) -> tuple[Tensor, Tensor]:
-        return transfer(model, x, y, eps=perturbations.eps, perturbations=perturbations), torch.full(
-            (len(y),), float("nan")
-        )
+        x_adv = transfer(model, x, y, eps=perturbations.eps, perturbations=perturbations)
+        return x_adv, torch.full((len(y),), float("nan"))
 
     few, role = data._replace(x=data.x[indices], y=data.y[indices]), "own" if same_network else "transfer"
     rows = _Scorer(unit, model, inference, str(columns["norm"])).rows(few, stored, perturbations.eps, role)
@@ -238,14 +212,9 @@ class _Scorer:
             x, y = data.x[first : first + at_once], data.y[first : first + at_once]
             x_adv, zero_gradient = perturb(x, y, range(first, first + len(y)))
             rows = self._rows_of_slice(x, y, x_adv)
-            index = rows["index"].to_numpy()
-            slices.append(
-                rows.assign(
-                    eps=pd.Series(sizes)[index // len(y)].to_numpy(),
-                    index=first + index % len(y),
-                    zero_gradient=zero_gradient.repeat(len(sizes)).cpu().numpy(),
-                )
-            )
+            index, zero = rows["index"].to_numpy(), zero_gradient.repeat(len(sizes)).cpu().numpy()
+            eps = pd.Series(sizes)[index // len(y)].to_numpy()
+            slices.append(rows.assign(eps=eps, index=first + index % len(y), zero_gradient=zero))
         frame = pd.concat(slices, ignore_index=True)
         return frame.assign(model=self.unit.model, repeat=self.unit.repeat, role=role)
 
@@ -253,14 +222,8 @@ class _Scorer:
         """Rows of x_adv (E, n, ...), one size after the other, with the norm of each perturbation where it is one."""
         provenance, prediction = provenance_of(x_adv), self.unit.prediction
         flat = remember(x_adv.flatten(0, 1), provenance)
-        rows = evaluate(
-            self.model,
-            flat,
-            y.repeat(len(x_adv)),
-            draws=self.inference,
-            rule=prediction.rule,
-            batch_size=prediction.batch_size,
-        )
+        settings: dict[str, Any] = vars(prediction) | {"draws": self.inference}
+        rows = evaluate(self.model, flat, y.repeat(len(x_adv)), **settings)
         moved = flat - x.repeat(len(x_adv), *[1] * (x.dim() - 1))
         clean = isinstance(self.unit, AttackUnit) and self.unit.attack.is_clean
         traced = provenance or isinstance(self.unit, TransferUnit) or clean or self.inference.seed is None
@@ -271,7 +234,7 @@ class _Scorer:
 
 
 def perturb(
-    unit: AttackUnit, model: StochasticClassifier, x: Tensor, y: Tensor, sizes: list[float], indices: Sequence[int]
+    unit: AttackUnit, model: StochasticClassifier, sizes: list[float], x: Tensor, y: Tensor, indices: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """(x_adv (E, n, ...), whether each gradient was exactly zero at the first step (n,): 1, 0, NaN: unknown)."""
     zero = torch.full((len(y),), float("nan"))
@@ -289,8 +252,7 @@ def perturb(
 
 def analysis_unit(unit: AnalysisUnit, model: StochasticClassifier, data: Data) -> DataFrame:
     """The rows of an analysis of one model."""
-    supplied: dict[str, Any] = {"seed": derive(unit.seed, "analysis")}
-    if unit.attacks:
-        supplied["attacks"] = {attack.label: build(ATTACKS, attack.settings) for attack in unit.attacks}
+    attacks = {attack.label: build(ATTACKS, attack.settings) for attack in unit.attacks}
+    supplied = {"seed": derive(unit.seed, "analysis")} | ({"attacks": attacks} if attacks else {})
     rows: DataFrame = build(ANALYSES, unit.analysis.settings)(model, data.x, data.y, **supplied)
     return rows.assign(model=unit.model, analysis=unit.analysis.label)

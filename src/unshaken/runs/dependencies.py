@@ -57,9 +57,8 @@ def _check_teacher(model: ModelConfig, models: dict[str, ModelConfig]) -> None:
         others = [label for label in models if label != model.label]
         raise ValueError(f"[training]: {model.label}: {unknown('teacher', teacher, others)}")
     if teacher == model.label or "teacher" in models[teacher].needs:
-        raise ValueError(
-            f"[training]: {model.label}: its teacher must be a model without a teacher; {teacher!r} has one."
-        )
+        section = f"[training]: {model.label}"
+        raise ValueError(f"{section}: its teacher must be a model without a teacher; {teacher!r} has one.")
 
 
 def _check_continues(model: ModelConfig, models: dict[str, ModelConfig]) -> None:

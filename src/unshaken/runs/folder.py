@@ -84,9 +84,7 @@ class RunFolder:
 
     def load_model(self, unit: TrainUnit, model: StochasticClassifier) -> ModelRecord | None:
         """Fill a model with the weights of its unit; None where it must be trained, and why, if a file is damaged."""
-        if not self.result(unit).exists():
-            self._borrow(unit)
-        if not self.result(unit).exists():
+        if not self.result(unit).exists() and not self._borrow(unit):
             return None
         try:
             record, weights = read_record(self.result(unit), ModelRecord), self.weights(unit)
@@ -98,8 +96,8 @@ class RunFolder:
             self.say(f"{error} Computing it again.")
             return None
 
-    def _borrow(self, unit: TrainUnit) -> None:
-        """Copy a model that another run in the same folder has trained in the same way, if there is one."""
+    def _borrow(self, unit: TrainUnit) -> bool:
+        """Whether another run in the same folder has trained the model in the same way, which is copied then."""
         for path in sorted(self.path.parent.glob(f"*/models/*{unit.digest}.json")):
             try:
                 record, weights = read_record(path, ModelRecord), path.with_suffix(".safetensors")
@@ -113,7 +111,8 @@ class RunFolder:
             copied = record.model_copy(update={"unit": unit.name, "model": unit.model, "taken_from": run})
             write_record(self.result(unit), copied)
             self.say(f"{unit.label} is trained already: taken from {run}.")
-            return
+            return True
+        return False
 
     def write_model(self, unit: TrainUnit, model: StochasticClassifier, record: ModelRecord) -> None:
         """Weights, then the record that says they are whole."""

@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,9 @@ from unshaken.data import Data, load, load_images
 from unshaken.models import MADE_OF, MODELS, StochasticClassifier, derive
 from unshaken.models.wrapper import base_model
 from unshaken.networks import NETWORKS
-from unshaken.runs.parts import Part, build
+from unshaken.runs.parts import build
 from unshaken.runs.plan import source_of, uses_unlabelled
-from unshaken.runs.settings import DataConfig, RecipeConfig, innermost
+from unshaken.runs.settings import DataConfig, RecipeConfig
 from unshaken.runs.units import Fingerprint, ModelSource
 from unshaken.store import checksum, hash_tensors
 
@@ -22,26 +23,16 @@ def load_data(config: RecipeConfig, data_root: str | Path | None, device: torch.
     splits = ["test"] + ["train"] * any(model.training for model in config.models)
     splits += [config.curves.split] if config.curves else []
     data = {split: load_split(config.data, split, data_root, device) for split in dict.fromkeys(splits)}
-    if config.curves and (config.curves.limit or 0) > (count := len(data[config.curves.split].y)):
-        raise ValueError(
-            f"[curves]: limit is {config.curves.limit}, but there are {count} images of {config.curves.split}."
-        )
+    if (curves := config.curves) and (curves.limit or 0) > (count := len(data[curves.split].y)):
+        raise ValueError(f"[curves]: limit is {curves.limit}, but there are {count} images of {curves.split}.")
     return data
 
 
 def load_split(config: DataConfig, split: str, data_root: str | Path | None, device: torch.device) -> Data:
     """The images that [data] names, on the device."""
-    data = load(
-        config.name,
-        split=split,
-        limit=config.test_limit if split == "test" else config.train_limit,
-        seed=config.seed,
-        size=config.size,
-        grey=config.grey,
-        held_out=config.held_out,
-        validation=config.validation,
-        data_root=data_root,
-    )
+    limit = config.test_limit if split == "test" else config.train_limit
+    settings = {name: getattr(config, name) for name in ("seed", "size", "grey", "held_out", "validation")}
+    data = load(config.name, split=split, limit=limit, **settings, data_root=data_root)
     return data._replace(x=data.x.to(device), y=data.y.to(device))
 
 
@@ -50,19 +41,10 @@ def load_unlabelled(config: RecipeConfig, data_root: str | Path | None, device: 
     data, unlabelled = config.data, config.data.unlabelled
     if unlabelled is None or not any(uses_unlabelled(model, config) for model in config.models):
         return None
-    images = load_images(
-        unlabelled.name,
-        split=unlabelled.split,
-        skip=unlabelled.skip,
-        limit=unlabelled.limit,
-        seed=unlabelled.seed,
-        size=data.size,
-        grey=data.grey,
-        # of the same set, "train" would otherwise hold the images that models are tested on
-        held_out=data.held_out if unlabelled.name == data.name else None,
-        data_root=data_root,
-    )
-    return images.to(device)
+    # of the same set, "train" would otherwise hold the images that models are tested on
+    held_out = data.held_out if unlabelled.name == data.name else None
+    settings: dict[str, Any] = vars(unlabelled) | {"size": data.size, "grey": data.grey, "held_out": held_out}
+    return load_images(**settings, data_root=data_root).to(device)
 
 
 def fingerprint(config: RecipeConfig, data: dict[str, Data], unlabelled: Tensor | None = None) -> Fingerprint:
@@ -81,7 +63,6 @@ def fingerprint(config: RecipeConfig, data: dict[str, Data], unlabelled: Tensor 
 
 
 def _checksum(path: str) -> str:
-    """The checksum of a stored transfer set."""
     if not Path(path).is_file():
         raise ValueError(f"[transfer]: sets: {path!r} is not a file, expected one of a run's perturbations.")
     return checksum(Path(path))
@@ -91,23 +72,16 @@ def new_model(source: ModelSource, data: Data) -> StochasticClassifier:
     """An untrained model for the images of `data`, or one made of such; its initial weights follow from its seed."""
     if source.components:
         return made_of(source, [new_model(component, data) for component in source.components])
+    innermost, shape = source.model.innermost, tuple(data.x.shape[1:])
+    is_ensemble = innermost.kind == "ensemble"
+    members = (innermost.get("members") or 2) if is_ensemble else 1
+    parts = source.network if isinstance(source.network, list) else [source.network] * members
     with torch.random.fork_rng():
         torch.manual_seed(derive(source.seed, "network"))
-        shape = tuple(data.x.shape[1:])
-        nets = [build(NETWORKS, part)(shape, data.classes).to(data.x.device) for part in _networks(source)]
-        is_ensemble = innermost(source.model).kind == "ensemble"
+        nets = [build(NETWORKS, part)(shape, data.classes).to(data.x.device) for part in parts]
         return base_model(build(MODELS, source.model), nn.ModuleList(nets) if is_ensemble else nets[0], shape)
 
 
 def made_of(source: ModelSource, components: list[StochasticClassifier]) -> StochasticClassifier:
     """A model that is made of others."""
-    model: StochasticClassifier = build(MADE_OF, source.model)(components)
-    return model
-
-
-def _networks(source: ModelSource) -> list[Part]:
-    """The networks that a model starts from: those listed, or as many of one kind as an ensemble has members."""
-    if isinstance(source.network, list):
-        return source.network
-    model = innermost(source.model)
-    return [source.network] * ((model.get("members") or 2) if model.kind == "ensemble" else 1)
+    return build(MADE_OF, source.model)(components)

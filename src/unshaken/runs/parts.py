@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache, partial
@@ -38,7 +39,11 @@ class Part(BaseModel):
         """Accept the flat form of a recipe, `{ kind = "...", ... }`, in which `_flatten` writes a part."""
         if not isinstance(value, dict) or "arguments" in value:
             return value
-        arguments = {name: _revived(item) for name, item in value.items() if name != "kind"}
+        arguments = {
+            name: Part.model_validate(item) if isinstance(item, dict) and "kind" in item else item
+            for name, item in value.items()
+            if name != "kind"
+        }
         return {"kind": value.get("kind"), "arguments": arguments}
 
     @model_serializer
@@ -50,13 +55,10 @@ class Part(BaseModel):
         """The value of an argument, or `default` where the function does not have it."""
         return self.arguments.get(name, default)
 
-    def with_arguments(self, **arguments: Any) -> Part:
-        """The same part with some arguments replaced."""
-        return Part(kind=self.kind, arguments=self.arguments | arguments)
-
-
-def _revived(value: Any) -> Any:
-    return Part.model_validate(value) if isinstance(value, dict) and "kind" in value else value
+    @property
+    def innermost(self) -> Part:
+        """The kind of model that others are around."""
+        return self.arguments["base"].innermost if "base" in self.arguments else self
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,6 @@ class Argument:
         return next((mark.table for mark in _marks(self.hint) if isinstance(mark, PartOf)), None)
 
     @property
-    def choices(self) -> list[str]:
-        """Every word that it takes."""
-        return [choice for mark in _marks(self.hint) for choice in _words(mark)]
-
-    @property
     def plain(self) -> Any:
         """What of its type a TOML file can hold; `Any` where it says nothing about that."""
         return _plain(self.hint)
@@ -100,10 +97,11 @@ class Argument:
     def _complaint(self, value: Any) -> str:
         """What is wrong with a value: an unknown word, with the nearest one, or a value of another type or range."""
         items = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
+        choices = [choice for mark in _marks(self.hint) for choice in _words(mark)]
         only_words = all(_words(mark) for mark in _marks(self.plain))
-        for item in items if self.choices and str not in _members(self.hint) else ():
-            if item not in self.choices and (only_words or get_close_matches(item, self.choices, cutoff=0.5)):
-                return str(unknown(self.name, item, self.choices))
+        for item in items if choices and str not in _members(self.hint) else ():
+            if item not in choices and (only_words or get_close_matches(item, choices, cutoff=0.5)):
+                return str(unknown(self.name, item, choices))
         name, hint, value = _wrong_entry(self.name, self.plain, value)
         return f"{name} must be {describe(hint)}; got {value!r}."
 
@@ -119,12 +117,19 @@ def resolve_part(section: str, table: Table, value: Any) -> Part:
     """A part with its kind and every argument filled in and checked; `section` is for the error."""
     if not isinstance(value, dict) or "kind" not in value:
         raise ValueError(f"{section}: expected a part {{ kind = ... }}, got {value!r}: {nearest('', table)}")
-    try:
+    with errors_of(section):
         function = function_of(table, value["kind"])
-    except ValueError as error:
-        raise ValueError(f"{section}: {error}") from error
     settings = {name: item for name, item in value.items() if name != "kind"}
     return Part(kind=value["kind"], arguments=resolve_arguments(section, function, settings, table))
+
+
+@contextmanager
+def errors_of(section: str) -> Iterator[None]:
+    """A `ValueError` raised meanwhile begins with the section that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{section}: {error}") from error
 
 
 def function_of(table: Table, kind: Any) -> Callable[..., Any]:
@@ -149,9 +154,9 @@ def resolve_arguments(
     for name in settings:
         if name not in arguments:
             raise ValueError(f"{section}: {unknown('setting', name, arguments)}")
-    missing = [name for name, argument in arguments.items() if argument.required and name not in settings]
-    if missing:
-        raise ValueError(f"{section}: {missing[0]!r} is missing.")
+    for name, argument in arguments.items():
+        if argument.required and name not in settings:
+            raise ValueError(f"{section}: {name!r} is missing.")
     return {
         name: argument.checked(section, settings[name]) if name in settings else argument.filled()
         for name, argument in arguments.items()
@@ -169,8 +174,8 @@ def settable(function: Callable[..., Any], table: Table | None = None) -> dict[s
 
 def supplied(function: Callable[..., Any], table: Table) -> set[str]:
     """The arguments of a function that its caller passes, or would pass to another function of the table."""
-    marked = {name for entry in (function, *table.values()) for name in _supplied(entry)}
-    return marked & _arguments(function).keys()
+    every = [argument for entry in (function, *table.values()) for argument in _arguments(entry).values()]
+    return {argument.name for argument in every if SUPPLIED in _marks(argument.hint)} & _arguments(function).keys()
 
 
 def build(table: Table, part: Part) -> Callable[..., Any]:
@@ -181,11 +186,9 @@ def build(table: Table, part: Part) -> Callable[..., Any]:
 
 def bound(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Resolved arguments of a function, their own parts built."""
-    tables = {name: argument.table for name, argument in _arguments(function).items()}
-    return {
-        name: build(tables[name] or {}, value) if isinstance(value, Part) else value
-        for name, value in arguments.items()
-    }
+    named = _arguments(function)
+    parts = {name: value for name, value in arguments.items() if isinstance(value, Part)}
+    return {**arguments, **{name: build(named[name].table or {}, part) for name, part in parts.items()}}
 
 
 def all_arguments(table: Table, part: Part) -> dict[str, Any]:
@@ -262,11 +265,6 @@ def _arguments(function: Callable[..., Any]) -> dict[str, Argument]:
     }
 
 
-def _supplied(function: Callable[..., Any]) -> Iterator[str]:
-    """The arguments that are marked as `Supplied`."""
-    return (name for name, argument in _arguments(function).items() if SUPPLIED in _marks(argument.hint))
-
-
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The types of its arguments; what it returns may be a type of a library that is not imported yet."""
     plain: Any = getattr(function, "func", function)
@@ -296,6 +294,7 @@ def _marks(hint: Any) -> Iterator[Any]:
 
 
 def _words(mark: Any) -> Iterable[str]:
+    """The words that an argument marked so takes."""
     if isinstance(mark, OneOf):
         return mark.table
     return [choice for choice in get_args(mark) if isinstance(choice, str)] if get_origin(mark) is Literal else ()

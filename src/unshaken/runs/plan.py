@@ -91,6 +91,8 @@ def source_of(config: RecipeConfig, model: ModelConfig, inputs: Fingerprint | No
     """What a trained model depends on, with the models that it needs."""
     inputs = inputs or Fingerprint()
     unlabelled = uses_unlabelled(model, config)
+    # how the figure is smoothed changes no model
+    curves = replace(config.curves, smooth=1) if model.training and config.curves else None
     return ModelSource(
         network=model.network,
         model=model.model,
@@ -101,14 +103,6 @@ def source_of(config: RecipeConfig, model: ModelConfig, inputs: Fingerprint | No
         images=inputs.images.get("train") if model.training else None,
         uses_unlabelled=unlabelled,
         unlabelled=inputs.unlabelled if unlabelled else None,
-        curves=_curves_source(config, inputs) if model.training else None,
+        curves=CurvesSource(curves, config.evaluation.rule, inputs.images.get(curves.split)) if curves else None,
         needs={role: source_of(config, config.model(label), inputs) for role, label in model.needs.items()},
     )
-
-
-def _curves_source(config: RecipeConfig, inputs: Fingerprint) -> CurvesSource | None:
-    curves = config.curves
-    if curves is None:
-        return None
-    drawn_alike = replace(curves, smooth=1)  # how the figure is smoothed changes no model
-    return CurvesSource(drawn_alike, config.evaluation.rule, inputs.images.get(curves.split))

@@ -16,7 +16,7 @@ from unshaken.data import Data
 from unshaken.models import StochasticClassifier
 from unshaken.models.latents import check_coded, reconstructions
 from unshaken.runs.loading import new_model
-from unshaken.runs.parts import all_arguments, bound
+from unshaken.runs.parts import all_arguments, bound, errors_of
 from unshaken.runs.plan import source_of
 from unshaken.runs.settings import AnalysisConfig, ModelConfig, RecipeConfig, TrainingConfig
 from unshaken.training import train
@@ -39,12 +39,17 @@ def preflight(config: RecipeConfig, data: dict[str, Data], unlabelled: Tensor | 
         if spec.training:
             check_training(model, config, spec.label, spec.training, data)
         if "continues" in spec.needs:
-            check_start(model, spec, new_model(source.needs["continues"], test))
+            continued = new_model(source.needs["continues"], test)
+            with errors_of(f"[training]: {spec.label} continues {spec.needs['continues']!r}"):
+                model.start_at(continued.network())
     if unlabelled is not None:
         check_unlabelled(unlabelled, test.x.shape[1:])
     for path in config.transfer.sets:
         match_inputs(load_transfer_set(path), test.x)
-    check_file_names([Path(path).stem for path in config.transfer.sets])
+    names = [Path(path).stem for path in config.transfer.sets]  # which tell stored sets apart
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"[transfer]: two of the sets are files called {name!r}: rename one.")
 
 
 def check_attacks(model: StochasticClassifier, config: RecipeConfig, spec: ModelConfig, x: Tensor) -> None:
@@ -92,22 +97,5 @@ def check_training(
     x, y, augment = test.x[:1], test.y[:1], partial(parts["augment"], seed=0)
     augment(x)
     points = Points(torch.zeros_like(y), torch.zeros_like(y), 0, 0)
-    try:
+    with errors_of(f"[training]: inputs of {label}"):
         compared_inputs(parts["objective"], with_augmentation(parts["inputs"])(model, x, y, points, augment, 0))
-    except ValueError as error:
-        raise ValueError(f"[training]: inputs of {label}: {error}") from error
-
-
-def check_start(model: StochasticClassifier, spec: ModelConfig, continued: StochasticClassifier) -> None:
-    """That a model can start at the one that its training continues."""
-    try:
-        model.start_at(continued.network())
-    except ValueError as error:
-        raise ValueError(f"[training]: {spec.label} continues {spec.needs['continues']!r}: {error}") from error
-
-
-def check_file_names(names: list[str]) -> None:
-    """Stored sets are told apart by their file names."""
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"[transfer]: two of the sets are files called {twice[0]!r}: rename one.")

@@ -58,7 +58,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class _Section:
+class PaperSection:
     """[paper] as a TOML file has it."""
 
     source: str = ""
@@ -71,33 +71,19 @@ class _Section:
     training: PerLabel = field(default_factory=dict)
 
 
-PUBLISHED_SECTIONS = (_Section, {"accuracy": (PublishedAccuracy, True), "flatness": (PublishedFlatness, False)})
-"""[paper] as a TOML file has it, and the types of its tables; whether each is a list of them, or one for each model."""
-
-
 def resolve_published(settings: Any) -> Published:
     """[paper], checked."""
-    section = resolve_section("[paper]", _Section, settings)
-    return Published(
-        section.source,
-        section.eps,
-        [
-            resolve_section(f"[[paper.accuracy]] {i}", PublishedAccuracy, value)
-            for i, value in enumerate(section.accuracy, 1)
-        ],
-        {
-            model: resolve_section(f"[paper.flatness.{model}]", PublishedFlatness, v)
-            for model, v in section.flatness.items()
+    section = resolve_section("[paper]", PaperSection, settings)
+    accuracies, flatness = enumerate(section.accuracy, 1), section.flatness.items()
+    tables: dict[str, Any] = {
+        "accuracy": [resolve_section(f"[[paper.accuracy]] {i}", PublishedAccuracy, row) for i, row in accuracies],
+        "flatness": {
+            name: resolve_section(f"[paper.flatness.{name}]", PublishedFlatness, row) for name, row in flatness
         },
-        {model: _lengths(values) for model, values in section.length.items()},
-        {model: _by_draws(model, values) for model, values in section.inference.items()},
-        section.time,
-        section.training,
-    )
-
-
-def _lengths(values: dict[str, float]) -> PublishedLengths:
-    return PublishedLengths({label: value for label, value in values.items() if label != "eps"}, values.get("eps"))
+        "length": {model: PublishedLengths(row, row.pop("eps", None)) for model, row in section.length.items()},
+        "inference": {model: _by_draws(model, row) for model, row in section.inference.items()},
+    }
+    return Published(**vars(section) | tables)
 
 
 def _by_draws(model: str, values: dict[str, float]) -> dict[int, float]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from unshaken.errors import nearest, unknown
 from unshaken.runs.merge import check_table, fractions, merge
+from unshaken.runs.parts import errors_of
 from unshaken.runs.resolve import resolve
 from unshaken.runs.settings import RecipeConfig
 
@@ -56,21 +57,16 @@ def read_recipe(name: str, *, preset: str | None = None, settings: Sequence[str]
             raise ValueError(f"{path.name} has no presets; got {preset!r}.")
         if preset is not None and preset not in presets:
             raise unknown(f"preset of {path.name}", preset, presets)
-        return Recipe(path.stem, preset, _resolved(raw, path, presets.get(preset, {}), settings))
+        with errors_of(path.name):
+            changes = presets.get(preset, {})
+            check_table("preset", changes)
+            merge(raw, changes, path.name)
+            for setting in settings:
+                merge(raw, _parse_setting(setting), f"--set {setting}")
+            config = resolve(raw)
+        return Recipe(path.stem, preset, config)
     except RecursionError as error:
         raise ValueError(f"{path.name}: its tables or lists are nested too deeply.") from error
-
-
-def _resolved(raw: dict[str, Any], path: Path, preset: Any, settings: Sequence[str]) -> RecipeConfig:
-    """A recipe with its preset and then the settings of the command line written over it."""
-    try:
-        check_table("preset", preset)
-        merge(raw, preset, path.name)
-        for setting in settings:
-            merge(raw, _parse_setting(setting), f"--set {setting}")
-        return resolve(raw)
-    except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from error
 
 
 def parse(path: Path) -> dict[str, Any]:
@@ -83,11 +79,9 @@ def parse(path: Path) -> dict[str, Any]:
 
 def _raw(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """The content of a recipe, written over that of the recipe which it is `like`."""
-    raw: dict[str, Any] = parse(path)
-    try:
-        raw = fractions(raw)
-    except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from error
+    content = parse(path)
+    with errors_of(path.name):
+        raw: dict[str, Any] = fractions(content)
     if "like" not in raw:
         return raw
     if not isinstance(raw["like"], str):

@@ -74,12 +74,12 @@ def _data(settings: Any, models: list[ModelConfig]) -> DataConfig:
     """[data], with unlabelled images where a model is taught by another one."""
     data = resolve_section("[data]", DataConfig, settings)
     if data.unlabelled is not None:
-        data = replace(data, unlabelled=resolve_section("[data.unlabelled]", UnlabelledConfig, data.unlabelled))
-    if data.unlabelled is not None and data.validation is not None:
-        _check_kept(data, data.unlabelled)
-    for model in models:
-        if "teacher" in model.needs and data.unlabelled is None:
-            raise ValueError(f"{model.label} has a teacher: [data.unlabelled] must say on which images.")
+        unlabelled = resolve_section("[data.unlabelled]", UnlabelledConfig, data.unlabelled)
+        data = replace(data, unlabelled=unlabelled)
+        if data.validation is not None:
+            _check_kept(data, unlabelled)
+    elif taught := [model.label for model in models if "teacher" in model.needs]:
+        raise ValueError(f"{taught[0]} has a teacher: [data.unlabelled] must say on which images.")
     return data
 
 
@@ -133,7 +133,6 @@ def _transfer(settings: Any, models: list[ModelConfig]) -> TransferConfig:
     for model in models if transfer.keep == "fooled" else ():
         kind = "an ensemble with a gate" if model.model.get("gate") else model.model.kind
         if model.label in sources and kind not in FOOLED:
-            raise ValueError(
-                f"[transfer]: keep 'fooled' needs sources that are networks or ensembles; {model.label} is {kind}."
-            )
+            needed = "keep 'fooled' needs sources that are networks or ensembles"
+            raise ValueError(f"[transfer]: {needed}; {model.label} is {kind}.")
     return replace(transfer, sources=sources)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -44,16 +44,9 @@ from unshaken.runs.record import (
     write_record,
 )
 from unshaken.runs.settings import as_json
-from unshaken.runs.units import (
-    AnalysisUnit,
-    AttackUnit,
-    EvaluationUnit,
-    TrainUnit,
-    TransferUnit,
-    Unit,
-    UnitPerturbations,
-)
+from unshaken.runs.units import AnalysisUnit, EvaluationUnit, TrainUnit, TransferUnit, Unit, UnitPerturbations
 from unshaken.store import Damaged, Held, claimed, digest
+from unshaken.training.loop import Progress as TrainingProgress
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -187,7 +180,7 @@ class Worker:
         perturbations = unit.perturbations if isinstance(unit, TransferUnit) else None
         return names + ([perturbations.unit] if isinstance(perturbations, UnitPerturbations) else [])
 
-    def finish(self, unit: Unit, progress: Callable[[int, int, str], None]) -> bool:
+    def finish(self, unit: Unit, progress: TrainingProgress) -> bool:
         """Load or compute one unit and note how it went; False where another process is at it."""
         if not isinstance(unit, TrainUnit) and unit.model not in self.models:
             self.outcomes[unit.name] = Outcome(status="skipped", error=f"the model {unit.model!r} failed")
@@ -208,7 +201,7 @@ class Worker:
             write_record(failure, self.outcomes[unit.name])
         return True
 
-    def train(self, unit: TrainUnit, progress: Callable[[int, int, str], None]) -> ModelRecord:
+    def train(self, unit: TrainUnit, progress: TrainingProgress) -> ModelRecord:
         """Load the model of a unit, or train it."""
         model = new_model(unit.source, self.data["test"])
         record = self.folder.load_model(unit, model)
@@ -219,24 +212,17 @@ class Worker:
         self.measure(unit.model)
         return record
 
-    def trained(
-        self, unit: TrainUnit, progress: Callable[[int, int, str], None]
-    ) -> tuple[StochasticClassifier, ModelRecord]:
+    def trained(self, unit: TrainUnit, progress: TrainingProgress) -> tuple[StochasticClassifier, ModelRecord]:
         """Train the model of a unit and write it."""
         checkpoint, needed = self.folder.checkpoint(unit), self.needed_models(unit)
         model, history = train_unit(unit, self.data, checkpoint, progress, self.unlabelled, needed)
         chain = chain_in(model)
         for name in itertools.chain(*(epoch.diverged for epoch in history)):
             self.say(f"{unit.label}: {name} diverged and was left out; {chain.members if chain else 0} go on.")
-        record = ModelRecord(  # the cost of all epochs, also those of a process that was killed
-            unit=unit.name,
-            model=unit.model,
-            history=history,
-            sha256="",
-            seconds=round(sum(epoch.seconds for epoch in history), 3),
-            forwards=sum(epoch.forwards for epoch in history),
-            gradients=sum(epoch.gradients for epoch in history),
-        )
+        # the cost of all epochs, also those of a process that was killed
+        cost: dict[str, Any] = {"seconds": round(sum(epoch.seconds for epoch in history), 3)}
+        cost |= {name: sum(getattr(epoch, name) for epoch in history) for name in ("forwards", "gradients")}
+        record = ModelRecord(unit=unit.name, model=unit.model, history=history, sha256="", **cost)
         self.folder.write_model(unit, model, record)
         checkpoint.unlink(missing_ok=True)
         return model, record
@@ -250,21 +236,20 @@ class Worker:
 
     def measure(self, label: str) -> None:
         """Note the parameters of a model and, where they can be counted, the operations of its predictions."""
-        model, draws = self.models[label], self.config.evaluation.draws
-        self.sizes[label] = ModelSize(parameters=parameters(model))
+        model, draws, operations = self.models[label], self.config.evaluation.draws, None
         try:
             operations = flops(model, self.data["test"].x[:1], inference_sets(model, draws, 0, 1)[0])
-            self.sizes[label] = ModelSize(parameters=parameters(model), flops=operations)
         except FAILURES as error:  # a network of somebody else's; its rows are what matters
             self.say(f"the operations of {label} cannot be counted: {error}")
+        self.sizes[label] = ModelSize(parameters=parameters(model), flops=operations)
 
-    def evaluate(self, unit: AttackUnit | TransferUnit | AnalysisUnit) -> RowMetadata:
+    def evaluate(self, unit: EvaluationUnit | AnalysisUnit) -> RowMetadata:
         """Load the metadata of a unit's rows, or compute and write them; both with what they cost."""
         metadata = self.folder.metadata(unit)
         if metadata is None:
             started, model = time.perf_counter(), self.models[unit.model]
             before = replace(model.cost)
-            rows, metadata = self.rows_of(unit, model)
+            rows, metadata = self.rows_of(unit)
             metadata.seconds = round(time.perf_counter() - started, 3)
             metadata.forwards = model.cost.forwards - before.forwards
             metadata.gradients = model.cost.gradients - before.gradients
@@ -272,11 +257,9 @@ class Worker:
         self.note = "" if metadata.accuracy is None else f"last accuracy {metadata.accuracy:.3f}"
         return metadata
 
-    def rows_of(
-        self, unit: AttackUnit | TransferUnit | AnalysisUnit, model: StochasticClassifier
-    ) -> tuple[DataFrame, RowMetadata]:
+    def rows_of(self, unit: EvaluationUnit | AnalysisUnit) -> tuple[DataFrame, RowMetadata]:
         """Compute the rows of a unit; what else it makes is written here."""
-        test = self.data["test"]
+        model, test = self.models[unit.model], self.data["test"]
         if isinstance(unit, AnalysisUnit):
             return analysis_unit(unit, model, test), RowMetadata(unit=unit.name, analysis=unit.analysis.settings.kind)
         if isinstance(unit, TransferUnit):
@@ -285,8 +268,7 @@ class Worker:
             rows = transfer_unit(unit, model, test, self.inference_of(unit), load_transfer_set(path))
             return rows, RowMetadata(unit=unit.name, accuracy=float(rows.correct.mean()))
         attacked = attack_unit(unit, model, test, self.inference_of(unit), keep=is_source(unit, self.config))
-        if attacked.perturbations is not None:
-            perturbations = attacked.perturbations
+        if (perturbations := attacked.perturbations) is not None:
             if self.config.transfer.keep == "fooled":
                 perturbations = only_fooling(perturbations, model, test.x, test.y)
             perturbations.save(self.folder.perturbations(unit.name))
@@ -306,6 +288,7 @@ class Worker:
     def record(self, units: list[Unit]) -> None:
         """Write run.json."""
         test, path = self.data["test"], self.folder.path / "run.json"
+        images = {split: len(data.y) for split, data in self.data.items()}
         with claimed(path):  # another process may have done what this one has not seen yet
             try:
                 before = read_record(path, RunRecord)
@@ -319,12 +302,7 @@ class Worker:
                 hash=self.hash,
                 inputs=self.inputs,
                 command=shlex.join(["unshaken", *sys.argv[1:]]),
-                data=DataRecord(
-                    name=test.name,
-                    classes=test.classes,
-                    labels=list(test.labels),
-                    images={split: len(data.y) for split, data in self.data.items()},
-                ),
+                data=DataRecord(name=test.name, classes=test.classes, labels=list(test.labels), images=images),
                 versions=versions(),
                 machine=machine(self.device),
                 recipe=self.config,

@@ -105,18 +105,6 @@ class ModelConfig:
         trained = {role: label for role, label in named.items() if label is not None}
         return trained | {f"component {number:03}": label for number, label in enumerate(self.components, 1)}
 
-    @property
-    def innermost(self) -> Part:
-        """The kind of model that others are around."""
-        return innermost(self.model)
-
-
-def innermost(model: Part) -> Part:
-    """The kind of model that others are around."""
-    while "base" in model.arguments:
-        model = model.arguments["base"]
-    return model
-
 
 @dataclass(frozen=True)
 class AttackConfig:

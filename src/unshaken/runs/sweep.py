@@ -15,7 +15,7 @@ from unshaken.evaluation.checks import attack_name
 from unshaken.models import MADE_OF, MODELS
 from unshaken.networks import NETWORKS
 from unshaken.runs.merge import check_table, merge, nested
-from unshaken.runs.parts import Part, resolve_arguments, resolve_part, settable, supplied
+from unshaken.runs.parts import Part, errors_of, resolve_arguments, resolve_part, settable, supplied
 from unshaken.runs.settings import AnalysisConfig, AttackConfig, ModelConfig, TrainingConfig
 from unshaken.training import train
 from unshaken.types import Count
@@ -33,8 +33,8 @@ def models(raw: dict[str, Any], seed: int) -> list[ModelConfig]:
         if not isinstance(section, dict) and not (name == "network" and isinstance(section, list)):
             raise ValueError(f"[{name}] must be a table of settings; got {section!r}.")
     check_table("[sweep]", raw.get("sweep", {}))
-    sweep = {path: _remaining(values) for path, values in raw.get("sweep", {}).items()}
-    sweep = {path: values for path, values in sweep.items() if values != []}
+    remaining = {path: _remaining(values) for path, values in raw.get("sweep", {}).items()}
+    sweep = {path: values for path, values in remaining.items() if values != []}
     named = bool(sweep) and all(isinstance(values, dict) for values in sweep.values())
     axes = [_axis(path, values, [*sections, REPLICA]) for path, values in sweep.items()]
     configs = []
@@ -59,26 +59,20 @@ def _model(label: str, sections: dict[str, Any], seed: int) -> ModelConfig:
     replica = sections.get(REPLICA)
     if replica is not None:
         check_range(REPLICA, replica, Count)
-    config = ModelConfig(
-        label,
+    networks: Part | list[Part] = (
         [resolve_part(f"[[network]] {i}", NETWORKS, entry) for i, entry in enumerate(network, 1)]
         if listed
-        else resolve_part("[network]", NETWORKS, network),
-        model,
-        TrainingConfig(**resolve_arguments("[training]", train, sections["training"])) if trained else None,
-        seed,
-        replica=replica,
+        else resolve_part("[network]", NETWORKS, network)
     )
-    if listed and not composed and config.innermost.kind != "ensemble":
+    training = TrainingConfig(**resolve_arguments("[training]", train, sections["training"])) if trained else None
+    if listed and not composed and model.innermost.kind != "ensemble":
         raise ValueError(f"[[network]]: only an ensemble has several networks; got a {model.kind!r} model.")
-    return config
+    return ModelConfig(label, networks, model, training, seed, replica=replica)
 
 
 def for_seeds(configs: list[ModelConfig], seeds: list[int]) -> list[ModelConfig]:
     """Every model once for each seed, where there are several; `group` is what these have in common."""
-    if len(seeds) == 1:
-        return configs
-    return [_with_seed(config, seed) for config in configs for seed in seeds]
+    return [_with_seed(config, seed) for config in configs for seed in seeds] if len(seeds) > 1 else configs
 
 
 def _with_seed(config: ModelConfig, seed: int) -> ModelConfig:
@@ -88,7 +82,8 @@ def _with_seed(config: ModelConfig, seed: int) -> ModelConfig:
         teacher, continues = (name and f"{name}, seed {seed}" for name in (training.teacher, training.continues))
         training = replace(training, teacher=teacher, continues=continues)
     if config.components:
-        model = model.with_arguments(of=[f"{label}, seed {seed}" for label in config.components])
+        of = [f"{label}, seed {seed}" for label in config.components]
+        model = Part(kind=model.kind, arguments=model.arguments | {"of": of})
     label = f"{config.label}, seed {seed}"
     return replace(config, label=label, group=config.label, seed=seed, training=training, model=model)
 
@@ -123,20 +118,29 @@ def _axis(path: str, values: Any, sections: Sequence[str]) -> list[tuple[str, di
 
 def analyses(entries: Any, *, attacked: bool) -> list[AnalysisConfig]:
     """One analysis for each point of the grid of every [[analyses]], with a label."""
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    if not _is_list_of_tables(entries):
         raise ValueError("[[analyses]] must be a list of analyses.")
     configs = []
-    for i, entry in enumerate(entries, 1):
-        section = f"[[analyses]] number {i}"
-        settings = {name: value for name, value in entry.items() if name != "sweep"}
-        for point in grid(section, entry.get("sweep", {})):
-            part = resolve_part(section, ANALYSES, settings | point)
-            if not attacked and needs_attacks(part):
-                raise ValueError(f"{section}: {part.kind} is of attacks: [[attacks]] is missing.")
-            values = [f"{name} {in_label(value)}" for name, value in point.items()]
-            configs.append(AnalysisConfig(part, ", ".join([part.kind.replace("_", " "), *values])))
+    for section, settings, point in _points("[[analyses]]", entries):
+        part = resolve_part(section, ANALYSES, settings | point)
+        if not attacked and needs_attacks(part):
+            raise ValueError(f"{section}: {part.kind} is of attacks: [[attacks]] is missing.")
+        values = [f"{name} {in_label(value)}" for name, value in point.items()]
+        configs.append(AnalysisConfig(part, ", ".join([part.kind.replace("_", " "), *values])))
     check_unique("analyses", [config.label for config in configs])
     return configs
+
+
+def _is_list_of_tables(entries: Any) -> bool:
+    return isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+
+
+def _points(section: str, entries: list[Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """(section for errors, settings, point) for each point of the grid of every entry."""
+    for i, entry in enumerate(entries, 1):
+        settings = {name: value for name, value in entry.items() if name != "sweep"}
+        for point in grid(f"{section} number {i}", entry.get("sweep", {})):
+            yield f"{section} number {i}", settings, point
 
 
 def needs_attacks(analysis: Part) -> bool:
@@ -146,17 +150,15 @@ def needs_attacks(analysis: Part) -> bool:
 
 def attacks(entries: Any, sizes: Any, section: str = "[[attacks]]") -> list[AttackConfig]:
     """One attack for each point of the grid of every [[attacks]], with a label that no other has."""
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+    if not _is_list_of_tables(entries) or not entries:
         raise ValueError(f"{section} must be a list of one attack or more.")
     configs = []
-    for i, entry in enumerate(entries, 1):
-        entry_name, eps = f"{section} number {i}", entry.get("eps", sizes)
-        settings = {name: value for name, value in entry.items() if name not in ("sweep", "eps")}
-        check_sizes(entry_name, eps)
-        for point in grid(entry_name, entry.get("sweep", {})):
-            config = AttackConfig(resolve_part(entry_name, ATTACKS, settings | point), "", "", eps)
-            _check_attack(entry_name, config)
-            configs.append(config)
+    for entry_section, settings, point in _points(section, entries):
+        eps, arguments = settings.get("eps", sizes), {key: settings[key] for key in settings if key != "eps"}
+        check_sizes(entry_section, eps)
+        config = AttackConfig(resolve_part(entry_section, ATTACKS, arguments | point), "", "", eps)
+        _check_attack(entry_section, config)
+        configs.append(config)
     labels = _labels(configs)
     configs = [replace(config, name=name, label=label) for config, (name, label) in zip(configs, labels, strict=True)]
     check_unique("attacks", [config.label for config in configs])
@@ -168,11 +170,9 @@ def _check_attack(section: str, config: AttackConfig) -> None:
     arguments, largest = config.arguments, max(config.eps)
     if arguments.get("norm") == "linf" and largest > 1:
         raise ValueError(f"{section}: eps {largest:g} is larger than the whole input box; is {largest:g}/255 meant?")
-    try:
-        setting = config.settings.get
+    setting = config.settings.get
+    with errors_of(section):
         check_start(setting("loss", "cw"), setting("start", "none"), setting("restarts", 1))
-    except ValueError as error:
-        raise ValueError(f"{section}: {error}") from error
 
 
 def _labels(configs: list[AttackConfig]) -> list[tuple[str, str]]:
@@ -186,10 +186,10 @@ def _labels(configs: list[AttackConfig]) -> list[tuple[str, str]]:
         defaults = {argument: entry.default for argument, entry in arguments.items()}
         differing = [key for key in settings if any(other.get(key) != settings[key] for other in twins)]
         differing = [key for key in differing if key in COLUMNS or settings[key] != defaults.get(key)]
-        values = [f"{key} {in_label(settings[key])}" for key in differing]
-        no_column = [f"{key} {in_label(settings[key])}" for key in differing if key not in COLUMNS]
+        values = {key: f"{key} {in_label(settings[key])}" for key in differing}
+        no_column = [text for key, text in values.items() if key not in COLUMNS]
         kind = settings["kind"] + (f" ({', '.join(no_column)})" if no_column else "")
-        labels.append((kind, f"{name} ({', '.join(values)})" if values else name))
+        labels.append((kind, f"{name} ({', '.join(values.values())})" if values else name))
     return labels
 
 
@@ -204,12 +204,10 @@ def check_sizes(section: str, eps: Any) -> None:
     """`eps` is a list of different perturbation sizes."""
     if not isinstance(eps, list):
         raise ValueError(f"{section}: eps must be a list of perturbation sizes; got {eps!r}.")
-    try:
+    with errors_of(section):
         check_eps(eps, 1)
         if len(set(eps)) < len(eps):
             raise ValueError(f"eps has a size twice: {eps}.")
-    except ValueError as error:
-        raise ValueError(f"{section}: {error}") from error
 
 
 def grid(section: str, sweep: Any) -> Iterator[dict[str, Any]]:
@@ -227,10 +225,7 @@ def in_label(value: Any) -> str:
         value = value.model_dump()
     if isinstance(value, dict):
         return " ".join(in_label(v) if k == "kind" else f"{k} {in_label(v)}" for k, v in value.items())
-    return _short(value) if isinstance(value, float) else str(value)
-
-
-def _short(value: float) -> str:
-    """The number, or as a share of 255 where that is what it must have been written as: 2/255."""
-    steps = round(255 * value, 3)
-    return str(value) if len(str(value)) <= 8 or abs(255 * value - steps) > 1e-9 else f"{steps:g}/255"
+    if not isinstance(value, float) or len(str(value)) <= 8:
+        return str(value)
+    steps = round(255 * value, 3)  # a share of 255 where that is what it must have been written as: 2/255
+    return str(value) if abs(255 * value - steps) > 1e-9 else f"{steps:g}/255"
