@@ -15,10 +15,6 @@ from unshaken.report.wording import UNKNOWN, interval_text
 
 # whiskers to these percentiles: for quantities with a long tail, whose single inputs would hide the boxes
 CENTRAL = (5, 95)
-BOX_CAPTION = (
-    "A box holds the middle half of the inputs, its line is the median, the dot the mean; whiskers reach from the 5th "
-    "to the 95th percentile."
-)
 BOX_COLUMNS = ["n", "mean", "low", "high", "lower_quartile", "median", "upper_quartile"]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unshaken.report import wording
 from unshaken.report.stored_run import write
 
 if TYPE_CHECKING:
@@ -54,6 +56,29 @@ class Section(NamedTuple):
     drawings: list[Drawing]
     tables: list[Table]
     position: str = "figures"
+
+
+class Wording:
+    """The texts of a section: each macro of sections/<name>.jinja is a method that returns one line of plain text.
+
+    The functions of `wording` are filters in it. A name that no macro has, or a value that is missing, is an error.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._macros = _macros(name)
+
+    def __getattr__(self, macro: str) -> Callable[..., str]:
+        text = getattr(self._macros, macro)
+        return lambda *values, **named: re.sub(r"[ \n]+", " ", text(*values, **named)).strip()
+
+
+@cache
+def _macros(name: str) -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(loader=PackageLoader("unshaken.report", "sections"), undefined=StrictUndefined)
+    environment.filters.update({key: value for key, value in vars(wording).items() if callable(value)})
+    return environment.get_template(f"{name}.jinja").module
 
 
 def write_table(folder: Path, table: Table) -> None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
-from unshaken.report.box_plots import BOX_CAPTION, BOX_COLUMNS, box_ticks, dashed_line, draw_boxes
+from unshaken.report.box_plots import BOX_COLUMNS, box_ticks, dashed_line, draw_boxes
 from unshaken.report.condition_rows import (
     attacked_rows,
     main_inference_draws,
@@ -17,11 +17,13 @@ from unshaken.report.condition_rows import (
     values_by_input,
 )
 from unshaken.report.drawing import attack_colours, facet_figure, split_label, styled
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, box_data, column_table
 from unshaken.report.sections.comparison import change_text, of_representatives
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import one_eps
+
+WORDING = Wording("angles")
 
 
 class Angles(NamedTuple):
@@ -47,9 +49,7 @@ def angles_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
         "angles",
         lambda narrow: angles_figure(drawn, narrow=narrow),
         "Box plots of the cosine of the angle between the attack and the margin gradient, for every attack",
-        f"Cosine of the angle between the attack at eps {one_eps(eps)} and the gradient of the margin under {draws} "
-        "inference draws, for the class that the attack comes nearest to. At −1 the attack takes the shortest way "
-        f"down, at 0 it gains nothing. {BOX_CAPTION}",
+        WORDING.caption(eps, draws),
     )
     sentences = [_draws_sentence(model, eps, several=len(drawn) > 1) for model in drawn]
     sentences = [*filter(None, [*sentences, _models_sentence(drawn, eps)])]

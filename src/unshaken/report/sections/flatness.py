@@ -10,14 +10,16 @@ from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
-from unshaken.report.box_plots import BOX_CAPTION, draw_boxes, mean_interval
+from unshaken.report.box_plots import draw_boxes, mean_interval
 from unshaken.report.drawing import INK, MUTED, facet_figure, named_styles, row_ticks, styled
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import group_rows, shared_level
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for, if_known, listed, one_eps, percent, significance_text
 from unshaken.runs.published import PublishedFlatness
+
+WORDING = Wording("flatness")
 
 LINEAR = 1e-3
 """Changes of the loss up to this many nats, which are none, are drawn on a linear scale, larger ones on a log scale."""
@@ -60,9 +62,7 @@ def flatness_section(source: StoredRun, panels: Sequence[Panel]) -> Section | No
         "flatness",
         lambda narrow: flatness_figure(losses, narrow=narrow),
         "Box plots of the change of the loss under noise, for every model; the numbers are in the table below",
-        "Loss of an input with noise minus its loss without, for every input and noise: the narrower around 0, the "
-        f"flatter is the loss. The axis is linear up to {LINEAR} on either side and logarithmic beyond. {BOX_CAPTION}"
-        f"{' Small marks are the means of single networks.' * several}",
+        WORDING.caption(LINEAR, several),
     )
     noises = dict.fromkeys(loss.noise for loss in losses)
     sentences = [_sentence([loss for loss in losses if loss.noise == noise]) for noise in noises]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
-from unshaken.report.box_plots import BOX_CAPTION, BOX_COLUMNS, box_ticks, dashed_line, draw_boxes
+from unshaken.report.box_plots import BOX_COLUMNS, box_ticks, dashed_line, draw_boxes
 from unshaken.report.condition_rows import (
     attack_with_most_draw_counts,
     attacked_rows,
@@ -17,11 +17,13 @@ from unshaken.report.condition_rows import (
     values_by_input,
 )
 from unshaken.report.drawing import facet_figure, inference_styles, styled
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, box_data, column_table
 from unshaken.report.sections.comparison import of_representatives
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for, one_eps
+
+WORDING = Wording("slopes")
 
 QUANTITIES = {"cosine": "cosine of the angle", "gradient_norm": "norm of the margin gradient", "slope": "cosine × norm"}
 
@@ -49,9 +51,7 @@ def slopes_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
         "slopes",
         lambda narrow: slopes_figure(drawn, narrow=narrow),
         "Box plots of the cosine, the norm of the margin gradient and their product, by number of inference draws",
-        f"One attack, {_attacks(drawn)} at eps {one_eps(eps)}, seen by more and more inference draws, for the class "
-        "that it comes nearest to. Cosine times norm is how steeply the margin falls along the attack: the lower, the "
-        f"sooner the label does. {BOX_CAPTION}",
+        WORDING.caption(_attacks(drawn), eps),
     )
     models = dict.fromkeys(quantity.model for quantity in drawn)
     sentences = [_sentence([q for q in drawn if q.model == model], eps, several=len(models) > 1) for model in models]

@@ -7,16 +7,17 @@ from pandas import DataFrame, Series
 
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
-from unshaken.report.box_plots import BOX_CAPTION, box_numbers, draw_boxes, mean_interval
+from unshaken.report.box_plots import box_numbers, draw_boxes, mean_interval
 from unshaken.report.condition_rows import values_by_input
 from unshaken.report.drawing import facets, log_axis, named_styles, row_ticks, styled
 from unshaken.report.groups import group_of, representatives
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, column_table, interval_cells
 from unshaken.report.sections.comparison import change_text
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import UNKNOWN, decimals_for, difference_text, listed, percent
 
+WORDING = Wording("spread")
 FLOOR = 1e-9  # smaller variances are drawn here on a log axis: a standard deviation of 0.00003 is none
 DECADES = 100  # the axis is logarithmic where the middle halves of the models span this factor
 
@@ -30,12 +31,11 @@ def spread_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     drawing = Drawing(
         "prediction_variance",
         lambda narrow: spread_figure(columns, group_of(run.record, columns), narrow=narrow),
-        "Box plots of the prediction variance of every model; the numbers are in the table below",
-        f"Variance of the probability of the right class over {draws}, for each input; 0.25 is the most there can be. "
-        f"{BOX_CAPTION}" + " Variances below one billionth are drawn there." * _logarithmic(columns),
+        WORDING.alt_text(),
+        WORDING.caption(draws, _logarithmic(columns)),
     )
     sentence = _sentence({model: columns[model] for model in representatives(run.record, columns)}, rows, draws)
-    return Section("spread", "How much predictions vary", [sentence], [drawing], [spread_table(rows)])
+    return Section("spread", WORDING.title(), [sentence], [drawing], [spread_table(rows)])
 
 
 def variances(rows: DataFrame) -> dict[str, Series]:
@@ -58,11 +58,11 @@ def spread_table(rows: DataFrame) -> Table:
         **box_columns(data, "mean variance", decimals=[decimals] * len(data)),
         "saturated draws": interval_cells(data, "saturated"),
     }
-    note = "Means over inputs with 95 % intervals. Saturated: share of single draws whose softmax is rounded to one."
     if others:
         cells[f"more than {base}"] = interval_cells(data, "more", text=lambda change: difference_text(change, decimals))
-        note += " The last column is paired by input."
-    return column_table("prediction_variance", data.rename(columns={"mean": "variance"}), cells, note=note)
+    return column_table(
+        "prediction_variance", data.rename(columns={"mean": "variance"}), cells, note=WORDING.note(others)
+    )
 
 
 @styled()
@@ -102,12 +102,10 @@ def _sentence(columns: dict[str, Series], rows: DataFrame, draws: str) -> str:
     base, *others = columns
     decimals = decimals_for(column.mean() for column in columns.values())
     means = {model: f"{column.mean():.{decimals}f}" for model, column in columns.items()}
+    changes = {m: change_text(columns[m], columns[base], comparisons=len(others), decimals=decimals) for m in others}
+    compared = "; ".join(f"{means[model]} on {model}: {change}" for model, change in changes.items())
+    if not rows[rows.model.isin(columns)].saturated.any():
+        return WORDING.sentence(base, means[base], draws, compared, "")
     shares = {model: percent(_saturated(rows[rows.model == model]).value) for model in columns}
-    none = not rows[rows.model.isin(columns)].saturated.any()
-    sentence = f"The probability of the right class has a mean variance of {means[base]} over {draws}"
-    if not others:
-        return f"{sentence}; {'no draw is' if none else f'{shares[base]} of the draws are'} saturated."
-    options = {"comparisons": len(others), "decimals": decimals}
-    compared = [f"{means[m]} on {m}: {change_text(columns[m], columns[base], **options)}" for m in others]
     saturated = [f"{shares[base]} of the draws are saturated on {base}", *(f"{shares[m]} on {m}" for m in others)]
-    return f"{sentence} on {base} and {'; '.join(compared)}. {'No draw is saturated' if none else listed(saturated)}."
+    return WORDING.sentence(base, means[base], draws, compared, listed(saturated) if others else shares[base])
