@@ -65,8 +65,8 @@ def attack_with_most_draw_counts(rows: DataFrame) -> str:
     return str(rows.groupby("attack", sort=False).inference_draws.nunique().idxmax())
 
 
-def fewer_draws_text(values: Mapping[int, Series], what: str, decimals: int = 3, *, beside: int = 2) -> str:
-    """ "accuracy is 0.792 with one inference draw where 100 give 0.858: difference …; 0.844 with 5: …".
+def fewer_draws_text(values: Mapping[int, Series], decimals: int = 3, *, beside: int = 2) -> str:
+    """ "0.792 with one inference draw where 100 give 0.858: difference …; 0.844 with 5: …".
 
     `values` holds one series for each number of inference draws. The fewest, and the next where `beside` is 2, are
     set beside the most, paired by input and repeat, at a level shared out over the comparisons.
@@ -79,4 +79,4 @@ def fewer_draws_text(values: Mapping[int, Series], what: str, decimals: int = 3,
         draws += f" where {most} give {values[most].mean():.{decimals}f}"
         draws = str(count) if texts else draws
         texts.append(f"{values[count].mean():.{decimals}f} with {draws}: {significance_text(change, decimals)}")
-    return f"{what} {'; '.join(texts)}"
+    return "; ".join(texts)

@@ -21,7 +21,6 @@ from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, box_data, column_table
 from unshaken.report.sections.comparison import change_text, of_representatives
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import one_eps
 
 WORDING = Wording("angles")
 
@@ -44,17 +43,10 @@ def angles_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
     if not angles:
         return None
     drawn: list[Angles] = of_representatives(source.record, angles)
-    draws = " and ".join(str(count) for count in sorted({model.inference_draws for model in drawn}))
     drawing = Drawing(
-        "angles",
-        lambda narrow: angles_figure(drawn, narrow=narrow),
-        "Box plots of the cosine of the angle between the attack and the margin gradient, for every attack",
-        WORDING.caption(eps, draws),
+        "angles", lambda narrow: angles_figure(drawn, narrow=narrow), WORDING.alt_text(), WORDING.caption(drawn, eps)
     )
-    sentences = [_draws_sentence(model, eps, several=len(drawn) > 1) for model in drawn]
-    sentences = [*filter(None, [*sentences, _models_sentence(drawn, eps)])]
-    title = "The angle between attack and margin"
-    return Section("angles", title, sentences, [drawing], [angles_table(angles, eps)])
+    return Section("angles", WORDING.title(), _sentences(drawn, eps), [drawing], [angles_table(angles, eps)])
 
 
 def angles_by_model(rows: DataFrame) -> list[Angles]:
@@ -75,8 +67,7 @@ def angles_table(angles: Sequence[Angles], eps: float) -> Table:
     models = data.model if len(angles) > 1 else None
     columns = {"model": models, "attack": data.attack, **box_columns(data, "mean cosine")}
     data = data[["model", "attack", "inference_draws", "eps", *BOX_COLUMNS]].rename(columns={"mean": "cosine"})
-    note = f"At eps {one_eps(eps)}. Inputs that were not moved have no angle and are left out."
-    return column_table("angles", data, columns, note=note)
+    return column_table("angles", data, columns, note=WORDING.note(eps))
 
 
 @styled()
@@ -100,29 +91,15 @@ def angles_figure(angles: Sequence[Angles], *, narrow: bool = False) -> Figure:
     return facet_figure(angles, draw, narrow=narrow, height=(3.2, 2.6, 2.6), ylabel=ylabel, sharey=True)
 
 
-def _draws_sentence(model: Angles, eps: float, *, several: bool) -> str:
-    """The mean cosine under the most draws beside that under the fewest, paired by input and repeat."""
-    labels = sampled_family(model.columns)
-    if not labels:
-        return ""
-    fewest, most = (model.columns[label] for label in (labels[0], labels[-1]))
-    return (
-        f"{f'On {model.model} at' if several else 'At'} eps {one_eps(eps)} the mean cosine between attack and margin "
-        f"gradient is {most.mean():.3f} under {labels[-1]} and {fewest.mean():.3f} under {labels[0]}: "
-        f"{change_text(most, fewest)}."
-    )
-
-
-def _models_sentence(angles: Sequence[Angles], eps: float) -> str:
-    """The attack with the most draws on every model beside the first, paired by input."""
+def _sentences(angles: Sequence[Angles], eps: float) -> list[str]:
+    """The most draws beside the fewest on each model, then the models under the most draws, paired by input."""
+    sentences = []
+    for model in angles:
+        if labels := sampled_family(model.columns):
+            change = change_text(model.columns[labels[-1]], model.columns[labels[0]])
+            sentences.append(WORDING.draws(model, labels, change, eps, len(angles) > 1))
     first, *others = angles
     label = (sampled_family(first.columns) or list(first.columns))[-1]
-    base, cosines = first.columns[label], {m.model: m.columns[label] for m in others if label in m.columns}
-    compared = [
-        f"{cosine.mean():.3f} on {model}: {change_text(cosine, base, comparisons=len(others))}"
-        for model, cosine in cosines.items()
-    ]
-    if not compared:
-        return ""
-    start = f"Under {label} at eps {one_eps(eps)} the mean cosine is {base.mean():.3f} on {first.model}"
-    return f"{start} and {'; '.join(compared)}."
+    others = [model for model in others if label in model.columns]
+    changes = [change_text(model.columns[label], first.columns[label], comparisons=len(angles) - 1) for model in others]
+    return [*sentences, WORDING.models(first, others, label, changes, eps)] if others else sentences

@@ -18,12 +18,14 @@ from unshaken.report.condition_rows import (
     values_by_input,
 )
 from unshaken.report.drawing import CLEAN, eps_lines, facet_figure, inference_styles, styled
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import eps_curve, of_representatives, published_note
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import draws_text, one_eps
 from unshaken.runs.record import RunRecord
+
+WORDING = Wording("inference")
 
 
 class DrawSweep(NamedTuple):
@@ -57,17 +59,15 @@ def inference_section(source: StoredRun, panels: Sequence[Panel]) -> Section | N
     eps = reported_eps(sweeps[0].rows, source)
     first: list[DrawSweep] = of_representatives(source.record, sweeps)
     drawn = [sweep for sweep in first if sweep.rows[sweep.rows.attack == sweep.attack].eps.nunique() > 1]
-    attacks = " and ".join(dict.fromkeys(sweep.attack for sweep in drawn))
     drawing = Drawing(
         "inference_draws",
         lambda narrow: inference_figure(drawn, narrow=narrow),
-        "Accuracy against eps for every number of inference draws; the numbers are in the table below",
-        f"Accuracy under {attacks}, predicted with more and more draws: a darker line has more. Accuracy at eps 0 is "
-        "that without an attack; bars are 95 % intervals, set side by side to be legible.",
+        WORDING.alt_text(),
+        WORDING.caption([*dict.fromkeys(sweep.attack for sweep in drawn)]),
     )
     sentences = [_sentence(sweep, eps, several=len(sweeps) > 1) for sweep in first]
     table = inference_table(sweeps, eps, source.record)
-    return Section("inference", "How many inference draws are needed", sentences, [drawing] if drawn else [], [table])
+    return Section("inference", WORDING.title(), sentences, [drawing] if drawn else [], [table])
 
 
 def draw_sweeps(source: StoredRun) -> list[DrawSweep]:
@@ -131,6 +131,4 @@ def _sentence(sweep: DrawSweep, eps: float, *, several: bool) -> str:
     by_draws = sweep.by_draws()
     clean = {draws: values_by_input(_clean_rows(rows), "correct") for draws, rows in by_draws.items()}
     robust = {draws: values_by_input(rows[rows.eps == eps], "survived") for draws, rows in by_draws.items()}
-    start = f"{f'On {sweep.model}, without' if several else 'Without'} an attack, accuracy is"
-    under = f"Under {sweep.attack} at eps {one_eps(eps)} it is"
-    return f"{fewer_draws_text(clean, start)}. {fewer_draws_text(robust, under)}."
+    return WORDING.sentence(sweep, fewer_draws_text(clean), fewer_draws_text(robust), eps, several)

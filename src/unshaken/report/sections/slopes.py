@@ -21,7 +21,7 @@ from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, box_data, column_table
 from unshaken.report.sections.comparison import of_representatives
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import decimals_for, one_eps
+from unshaken.report.wording import decimals_for
 
 WORDING = Wording("slopes")
 
@@ -50,13 +50,13 @@ def slopes_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     drawing = Drawing(
         "slopes",
         lambda narrow: slopes_figure(drawn, narrow=narrow),
-        "Box plots of the cosine, the norm of the margin gradient and their product, by number of inference draws",
+        WORDING.alt_text(),
         WORDING.caption(_attacks(drawn), eps),
     )
     models = dict.fromkeys(quantity.model for quantity in drawn)
-    sentences = [_sentence([q for q in drawn if q.model == model], eps, several=len(models) > 1) for model in models]
-    title = "What more inference draws see of an attack"
-    return Section("slopes", title, sentences, [drawing], [slopes_table(slopes, eps)])
+    by_model = [[quantity for quantity in drawn if quantity.model == model] for model in models]
+    sentences = [_sentence(quantities, eps, several=len(models) > 1) for quantities in by_model]
+    return Section("slopes", WORDING.title(), sentences, [drawing], [slopes_table(slopes, eps)])
 
 
 def measure_slopes(rows: DataFrame) -> list[Slopes]:
@@ -81,9 +81,8 @@ def slopes_table(slopes: Sequence[Slopes], eps: float) -> Table:
         "inference draws": data.inference_draws,
         **box_columns(data, decimals=decimals),
     }
-    note = f"Under {_attacks(slopes)} at eps {one_eps(eps)}. Inputs that were not moved have no cosine."
     order = ["model", "quantity", "inference_draws", "attack", "eps", *BOX_COLUMNS]
-    return column_table("slopes", data[order], columns, note=note)
+    return column_table("slopes", data[order], columns, note=WORDING.note(_attacks(slopes), eps))
 
 
 @styled()
@@ -112,10 +111,8 @@ def _attacks(slopes: Sequence[Slopes]) -> str:
 
 def _sentence(quantities: Sequence[Slopes], eps: float, *, several: bool) -> str:
     """Every quantity with the fewest inference draws, and the product also with the next, beside the most."""
-    texts: list[str] = []
+    changes = {}
     for slope in quantities:
-        subject = f"{'The' if texts else 'the'} mean {QUANTITIES[slope.quantity]} is"
-        decimals = decimals_for(column.mean() for column in slope.columns.values())
-        texts.append(fewer_draws_text(slope.columns, subject, decimals, beside=2 if slope.quantity == "slope" else 1))
-    under = f"On {quantities[0].model} under" if several else "Under"
-    return f"{under} {quantities[0].attack} at eps {one_eps(eps)}, {'. '.join(texts)}."
+        decimals, beside = decimals_for(c.mean() for c in slope.columns.values()), 2 if slope.quantity == "slope" else 1
+        changes[QUANTITIES[slope.quantity]] = fewer_draws_text(slope.columns, decimals, beside=beside)
+    return WORDING.sentence(quantities[0], changes, eps, several)
