@@ -11,11 +11,13 @@ from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import BOX_COLUMNS, box_ticks, dashed_line, draw_boxes, mean_interval
 from unshaken.report.condition_rows import distinguishing_title
 from unshaken.report.drawing import COLOURS, SCHEMES, facet_figure, shade, styled
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, box_data, column_table, interval_cells
 from unshaken.report.sections.comparison import analysis_setting, change_text
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import UNKNOWN, difference_text, draws_text
+
+WORDING = Wording("agreement")
 
 BASE = "10"
 """The number of draws that MEAN is compared with, where it was measured."""
@@ -43,15 +45,11 @@ def agreement_section(source: StoredRun, panels: Sequence[Panel]) -> Section | N
     drawing = Drawing(
         "gradient_agreement",
         lambda narrow: agreement_figure(agreements, narrow=narrow),
-        "Box plots of the share of gradient entries with the sign of the reference, for every number of draws",
-        "Of every input, the share of the entries of its gradient that have the sign of the reference gradient,"
-        " which is taken over other draws. A box holds the middle half of the inputs, its line is the median, "
-        "the dot the mean; whiskers reach as far as 1.5 times the box, circles are inputs beyond. The dashed "
-        "line is what random signs would give.",
+        WORDING.alt_text(),
+        WORDING.caption(),
     )
     sentences = [*filter(None, map(_sentence, agreements))]
-    title = "How far a cheap gradient agrees with many draws"
-    return Section("agreement", title, sentences, [drawing], [agreement_table(agreements)])
+    return Section("agreement", WORDING.title(), sentences, [drawing], [agreement_table(agreements)])
 
 
 def gradient_agreements(source: StoredRun) -> list[Agreement]:
@@ -82,9 +80,7 @@ def agreement_table(agreements: Sequence[Agreement]) -> Table:
         "MEAN has more by": interval_cells(data, "mean_more", text=difference_text) if compared else None,
     }
     data = data[["title", "model", "draws", *BOX_COLUMNS, *MORE]].rename(columns={"mean": "agreement"})
-    note = "The mean over inputs and repeats of the draws with its 95 % interval."
-    note += " The last column is paired by input and repeat." * compared
-    return column_table("gradient_agreement", data, columns, note=note)
+    return column_table("gradient_agreement", data, columns, note=WORDING.note(compared))
 
 
 @styled()
@@ -114,12 +110,5 @@ def _sentence(agreement: Agreement) -> str:
     if not counts or not schemes:
         return ""
     base = BASE if BASE in counts else max(counts, key=int)
-    means = {draws: f"{column.mean():.2f}" for draws, column in columns.items()}
     changes = {scheme: change_text(columns[scheme], columns[base]) for scheme in schemes}
-    reference = f"{agreement.reference} draws" if agreement.reference else "many draws"
-    first, *others = schemes
-    sentence = (
-        f"{f'On {agreement.title}, ' if agreement.title else ''}{first.upper()} agrees with the gradient of {reference}"
-        f" in {means[first]} of the entries, {draws_text(base)} in {means[base]}: {changes[first]}."
-    )
-    return sentence + "".join(f" {other.upper()} agrees in {means[other]}: {changes[other]}." for other in others)
+    return WORDING.sentence(agreement, base, changes)

@@ -12,12 +12,14 @@ from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import mean_interval
 from unshaken.report.condition_rows import distinguishing_title, main_inference_draws, true_share, values_by_input
 from unshaken.report.drawing import attack_colours, eps_lines, facet_figure, styled
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import column_table, interval_cells, interval_columns
 from unshaken.report.sections.comparison import analysis_setting, eps_curve, of_representatives, shared_level
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import eps_text, percent, significance_text
+from unshaken.report.wording import eps_text
 from unshaken.runs.record import RunRecord
+
+WORDING = Wording("conditions")
 
 MOST = 6
 """With more pairs of model and attack than this, the strongest attack on each model is drawn."""
@@ -64,27 +66,15 @@ def conditions_section(source: StoredRun, panels: Sequence[Panel]) -> Section | 
     if not conditions:
         return None
     drawn = drawn_conditions(conditions, source.record)
-    caption = (
-        "The broad line is the accuracy under attack. The linear condition takes the margin to be a plane around each "
-        "input: where its line follows the accuracy, the direction of the attack and the margin alone explain who "
-        "survives."
-    )
-    if any(case.smooth for case in conditions):
-        caption += " The smooth condition promises survival if the network is as smooth as it assumes, so its line "
-        caption += "cannot then lie above the accuracy."
-    caption += " Bars are 95 % intervals."
-    if len(drawn) < len(conditions):
-        caption += " The strongest attack on each model is drawn, and of networks that differ by their seed the first."
     drawing = Drawing(
         "conditions",
         lambda narrow: conditions_figure(drawn, narrow=narrow),
-        "Accuracy under attack and the share of inputs with each condition against eps; the numbers are in the table",
-        caption,
+        WORDING.alt_text(),
+        WORDING.caption(any(case.smooth for case in conditions), len(drawn) < len(conditions)),
     )
     strongest = _strongest(conditions)
     sentences = [_sentence(case, several=len(strongest) > 1) for case in of_representatives(source.record, strongest)]
-    title = "What the conditions of robustness foretell"
-    return Section("conditions", title, sentences, [drawing], [conditions_table(conditions)])
+    return Section("conditions", WORDING.title(), sentences, [drawing], [conditions_table(conditions)])
 
 
 def measured_conditions(source: StoredRun) -> list[Conditions]:
@@ -124,10 +114,7 @@ def conditions_table(conditions: Sequence[Conditions]) -> Table:
         ("eps", data.eps.map(eps_text(data.eps))),
         *((head, interval_cells(data, text)) for text, head in heads.items()),
     ]
-    note = "Shares of inputs and repeats with their 95 % intervals. The linear condition agrees where it holds for an "
-    note += "input that was right before and survived, and where neither is so."
-    note += " Fails: how often an input fell for which the smooth condition holds." * bool(names)
-    return column_table("conditions", data, columns, note=note)
+    return column_table("conditions", data, columns, note=WORDING.note(names))
 
 
 @styled()
@@ -155,7 +142,7 @@ def _smooth_names(rows: DataFrame, record: RunRecord) -> dict[str, str]:
         smoothness = analysis_setting(record, label, "smoothness")
         assumption = f"{smoothness} L" if isinstance(smoothness, str) else label if len(labels) > 1 else ""
         assumption = f"L = {smoothness:g}" if isinstance(smoothness, int | float) else assumption
-        names[str(label)] = f"smooth condition ({assumption})" if assumption else "smooth condition"
+        names[str(label)] = "smooth condition" + f" ({assumption})" * bool(assumption)
     return names
 
 
@@ -190,27 +177,4 @@ def _sentence(case: Conditions, *, several: bool) -> str:
         change = values_by_input(case.at(eps), "linear") - values_by_input(case.at(eps), "survived")
         gaps[eps] = mean_interval(change, level=shared_level(len(case.eps())))
     furthest = max(gaps, key=lambda eps: abs(gaps[eps].value))
-    rows = case.at(furthest)
-    sentence = (
-        f"{f'On {case.model}, under' if several else 'Under'} {case.attack}, the linear condition foretells what "
-        f"happens to {true_share(agrees, 'agrees')} of the inputs over all sizes; furthest from the accuracy, at eps "
-        f"{eps_text(case.eps())[furthest]}, it holds for {rows.linear.mean():.3f} where {rows.survived.mean():.3f} "
-        f"survive: {significance_text(gaps[furthest])}."
-    )
-    return " ".join([sentence, *(_smooth_sentence(name, smooth) for name, smooth in case.smooth.items())])
-
-
-def _smooth_sentence(name: str, rows: DataFrame) -> str:
-    """Where a smooth condition holds, and whether its promise is kept."""
-    held = rows[rows.smooth.astype(bool)]
-    if len(held) == 0:
-        return f"The {name} holds for no input at any size."
-    means = rows.groupby("eps").smooth.mean().astype(float)
-    texts = eps_text(means.index)
-    first, last = (f"{means[eps]:.3f} of the inputs at eps {texts[eps]}" for eps in (means.index[0], means.index[-1]))
-    broken = int((~held.survived.astype(bool)).sum())
-    kept = f"none of the {len(held):,} attacks for which it holds succeeds"
-    if broken:
-        succeed = f"{broken:,} of the {len(held):,} attacks for which it holds succeed{'s' if broken == 1 else ''}"
-        kept = f"{succeed} ({percent(broken / len(held))}), so the network is not as smooth as it assumes"
-    return f"The {name} holds for {first} and {last}; {kept}."
+    return WORDING.sentence(case, several, true_share(agrees, "agrees"), furthest, gaps[furthest])

@@ -12,11 +12,13 @@ from pandas import DataFrame, Series
 from unshaken.report.accuracy import Panel
 from unshaken.report.drawing import CLEAN, facet_figure, named_styles, styled
 from unshaken.report.groups import group_of
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import column_table
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import eps_text, listed, number_word
+from unshaken.report.wording import eps_text, listed
 from unshaken.runs.settings import CurvesConfig
+
+WORDING = Wording("curves")
 
 LAST = 10
 """Evaluations at the end of a training that are averaged."""
@@ -30,23 +32,17 @@ def curves_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
     settings = source.record.recipe.curves
     if settings is None or (rows := scores(source, settings)).empty:
         return None
-    caption = f"On {rows.images.max():,} {settings.split} images. "
-    several = bool((rows.group != rows.model).any())
-    caption += "Dots are single evaluations of single networks, lines their mean" if several else "Dots are evaluations"
-    if settings.smooth > 1:
-        caption += f"; the broad line is the running median over {settings.smooth} evaluations"
-    caption += "; a ring is the step whose weights were kept." if rows.selected.any() else "."
     drawing = Drawing(
         "scores",
         lambda narrow: curves_figure(rows, settings.smooth, narrow=narrow),
-        "Accuracy against the step of training, clean and under each attack; the numbers are in tables/scores.csv",
-        caption,
+        WORDING.alt_text(),
+        WORDING.caption(rows, settings, _grouped(rows)),
     )
     tables, sentences = [last_table(rows)], []
     if rows.selected.any():
         tables.append(selected_table(rows, settings))
         sentences.append(_sentence(rows, settings))
-    return Section("scores", "Accuracy during training", sentences, [drawing], tables)
+    return Section("scores", WORDING.title(), sentences, [drawing], tables)
 
 
 def scores(source: StoredRun, settings: CurvesConfig) -> DataFrame:
@@ -75,11 +71,9 @@ def last_evaluations(rows: DataFrame) -> DataFrame:
 
 def last_table(rows: DataFrame) -> Table:
     """Mean of the last evaluations of each model under each attack; the .csv has every evaluation of every network."""
-    last = f"the last {number_word(LAST)}"
-    enough = rows.groupby("model").step.nunique().min() >= LAST
-    note = f"Mean over {last} evaluations of a network" if enough else f"Mean over its evaluations, {last} at most"
-    note += f"; no value is left out or replaced.{_spread_note(rows)} Every single evaluation is in tables/scores.csv."
-    columns, title = _group_columns(_network_means(last_evaluations(rows))), f"Mean of {last} evaluations"
+    evaluations = rows.groupby("model").step.nunique().min()
+    title, note = WORDING.last_title(LAST), WORDING.last_note(LAST, evaluations, _grouped(rows))
+    columns = _group_columns(_network_means(last_evaluations(rows)))
     return column_table("scores", rows.drop(columns="title"), columns, title=title, note=note)
 
 
@@ -91,13 +85,9 @@ def selected_table(rows: DataFrame, settings: CurvesConfig) -> Table:
     steps = selected.groupby("model").step.first()[models].map("{:,}".format)
     columns = {"model": None, "step": steps.groupby(groups, sort=False).agg(", ".join), **_group_columns(means)}
     columns["above the last ten"] = gaps[models].groupby(groups, sort=False).agg(_mean_text, "+")
-    note = (
-        f"Each network has the weights of the step with its highest accuracy {_criterion(rows, settings)}; the last "
-        f"column is how much higher that is than the mean of its last {number_word(LAST)} evaluations. Since it was "
-        f"chosen for being high, part of it is luck.{_spread_note(rows)}"
-    )
+    note = WORDING.selected_note(LAST, _criterion(rows, settings), _grouped(rows))
     data = selected.drop(columns=["title", "selected"]).assign(above_last=selected.model.map(gaps))
-    return column_table("scores_selected", data, columns, title="At the selected step", note=note)
+    return column_table("scores_selected", data, columns, title=WORDING.selected_title(), note=note)
 
 
 def above_last(rows: DataFrame, settings: CurvesConfig) -> Series:
@@ -163,8 +153,9 @@ def _criterion(rows: DataFrame, settings: CurvesConfig) -> str:
     return f"{'without an attack' if title == CLEAN else f'under {title}'} on the {settings.split} images"
 
 
-def _spread_note(rows: DataFrame) -> str:
-    return " ± is the standard deviation over networks." if (rows.group != rows.model).any() else ""
+def _grouped(rows: DataFrame) -> bool:
+    """Whether several networks stand for one model."""
+    return bool((rows.group != rows.model).any())
 
 
 def _sentence(rows: DataFrame, settings: CurvesConfig) -> str:
@@ -174,8 +165,4 @@ def _sentence(rows: DataFrame, settings: CurvesConfig) -> str:
     gap = f"{by_group.min():.3f} to {by_group.max():.3f}"
     if len(by_group) <= MANY:
         gap = listed([f"{value:.3f}" + f" for {group}" * (len(by_group) > 1) for group, value in by_group.items()])
-    over = ", on average over networks," if len(gaps) > len(by_group) else ""
-    return (
-        f"Weights are those of the step with the highest accuracy {_criterion(rows, settings)}; it is there{over} {gap}"
-        f" above the mean of the last {number_word(LAST)} evaluations, part of which is the luck of choosing."
-    )
+    return WORDING.sentence(_criterion(rows, settings), len(gaps) > len(by_group), gap, LAST)

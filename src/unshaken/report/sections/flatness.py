@@ -16,7 +16,7 @@ from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import group_rows, shared_level
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import decimals_for, if_known, listed, one_eps, percent, significance_text
+from unshaken.report.wording import decimals_for, if_known, percent
 from unshaken.runs.published import PublishedFlatness
 
 WORDING = Wording("flatness")
@@ -61,13 +61,12 @@ def flatness_section(source: StoredRun, panels: Sequence[Panel]) -> Section | No
     drawing = Drawing(
         "flatness",
         lambda narrow: flatness_figure(losses, narrow=narrow),
-        "Box plots of the change of the loss under noise, for every model; the numbers are in the table below",
+        WORDING.alt_text(),
         WORDING.caption(LINEAR, several),
     )
     noises = dict.fromkeys(loss.noise for loss in losses)
     sentences = [_sentence([loss for loss in losses if loss.noise == noise]) for noise in noises]
-    title = "How flat the loss is around inputs"
-    return Section("flatness", title, sentences, [drawing], [flatness_table(losses, source)])
+    return Section("flatness", WORDING.title(), sentences, [drawing], [flatness_table(losses, source)])
 
 
 def noisy_losses(source: StoredRun) -> list[NoisyLoss]:
@@ -76,7 +75,7 @@ def noisy_losses(source: StoredRun) -> list[NoisyLoss]:
     if rows is None:
         return []
     return [
-        NoisyLoss(str(name), _noise_name(str(noise), float(size)), of_group)
+        NoisyLoss(str(name), WORDING.noise(noise, float(size)), of_group)
         for (noise, size), of_noise in rows.groupby(["noise", "size"], sort=False)
         for name, of_group in of_noise.groupby("group", sort=False)
     ]
@@ -114,16 +113,7 @@ def flatness_table(losses: Sequence[NoisyLoss], source: StoredRun) -> Table:
     }
     for statistic in ("mean", "variance") if published else ():
         columns[f"published {statistic}"] = [if_known(v, "{:g}".format) for v in data[f"published_{statistic}"]]
-    note = (
-        f"Loss with noise minus loss without, in nats, over {data.n.max():,} inputs and {data.copies.max()} noises of "
-        "each: mean with its 95 % interval, and variance. |change| is the same without its sign. Still right: of the "
-        "versions of inputs that are right without noise, the share that is right with it."
-    )
-    note += " Numbers after ± are standard deviations over networks." * grouped
-    if published:
-        paper = source.record.paper.source
-        note += " The published numbers are taken to be of the change with its sign"
-        note += f"; their source is {paper}." if paper else "."
+    note = WORDING.note(data, grouped, published, source.record.paper.source)
     return column_table("flatness", data, columns, note=note)
 
 
@@ -183,32 +173,9 @@ def _numbers(loss: NoisyLoss, published: PublishedFlatness | None) -> dict[str, 
     return line | {"published_mean": published.mean, "published_variance": published.variance}
 
 
-def _noise_name(kind: str, size: float) -> str:
-    """ "U(−16/255, 16/255)", "N(0, 0.3²)"."""
-    text = one_eps(size)
-    names = {"uniform": f"U(−{text}, {text})", "gaussian": f"N(0, ({text})²)" if "/" in text else f"N(0, {text}²)"}
-    return names.get(kind, f"{kind} noise of size {text}")
-
-
 def _sentence(losses: Sequence[NoisyLoss]) -> str:
-    """How far the loss moves on the first model and on each other one, paired by input and network; who stays right.
-
-    The flatter loss is the one that moves less, whichever way.
-    """
-    base, *others = losses
-    moved = {loss.name: loss.by_input(loss.rows.difference.abs()) for loss in losses}
-    size, mean, variance = base.change_texts()
-    sentence = (
-        f"Noise from {base.noise} moves the loss of an input by {size} on average "
-        f"{f'on {base.name} ' if others else ''}(mean change {mean}, variance {variance})"
-    )
-    compared = []
-    for loss in others:
-        gap = mean_interval(moved[loss.name] - moved[base.name], level=shared_level(len(others)))
-        verdict = ", which is flatter" * (gap.high < 0) + ", which is less flat" * (gap.low > 0)
-        size, *change = loss.change_texts()
-        by = f"by {size} on {loss.name} ({', '.join(change)})"
-        compared.append(f"{by}{verdict}: {significance_text(gap, decimals_for([gap.value]))}")
-    sentence += f" and {'; '.join(compared)}" * bool(others)
-    shares = [percent(float(loss.still_right().mean())) + (f" on {loss.name}" if others else "") for loss in losses]
-    return f"{sentence}. Of the predictions that are right without it {listed(shares)} stay right."
+    """How far the loss moves on every model, and whether it is flatter than on the first, paired by input."""
+    moved = [loss.by_input(loss.rows.difference.abs()) for loss in losses]
+    gaps = [mean_interval(values - moved[0], level=shared_level(len(losses) - 1)) for values in moved]
+    shares = [percent(float(loss.still_right().mean())) + f" on {loss.name}" * (len(losses) > 1) for loss in losses]
+    return WORDING.sentence(losses, gaps, shares)

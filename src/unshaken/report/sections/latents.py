@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +15,13 @@ from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import mean_interval
 from unshaken.report.drawing import MUTED, WIDTHS, empty_figure, eps_lines, facet_figure, named_styles, styled
 from unshaken.report.figures import show_image
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import column_table, interval_cells, interval_columns
 from unshaken.report.sections.comparison import change_text, eps_curve, group_rows
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import decimals_for, eps_text, interval_text, percent
+from unshaken.report.wording import decimals_for, eps_text, interval_text
+
+WORDING = Wording("latents")
 
 MOST = 4
 """Models, at most, whose images are shown."""
@@ -67,26 +68,26 @@ def latents_section(source: StoredRun, panels: Sequence[Panel]) -> Section | Non
     shifts = latent_shifts(source)
     if not shifts:
         return None
-    curves = Drawing(
-        "latents",
-        lambda narrow: latents_figure(shifts, narrow=narrow),
-        "Shift of the latent and error of the reconstruction against eps; the numbers are in the table below",
-        "Left, how far the latent is moved; right, the mean squared error per pixel of the reconstruction of the "
-        "attacked image, compared with the clean one (at eps 0 that of the clean image itself). Means over images "
-        "with 95 % intervals.",
-    )
     pictured, eps = pictured_shifts(shifts), informative_eps(shifts)
-    pictures = Drawing(
-        "latent_pictures",
-        lambda narrow: pictures_figure(pictured, eps, narrow=narrow),
-        "Clean images, their reconstructions, attacked images and their reconstructions",
-        f"{pictured[0].attack} at eps {eps_text(pictured[0].eps())[eps]}: images, and what the decoder makes "
-        "of the mean of their latents before and after the attack.",
-    )
-    drawings = [curves, pictures] if any(shift.images(eps) is not None for shift in pictured) else [curves]
+    drawings = [
+        Drawing(
+            "latents",
+            lambda narrow: latents_figure(shifts, narrow=narrow),
+            WORDING.curves_alt_text(),
+            WORDING.curves_caption(),
+        ),
+        Drawing(
+            "latent_pictures",
+            lambda narrow: pictures_figure(pictured, eps, narrow=narrow),
+            WORDING.pictures_alt_text(),
+            WORDING.pictures_caption(pictured[0], eps),
+        ),
+    ]
+    if all(shift.images(eps) is None for shift in pictured):
+        drawings.pop()
     attacks = dict.fromkeys(shift.attack for shift in shifts)
     sentences = [_sentence([shift for shift in shifts if shift.attack == attack]) for attack in attacks]
-    return Section("latents", "What attacks do to the latent", sentences, drawings, [latents_table(shifts)])
+    return Section("latents", WORDING.title(), sentences, drawings, [latents_table(shifts)])
 
 
 def latent_shifts(source: StoredRun) -> list[LatentShift]:
@@ -106,7 +107,8 @@ def latents_table(shifts: Sequence[LatentShift]) -> Table:
     data = pd.DataFrame([_numbers(shift, eps) for shift in shifts for eps in shift.eps()])
     texts, decimals = eps_text(data.eps), decimals_for(data.error)
 
-    error_text = partial(interval_text, decimals=decimals)
+    def error_text(interval: Interval) -> str:
+        return interval_text(interval, decimals)
 
     def share_text(interval: Interval) -> str:
         return interval_text(Interval(interval.value, max(interval.low, 0.0), min(interval.high, 1.0)))
@@ -122,14 +124,7 @@ def latents_table(shifts: Sequence[LatentShift]) -> Table:
         "error of clean": interval_cells(data, "clean_error", text=error_text),
         "label changed": interval_cells(data, "changed", text=share_text),
     }
-    note = (
-        f"Over {data.n.max():,} images. Shift: the Euclidean distance of the latents of the "
-        "attacked and the clean image; beside it the median as a share of the median distance of the latents of two "
-        "images, for a model that codes all images alike has small shifts too. Error: the mean squared error per pixel "
-        "of the reconstruction of the attacked image, compared with the clean one. Numbers in brackets are 95 % "
-        "intervals of means."
-    )
-    return column_table("latents", data, columns, note=note)
+    return column_table("latents", data, columns, note=WORDING.note(data))
 
 
 @styled()
@@ -205,12 +200,6 @@ def _sentence(shifts: Sequence[LatentShift]) -> str:
     """What an attack does to the first model at the largest size all have, and to each other, paired by input."""
     base, *others = shifts
     eps = max(set.intersection(*({*shift.eps()} for shift in shifts)))
-    sentence = (
-        f"At eps {eps_text(base.eps())[eps]}, {base.attack} moves the latent of an image by "
-        f"{percent(base.relative(eps))} of the distance between two images{f' on {base.name}' if others else ''} "
-        f"(medians), and the error of its reconstruction goes from {base.errors_text(eps)}"
-    )
-    for shift in others:
-        change = change_text(shift.at(eps, "error"), base.at(eps, "error"), comparisons=len(others), decimals=None)
-        sentence += f"; on {shift.name} by {percent(shift.relative(eps))}, from {shift.errors_text(eps)}: {change}"
-    return f"{sentence}."
+    errors = [shift.at(eps, "error") for shift in shifts]
+    changes = [change_text(error, errors[0], comparisons=len(others), decimals=None) for error in errors[1:]]
+    return WORDING.sentence(base, list(zip(others, changes, strict=True)), eps)
