@@ -163,15 +163,10 @@ class Together(Wrapper):
         return self.model.tensors() | gate
 
 
-def _mean_probability(logits: Logits, log_weights: Tensor) -> Tensor:
-    return (logits.log_softmax(-1) + log_weights).logsumexp(0)
-
-
-def _mean_logit(logits: Logits, log_weights: Tensor) -> Tensor:
-    return (logits * log_weights.exp()).sum(0)
-
-
-COMBINE: dict[str, Callable[[Logits, Tensor], Tensor]] = {"probability": _mean_probability, "logit": _mean_logit}
+COMBINE: dict[str, Callable[[Logits, Tensor], Tensor]] = {
+    "probability": lambda logits, log_weights: (logits.log_softmax(-1) + log_weights).logsumexp(0),
+    "logit": lambda logits, log_weights: (logits * log_weights.exp()).sum(0),
+}
 """(logits of the members (k, B, K), logarithms of their weights (k, B, 1)) -> logits (B, K)."""
 CombineName = Annotated[str, OneOf(COMBINE)]
 

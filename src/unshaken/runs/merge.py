@@ -8,7 +8,7 @@ from unshaken.analysis import ANALYSES
 from unshaken.attacks import ATTACKS
 from unshaken.errors import unknown
 from unshaken.networks import NETWORKS
-from unshaken.runs.parts import Table, function_of, settable
+from unshaken.runs.parts import Table, check_table, function_of, settable
 
 LISTED: dict[str, Table] = {"attacks": ATTACKS, "analyses": ANALYSES, "network": NETWORKS}
 """Sections that may be lists of parts."""
@@ -57,12 +57,6 @@ def merge_each(entries: list[Any], changes: dict[str, Any], section: str, table:
 def _settings(entry: dict[str, Any], table: Table) -> set[str]:
     """What may be set of an entry of a list; of an attack also its sizes."""
     return {*settable(function_of(table, entry.get("kind", "")), table), *(["eps"] if table is ATTACKS else [])}
-
-
-def check_table(section: str, value: Any) -> None:
-    """A table of settings, not a value or a list."""
-    if not isinstance(value, dict):
-        raise ValueError(f"{section}: expected a table of settings, got {value!r}.")
 
 
 def nested(path: str, value: Any) -> dict[str, Any]:

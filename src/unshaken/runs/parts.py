@@ -123,6 +123,12 @@ def resolve_part(section: str, table: Table, value: Any) -> Part:
     return Part(kind=value["kind"], arguments=resolve_arguments(section, function, settings, table))
 
 
+def check_table(section: str, value: Any) -> None:
+    """A table of settings, not a value or a list."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{section}: expected a table of settings, got {value!r}.")
+
+
 @contextmanager
 def errors_of(section: str) -> Iterator[None]:
     """A `ValueError` raised meanwhile begins with the section that it is about."""
@@ -148,8 +154,7 @@ def resolve_arguments(
     section: str, function: Callable[..., Any], settings: Any, table: Table | None = None
 ) -> dict[str, Any]:
     """Every argument of `function` that a recipe may set: what is given, checked, and the defaults of the rest."""
-    if not isinstance(settings, dict):
-        raise ValueError(f"{section}: expected a table of settings, got {settings!r}.")
+    check_table(section, settings)
     arguments = settable(function, table)
     for name in settings:
         if name not in arguments:

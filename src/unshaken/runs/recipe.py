@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from unshaken.errors import nearest, unknown
-from unshaken.runs.merge import check_table, fractions, merge
-from unshaken.runs.parts import errors_of
+from unshaken.runs.merge import fractions, merge
+from unshaken.runs.parts import check_table, errors_of
 from unshaken.runs.resolve import resolve
 from unshaken.runs.settings import RecipeConfig
 

@@ -4,10 +4,10 @@ The sections of a TOML file that are not parts are dataclasses whose fields are 
 """
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
+from pydantic_core import to_jsonable_python
 
 from unshaken.attacks import ATTACKS
 from unshaken.evaluation.predict import RuleName
@@ -218,12 +218,5 @@ class RecipeConfig:
         return next(model for model in self.models if model.label == label)
 
 
-@lru_cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-def as_json(value: Any) -> Any:
-    """A dataclass of settings as JSON has it, with parts in the flat form of a recipe."""
-    kind: Any = type(value)
-    return _adapter(kind).dump_python(value, mode="json")
+as_json = to_jsonable_python
+"""A dataclass of settings as JSON has it, with parts in the flat form of a recipe."""

@@ -14,8 +14,8 @@ from unshaken.errors import lookup, unknown
 from unshaken.evaluation.checks import attack_name
 from unshaken.models import MADE_OF, MODELS
 from unshaken.networks import NETWORKS
-from unshaken.runs.merge import check_table, merge, nested
-from unshaken.runs.parts import Part, errors_of, resolve_arguments, resolve_part, settable, supplied
+from unshaken.runs.merge import merge, nested
+from unshaken.runs.parts import Part, check_table, errors_of, resolve_arguments, resolve_part, settable, supplied
 from unshaken.runs.settings import AnalysisConfig, AttackConfig, ModelConfig, TrainingConfig
 from unshaken.training import train
 from unshaken.types import Count
