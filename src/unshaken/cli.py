@@ -8,11 +8,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 if TYPE_CHECKING:
     from unshaken.runs.run import Progress, Say
 
+
+class Commands(typer.core.TyperGroup):
+    """What a user can cause is answered by one sentence and exit code 2, not by a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError) as error:
+            typer.echo(f"unshaken: {error}", err=True)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt:
+            typer.echo("\nunshaken: stopped; the same command goes on from here.", err=True)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
+    cls=Commands,
     help="How robust is a classifier whose prediction is random?",
     no_args_is_help=True,
     add_completion=False,
@@ -60,35 +77,33 @@ def run(
     ] = None,
 ) -> None:
     """Train, attack, evaluate and report as a recipe says; continues a run that was cut off."""
-    with sentences():
-        from unshaken.report import write_report
-        from unshaken.report.stored_run import load_run
-        from unshaken.runs import run as runs
-        from unshaken.runs.memory import keep_freed_memory
-        from unshaken.runs.recipe import read_recipe
+    from unshaken.report import write_report
+    from unshaken.report.stored_run import load_run
+    from unshaken.runs import run as runs
+    from unshaken.runs.memory import keep_freed_memory
+    from unshaken.runs.recipe import read_recipe
 
-        plan = read_recipe(recipe, preset=preset, settings=set_ or ())
-        keep_freed_memory()
-        with bar() as (progress, say):
-            folder = runs.run(plan, out=out, data_root=data_root, device=device, jobs=jobs, progress=progress, say=say)
-        failed = runs.failed_units(folder)
-        page, verdict = write_report(load_run(folder))
-        typer.echo("\n".join(verdict))
-        typer.echo(f"\nThe page: {page}")
-        for unit in failed:
-            typer.echo(f"{unit.label}: {unit.status}: {unit.error}", err=True)
-        if failed:
-            raise typer.Exit(1)
+    plan = read_recipe(recipe, preset=preset, settings=set_ or ())
+    keep_freed_memory()
+    with bar() as (progress, say):
+        folder = runs.run(plan, out=out, data_root=data_root, device=device, jobs=jobs, progress=progress, say=say)
+    failed = runs.failed_units(folder)
+    page, verdict = write_report(load_run(folder))
+    typer.echo("\n".join(verdict))
+    typer.echo(f"\nThe page: {page}")
+    for unit in failed:
+        typer.echo(f"{unit.label}: {unit.status}: {unit.error}", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command("report")
 def report_command(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")]) -> None:
     """Make tables, figures and the page of finished runs again, from their rows."""
-    with sentences():
-        from unshaken.report import report
+    from unshaken.report import report
 
-        for folder in runs:
-            typer.echo(report(folder))
+    for folder in runs:
+        typer.echo(report(folder))
 
 
 @app.command()
@@ -106,21 +121,20 @@ def explain(
     device: Device = "auto",
 ) -> None:
     """Why the labels of some inputs of a run fell under an attack, or did not: a page with the conditions per class."""
-    with sentences():
-        from unshaken.report.explain import explain
-        from unshaken.runs.merge import number
+    from unshaken.report.explain import explain
+    from unshaken.runs.merge import number
 
-        page = explain(
-            run,
-            inputs=input_ or (),
-            model=model,
-            attack=attack,
-            eps=None if eps is None else number(eps),
-            data_root=data_root,
-            device=device,
-            say=typer.echo,
-        )
-        typer.echo(f"\nThe page: {page}")
+    page = explain(
+        run,
+        inputs=input_ or (),
+        model=model,
+        attack=attack,
+        eps=None if eps is None else number(eps),
+        data_root=data_root,
+        device=device,
+        say=typer.echo,
+    )
+    typer.echo(f"\nThe page: {page}")
 
 
 @app.command("list")
@@ -128,41 +142,15 @@ def list_command(
     what: Annotated[str | None, typer.Argument(help="One kind of part; all kinds if left out.")] = None,
 ) -> None:
     """What there is: recipes, datasets, networks, models, attacks, losses, norms, ..."""
-    with sentences():
-        from unshaken.errors import lookup
-        from unshaken.runs.catalogue import catalogue
-
-        tables = catalogue()
-        _print_table({what: lookup("kind of part", what, tables)} if what else tables)
-
-
-@app.command()
-def show(recipe: RecipeName, preset: Preset = None, set_: Settings = None) -> None:
-    """A recipe with every setting, also the ones it leaves at their defaults, and what it would compute."""
-    with sentences():
-        from unshaken.runs.catalogue import describe
-        from unshaken.runs.recipe import read_recipe
-
-        typer.echo(describe(read_recipe(recipe, preset=preset, settings=set_ or ())))
-
-
-@app.command()
-def schema() -> None:
-    """The JSON Schema of a recipe: kinds, settings, defaults and ranges, for editors that complete and check TOML."""
-    with sentences():
-        import json
-
-        from unshaken.runs.schema import schema
-
-        typer.echo(json.dumps(schema(), indent=1, ensure_ascii=False))
-
-
-def _print_table(kinds: dict[str, dict[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from unshaken.errors import lookup
+    from unshaken.runs.catalogue import catalogue
+
+    tables = catalogue()
     table = Table(box=None, show_header=False, pad_edge=False)
-    for kind, entries in kinds.items():
+    for kind, entries in ({what: lookup("kind of part", what, tables)} if what else tables).items():
         table.add_row(f"[bold]{kind}[/bold]", "")
         for name, description in entries.items():
             table.add_row(f"  {name}", description)
@@ -170,17 +158,23 @@ def _print_table(kinds: dict[str, dict[str, str]]) -> None:
     Console().print(table)
 
 
-@contextmanager
-def sentences() -> Iterator[None]:
-    """What a user can cause is answered by one sentence and exit code 2, not by a traceback."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        typer.echo(f"unshaken: {error}", err=True)
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt:
-        typer.echo("\nunshaken: stopped; the same command goes on from here.", err=True)
-        raise typer.Exit(130) from None
+@app.command()
+def show(recipe: RecipeName, preset: Preset = None, set_: Settings = None) -> None:
+    """A recipe with every setting, also the ones it leaves at their defaults, and what it would compute."""
+    from unshaken.runs.catalogue import describe
+    from unshaken.runs.recipe import read_recipe
+
+    typer.echo(describe(read_recipe(recipe, preset=preset, settings=set_ or ())))
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of a recipe: kinds, settings, defaults and ranges, for editors that complete and check TOML."""
+    import json
+
+    from unshaken.runs.schema import schema
+
+    typer.echo(json.dumps(schema(), indent=1, ensure_ascii=False))
 
 
 @contextmanager

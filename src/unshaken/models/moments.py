@@ -230,15 +230,14 @@ def greatest(means: list[Tensor], variances: list[Tensor], covariances: dict[tup
 def average_pool(layer: Any, x: Moments, weights: Weights) -> Moments:
     """The mean over a window of k entries: the variance falls by k."""
     _check_pool(layer)
-    variance = None if x.variance is None else layer(x.variance) / math.prod(_pair(layer.kernel_size))
-    return Moments(layer(x.mean), variance)
+    return _apply(layer, x, math.prod(_pair(layer.kernel_size)))
 
 
 def global_average(layer: Any, x: Moments, weights: Weights) -> Moments:
     """As `average_pool`, the window being the whole image: its entries count as independent."""
     if _pair(layer.output_size) != (1, 1):
         raise ValueError(f"the moment rule of AdaptiveAvgPool2d is for an output of size 1; got {layer.output_size}.")
-    return Moments(layer(x.mean), None if x.variance is None else layer(x.variance) / math.prod(x.mean.shape[-2:]))
+    return _apply(layer, x, math.prod(x.mean.shape[-2:]))
 
 
 def _check_pool(layer: Any) -> None:
@@ -250,14 +249,9 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, value)
 
 
-def flatten(layer: nn.Module, x: Moments, weights: Weights) -> Moments:
-    """The same entries in another shape."""
-    return _apply(layer, x)
-
-
-def _apply(move: Callable[[Tensor], Tensor], x: Moments) -> Moments:
-    """The same change of place for the mean and the variance."""
-    return Moments(move(x.mean), None if x.variance is None else move(x.variance))
+def _apply(move: Callable[[Tensor], Tensor], x: Moments, entries: int = 1) -> Moments:
+    """The same for the mean and the variance: a change of place, or a mean of so many entries."""
+    return Moments(move(x.mean), None if x.variance is None else move(x.variance) / entries)
 
 
 def normalised(layer: Any, x: Moments, weights: Weights) -> Moments:
@@ -305,7 +299,7 @@ RULES: dict[type[nn.Module], Callable[[nn.Module, Moments, Weights], Moments]] =
     nn.MaxPool2d: max_pool,
     nn.AvgPool2d: average_pool,
     nn.AdaptiveAvgPool2d: global_average,
-    nn.Flatten: flatten,
+    nn.Flatten: lambda layer, x, weights: _apply(layer, x),
     Normalise: normalised,
     Residual: residual,
     nn.Identity: unchanged,
@@ -315,8 +309,7 @@ RULES: dict[type[nn.Module], Callable[[nn.Module, Moments, Weights], Moments]] =
 
 def rectified(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(E[r], V[r], P(g > 0)) of r = max(g, 0) for a Gaussian g with this mean and variance."""
-    moments: tuple[Tensor, Tensor, Tensor] = Rectified.apply(mean, variance)
-    return moments
+    return Rectified.apply(mean, variance)
 
 
 class Rectified(torch.autograd.Function):
