@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 
 from unshaken.evaluation.statistics import mean
-from unshaken.report.box_plots import BOX_COLUMNS, box_cells, box_numbers, draw_boxes, mean_interval
+from unshaken.report.box_plots import BOX_COLUMNS, box_numbers, draw_boxes, mean_interval
 from unshaken.report.drawing import empty_figure
+from unshaken.report.sections.columns import box_columns
 from unshaken.report.wording import decimals_for
 
 
@@ -43,15 +44,16 @@ def test_numbers_are_the_plain_ones_also_of_a_column_without_values():
     quartiles = np.quantile(table, [0.25, 0.5, 0.75])
     assert numbers.loc["a"].tolist() == pytest.approx([50, table.mean(), *interval, *quartiles])
     assert numbers.n["none"] == 0
-    finite, unknown = (box_cells(row) for row in numbers.itertuples())
-    assert finite[1:4:2] == [f"{np.median(table):.3f}", "50"]
-    assert unknown == ["", "", "", "0"]
+    finite, unknown = zip(*box_columns(numbers).values(), strict=True)
+    assert finite[1:4:2] == (f"{np.median(table):.3f}", "50")
+    assert unknown == ("", "", "", "0")
 
 
 def test_small_numbers_have_two_digits_that_count():
     small = box_numbers({"a": column(np.array([[0.0001], [0.0003]])), "zero": column(np.zeros((2, 1)))})
     assert decimals_for(small["mean"]) == 5
-    assert box_cells(next(small.itertuples()), 5)[1:3] == ["0.00020", "0.00015 – 0.00025"]
+    cells = box_columns(small, decimals=[5, 5])
+    assert (cells["median"][0], cells["quartiles"][0]) == ("0.00020", "0.00015 – 0.00025")
     assert decimals_for(box_numbers({"zero": column(np.zeros((2, 1)))})["mean"]) == 3
 
 

@@ -10,8 +10,8 @@ from matplotlib.cbook import boxplot_stats
 from pandas import DataFrame, Series
 
 from unshaken.evaluation.statistics import Interval, mean
-from unshaken.report.drawing import INK, MUTED
-from unshaken.report.wording import UNKNOWN, interval_text
+from unshaken.report.drawing import INK, MUTED, row_ticks
+from unshaken.report.wording import UNKNOWN
 
 # whiskers to these percentiles: for quantities with a long tail, whose single inputs would hide the boxes
 CENTRAL = (5, 95)
@@ -23,13 +23,15 @@ def draw_boxes(
     columns: Mapping[Any, Series],
     colours: Sequence[Any],
     *,
+    names: Sequence[str] | None = None,
+    dashed: float | None = None,
     whiskers: float | tuple[float, float] = CENTRAL,
     across: bool = False,
 ) -> None:
-    """A box for each column at 0, 1, ...; values that are not known are left out.
+    """A box for each column at 0, 1, ..., with its name; values that are not known are left out.
 
     `whiskers` is how many times the height of the box they reach, inputs beyond being faint circles, or a pair of
-    percentiles, without circles. `across` lays the boxes on their sides.
+    percentiles, without circles. `across` lays the boxes on their sides; a dashed line is drawn at `dashed`.
     """
     for position, (column, colour) in enumerate(zip(columns.values(), colours, strict=True)):
         values = column.dropna().to_numpy()
@@ -45,18 +47,15 @@ def draw_boxes(
         }
         circles, stats = not isinstance(whiskers, tuple), boxplot_stats(values, whis=whiskers)
         axis.bxp(stats, positions=[position], widths=0.55, showmeans=True, showfliers=circles, **styles)
-
-
-def box_ticks(axis: Axes, names: Sequence[str]) -> None:
-    """The names of upright boxes below the axis."""
-    axis.set_xticks(range(len(names)), names)
-    axis.set_xlim(-0.6, len(names) - 0.4)
-    axis.tick_params(axis="x", length=0, labelsize=9 if len(names) <= 6 else 7.5)
-
-
-def dashed_line(axis: Axes, y: float = 0) -> None:
-    """What the boxes are compared with."""
-    axis.axhline(y, color=MUTED, lw=0.8, ls=(0, (4, 3)))
+    names = list(columns) if names is None else names
+    if across:
+        row_ticks(axis, names)
+    else:
+        axis.set_xticks(range(len(names)), names)
+        axis.set_xlim(-0.6, len(names) - 0.4)
+        axis.tick_params(axis="x", length=0, labelsize=9 if len(names) <= 6 else 7.5)
+    if dashed is not None:
+        (axis.axvline if across else axis.axhline)(dashed, color=MUTED, lw=0.8, ls=(0, (4, 3)))
 
 
 def mean_interval(values: Series, *, level: float = 0.95) -> Interval:
@@ -76,13 +75,3 @@ def box_numbers(columns: Mapping[Any, Series]) -> DataFrame:
         inputs = finite.index.unique("index")
         numbers[name] = [len(inputs), *mean_interval(column), *finite.quantile([0.25, 0.5, 0.75])]
     return pd.DataFrame.from_dict(numbers, orient="index", columns=BOX_COLUMNS).astype({"n": int})
-
-
-def box_cells(row: Any, decimals: int = 3) -> list[str]:
-    """A row of `box_numbers` as text: mean, median, quartiles, n."""
-    return [
-        interval_text(Interval(row.mean, row.low, row.high), decimals),
-        interval_text(UNKNOWN._replace(value=row.median), decimals),
-        "" if row.median != row.median else f"{row.lower_quartile:.{decimals}f} – {row.upper_quartile:.{decimals}f}",
-        f"{row.n:,}",
-    ]

@@ -60,7 +60,7 @@ def distinguishing_title(names: Mapping[str, str], rows: DataFrame) -> str:
     return ", ".join(name for column, name in names.items() if rows[column].nunique() > 1)
 
 
-def attack_with_most_draw_counts(rows: DataFrame) -> str:
+def most_swept_attack(rows: DataFrame) -> str:
     """The first attack that was run with the most numbers of inference draws."""
     return str(rows.groupby("attack", sort=False).inference_draws.nunique().idxmax())
 

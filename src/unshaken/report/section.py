@@ -71,6 +71,10 @@ class Wording:
         text = getattr(self._macros, macro)
         return lambda *values, **named: re.sub(r"[ \n]+", " ", text(*values, **named)).strip()
 
+    def drawing(self, name: str, make: Callable[[bool], Figure], *values: Any) -> Drawing:
+        """A figure with the macros `alt_text` and `caption` as its texts; the values are those of the caption."""
+        return Drawing(name, make, self.alt_text(), self.caption(*values))
+
 
 @cache
 def _macros(name: str) -> Any:

@@ -8,20 +8,17 @@ from matplotlib.figure import Figure
 from pandas import Series
 
 from unshaken.report.accuracy import Panel
-from unshaken.report.box_plots import BOX_COLUMNS, box_ticks, dashed_line, draw_boxes, mean_interval
+from unshaken.report.box_plots import BOX_COLUMNS, draw_boxes, mean_interval
 from unshaken.report.condition_rows import distinguishing_title
 from unshaken.report.drawing import COLOURS, SCHEMES, facet_figure, shade, styled
-from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, box_data, column_table, interval_cells
 from unshaken.report.sections.comparison import analysis_setting, change_text
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import UNKNOWN, difference_text, draws_text
 
 WORDING = Wording("agreement")
-
-BASE = "10"
-"""The number of draws that MEAN is compared with, where it was measured."""
-
+BASE = "10"  # the number of draws that MEAN is compared with, where it was measured
 MORE = ["mean_more", "mean_more_low", "mean_more_high"]
 
 
@@ -42,12 +39,7 @@ def agreement_section(source: StoredRun, panels: Sequence[Panel]) -> Section | N
     agreements = gradient_agreements(source)
     if not agreements:
         return None
-    drawing = Drawing(
-        "gradient_agreement",
-        lambda narrow: agreement_figure(agreements, narrow=narrow),
-        WORDING.alt_text(),
-        WORDING.caption(),
-    )
+    drawing = WORDING.drawing("gradient_agreement", lambda narrow: agreement_figure(agreements, narrow=narrow))
     sentences = [*filter(None, map(_sentence, agreements))]
     return Section("agreement", WORDING.title(), sentences, [drawing], [agreement_table(agreements)])
 
@@ -91,10 +83,9 @@ def agreement_figure(agreements: Sequence[Agreement], *, narrow: bool = False) -
         columns = agreement.columns
         counts = sorted(int(draws) for draws in columns if draws.isdigit())
         colours = SCHEMES | {str(count): shade(COLOURS["fgsm"], counts, count) for count in counts}
-        draw_boxes(axis, columns, [colours[draws] for draws in columns], whiskers=1.5)
         lower = "\n" * narrow  # on a phone there is no room for MOMENTS beside MEAN
-        box_ticks(axis, [lower * (draws == "moments") + draws.upper() for draws in columns])
-        dashed_line(axis, 0.5)
+        names = [lower * (draws == "moments") + draws.upper() for draws in columns]
+        draw_boxes(axis, columns, [colours[draws] for draws in columns], names=names, dashed=0.5, whiskers=1.5)
         reference = f" of {agreement.reference} draws" if agreement.reference else ""
         ylabel = f"agreement with the signs\nof the gradient{reference}"
         axis.set(title=agreement.title, xlabel="draws in the gradient", ylabel=ylabel)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
-from unshaken.report.box_plots import BOX_COLUMNS, box_ticks, dashed_line, draw_boxes
+from unshaken.report.box_plots import BOX_COLUMNS, draw_boxes
 from unshaken.report.condition_rows import (
     attacked_rows,
     main_inference_draws,
@@ -17,7 +17,7 @@ from unshaken.report.condition_rows import (
     values_by_input,
 )
 from unshaken.report.drawing import attack_colours, facet_figure, split_label, styled
-from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, box_data, column_table
 from unshaken.report.sections.comparison import change_text, of_representatives
 from unshaken.report.stored_run import StoredRun
@@ -43,9 +43,7 @@ def angles_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
     if not angles:
         return None
     drawn: list[Angles] = of_representatives(source.record, angles)
-    drawing = Drawing(
-        "angles", lambda narrow: angles_figure(drawn, narrow=narrow), WORDING.alt_text(), WORDING.caption(drawn, eps)
-    )
+    drawing = WORDING.drawing("angles", lambda narrow: angles_figure(drawn, narrow=narrow), drawn, eps)
     return Section("angles", WORDING.title(), _sentences(drawn, eps), [drawing], [angles_table(angles, eps)])
 
 
@@ -76,14 +74,13 @@ def angles_figure(angles: Sequence[Angles], *, narrow: bool = False) -> Figure:
 
     def draw(axis: Axes, model: Angles) -> None:
         labels, colours = list(model.columns), attack_colours(list(model.columns))
-        draw_boxes(axis, model.columns, [colours[label] for label in labels])
         split = [split_label(label) for label in labels]
         kinds = {kind for kind, _, _ in split}
         ticks = [[kind.upper(), draws.upper(), *rest.split()] for kind, draws, rest in split]
         if len({(kind, rest) for kind, _, rest in split}) == 1:
             ticks = [[draws.upper() or kind.upper()] for kind, draws, _ in split]
-        box_ticks(axis, ["\n".join(filter(None, lines)) for lines in ticks])
-        dashed_line(axis)
+        names = ["\n".join(filter(None, lines)) for lines in ticks]
+        draw_boxes(axis, model.columns, [colours[label] for label in labels], names=names, dashed=0)
         xlabel = f"draws of the attack ({kinds.pop().upper()})" if len(kinds) == 1 else "attack and its draws"
         axis.set(title=model.model if len(angles) > 1 else "", xlabel=xlabel)
 

@@ -7,9 +7,9 @@ import pandas as pd
 from pandas import DataFrame
 
 from unshaken.evaluation.statistics import Interval
-from unshaken.report.box_plots import box_cells, box_numbers
+from unshaken.report.box_plots import box_numbers
 from unshaken.report.section import Table
-from unshaken.report.wording import interval_text
+from unshaken.report.wording import if_known, interval_text
 
 Columns = Sequence[tuple[str, Iterable[Any] | None]]
 """Columns of text with their heads, of which several may be alike."""
@@ -53,10 +53,13 @@ def box_data(distributions: Sequence[Any], key: str, *attributes: str) -> DataFr
     return pd.concat(tables, ignore_index=True)
 
 
-def box_columns(
-    data: DataFrame, mean: str = "mean", *, decimals: Iterable[int] | None = None
-) -> dict[str, tuple[str, ...]]:
+def box_columns(data: DataFrame, mean: str = "mean", *, decimals: Iterable[int] | None = None) -> dict[str, list[str]]:
     """Rows of `box_numbers` as columns of text, by their heads, each row with its decimals, or with three."""
-    numbers = zip(data.itertuples(), [3] * len(data) if decimals is None else decimals, strict=True)
-    cells = zip(*(box_cells(row, digits) for row, digits in numbers), strict=True)
-    return dict(zip((mean, "median", "quartiles", "n"), cells, strict=True))
+    rows = list(zip(data.itertuples(), [3] * len(data) if decimals is None else decimals, strict=True))
+    quartiles = [f"{row.lower_quartile:.{digits}f} – {row.upper_quartile:.{digits}f}" for row, digits in rows]
+    return {
+        mean: [interval_text(Interval(row.mean, row.low, row.high), digits) for row, digits in rows],
+        "median": [if_known(row.median, f"{{:.{digits}f}}".format) for row, digits in rows],
+        "quartiles": [text if median == median else "" for text, median in zip(quartiles, data["median"], strict=True)],
+        "n": [f"{n:,}" for n in data.n],
+    }

@@ -12,7 +12,7 @@ from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import mean_interval
 from unshaken.report.condition_rows import distinguishing_title, main_inference_draws, true_share, values_by_input
 from unshaken.report.drawing import attack_colours, eps_lines, facet_figure, styled
-from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table, interval_cells, interval_columns
 from unshaken.report.sections.comparison import analysis_setting, eps_curve, of_representatives, shared_level
 from unshaken.report.stored_run import StoredRun
@@ -20,18 +20,14 @@ from unshaken.report.wording import eps_text
 from unshaken.runs.record import RunRecord
 
 WORDING = Wording("conditions")
-
-MOST = 6
-"""With more pairs of model and attack than this, the strongest attack on each model is drawn."""
-
+MOST = 6  # with more pairs of model and attack than this, the strongest attack on each model is drawn
 ACCURACY, LINEAR, FAILS = "accuracy", "linear condition", ", fails"
-STYLES: list[dict[str, Any]] = [
+STYLES: list[dict[str, Any]] = [  # the linear condition, then each smooth one
     {"color": "#d55e00", "lw": 1.4, "marker": "D", "ms": 4.2, "mfc": "none", "ls": "-"},
     {"color": "#c78500", "lw": 1.4, "marker": "v", "ms": 4.6, "ls": (0, (5, 1.5))},
     {"color": "#6a51a3", "lw": 1.4, "marker": "^", "ms": 4.6, "ls": (0, (2, 1))},
     {"color": "#8c8c8c", "lw": 1.4, "marker": "s", "ms": 4.0, "ls": (0, (5, 1, 1, 1))},
 ]
-"""The linear condition, then each smooth one."""
 
 
 class Conditions(NamedTuple):
@@ -66,11 +62,11 @@ def conditions_section(source: StoredRun, panels: Sequence[Panel]) -> Section | 
     if not conditions:
         return None
     drawn = drawn_conditions(conditions, source.record)
-    drawing = Drawing(
+    drawing = WORDING.drawing(
         "conditions",
         lambda narrow: conditions_figure(drawn, narrow=narrow),
-        WORDING.alt_text(),
-        WORDING.caption(any(case.smooth for case in conditions), len(drawn) < len(conditions)),
+        any(case.smooth for case in conditions),
+        len(drawn) < len(conditions),
     )
     strongest = _strongest(conditions)
     sentences = [_sentence(case, several=len(strongest) > 1) for case in of_representatives(source.record, strongest)]

@@ -12,19 +12,15 @@ from pandas import DataFrame, Series
 from unshaken.report.accuracy import Panel
 from unshaken.report.drawing import CLEAN, facet_figure, named_styles, styled
 from unshaken.report.groups import group_of
-from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import eps_text, listed
 from unshaken.runs.settings import CurvesConfig
 
 WORDING = Wording("curves")
-
-LAST = 10
-"""Evaluations at the end of a training that are averaged."""
-
-MANY = 4
-"""Models of which a sentence tells each; of more it tells the least and the most."""
+LAST = 10  # evaluations at the end of a training that are averaged
+MANY = 4  # models of which a sentence tells each; of more it tells the least and the most
 
 
 def curves_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
@@ -32,11 +28,8 @@ def curves_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
     settings = source.record.recipe.curves
     if settings is None or (rows := scores(source, settings)).empty:
         return None
-    drawing = Drawing(
-        "scores",
-        lambda narrow: curves_figure(rows, settings.smooth, narrow=narrow),
-        WORDING.alt_text(),
-        WORDING.caption(rows, settings, _grouped(rows)),
+    drawing = WORDING.drawing(
+        "scores", lambda narrow: curves_figure(rows, settings.smooth, narrow=narrow), rows, settings, _grouped(rows)
     )
     tables, sentences = [last_table(rows)], []
     if rows.selected.any():

@@ -11,8 +11,8 @@ from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import draw_boxes, mean_interval
-from unshaken.report.drawing import INK, MUTED, facet_figure, named_styles, row_ticks, styled
-from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.drawing import INK, facet_figure, named_styles, styled
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import group_rows, shared_level
 from unshaken.report.stored_run import StoredRun
@@ -20,9 +20,7 @@ from unshaken.report.wording import decimals_for, if_known, percent
 from unshaken.runs.published import PublishedFlatness
 
 WORDING = Wording("flatness")
-
-LINEAR = 1e-3
-"""Changes of the loss up to this many nats, which are none, are drawn on a linear scale, larger ones on a log scale."""
+LINEAR = 1e-3  # changes of the loss up to this many nats, which are none, are drawn on a linear scale
 
 
 class NoisyLoss(NamedTuple):
@@ -58,12 +56,7 @@ def flatness_section(source: StoredRun, panels: Sequence[Panel]) -> Section | No
     if not losses:
         return None
     several = any(loss.rows["repeat"].nunique() > 1 for loss in losses)
-    drawing = Drawing(
-        "flatness",
-        lambda narrow: flatness_figure(losses, narrow=narrow),
-        WORDING.alt_text(),
-        WORDING.caption(LINEAR, several),
-    )
+    drawing = WORDING.drawing("flatness", lambda narrow: flatness_figure(losses, narrow=narrow), LINEAR, several)
     noises = dict.fromkeys(loss.noise for loss in losses)
     sentences = [_sentence([loss for loss in losses if loss.noise == noise]) for noise in noises]
     return Section("flatness", WORDING.title(), sentences, [drawing], [flatness_table(losses, source)])
@@ -127,13 +120,11 @@ def flatness_figure(losses: Sequence[NoisyLoss], *, narrow: bool = False) -> Fig
         """Boxes over all networks of a group, with a small mark at the mean of each."""
         drawn = {loss.name: loss for loss in losses if loss.noise == noise}
         changes = {name: loss.rows.difference for name, loss in drawn.items()}
-        draw_boxes(axis, changes, [styles[name]["color"] for name in drawn], across=True)
+        draw_boxes(axis, changes, [styles[name]["color"] for name in drawn], dashed=0, across=True)
         for row, loss in enumerate(drawn.values()):
             means, _ = loss.by_network(loss.rows.difference)
             if len(means) > 1:
                 axis.plot(means, [row] * len(means), ls="", marker="|", ms=9, mew=1, color=INK, zorder=4)
-        axis.axvline(0, color=MUTED, lw=0.8, ls=(0, (4, 3)))
-        row_ticks(axis, list(drawn))
         axis.set_title(f"noise from {noise}")
 
     figure = facet_figure(noises, draw, narrow=narrow, height=height, columns=1, sharex=True)

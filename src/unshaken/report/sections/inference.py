@@ -10,15 +10,15 @@ from pandas import DataFrame
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.condition_rows import (
-    attack_with_most_draw_counts,
     attacked_rows,
     fewer_draws_text,
+    most_swept_attack,
     reported_eps,
     true_share,
     values_by_input,
 )
 from unshaken.report.drawing import CLEAN, eps_lines, facet_figure, inference_styles, styled
-from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import eps_curve, of_representatives, published_note
 from unshaken.report.stored_run import StoredRun
@@ -59,11 +59,10 @@ def inference_section(source: StoredRun, panels: Sequence[Panel]) -> Section | N
     eps = reported_eps(sweeps[0].rows, source)
     first: list[DrawSweep] = of_representatives(source.record, sweeps)
     drawn = [sweep for sweep in first if sweep.rows[sweep.rows.attack == sweep.attack].eps.nunique() > 1]
-    drawing = Drawing(
+    drawing = WORDING.drawing(
         "inference_draws",
         lambda narrow: inference_figure(drawn, narrow=narrow),
-        WORDING.alt_text(),
-        WORDING.caption([*dict.fromkeys(sweep.attack for sweep in drawn)]),
+        [*dict.fromkeys(sweep.attack for sweep in drawn)],
     )
     sentences = [_sentence(sweep, eps, several=len(sweeps) > 1) for sweep in first]
     table = inference_table(sweeps, eps, source.record)
@@ -77,7 +76,7 @@ def draw_sweeps(source: StoredRun) -> list[DrawSweep]:
         return []
     several = rows[rows.groupby(["model", "attack"]).inference_draws.transform("nunique") > 1]
     by_model = several.groupby("model", sort=False)
-    return [DrawSweep(str(model), attack_with_most_draw_counts(group), group) for model, group in by_model]
+    return [DrawSweep(str(model), most_swept_attack(group), group) for model, group in by_model]
 
 
 def inference_table(sweeps: Sequence[DrawSweep], eps: float, record: RunRecord) -> Table:

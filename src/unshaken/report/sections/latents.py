@@ -22,10 +22,7 @@ from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for, eps_text, interval_text
 
 WORDING = Wording("latents")
-
-MOST = 4
-"""Models, at most, whose images are shown."""
-
+MOST = 4  # models, at most, whose images are shown
 YLABELS = {"shift": "shift of the latent", "error": "error per pixel"}
 
 

@@ -8,23 +8,22 @@ from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
-from unshaken.report.box_plots import BOX_COLUMNS, box_ticks, dashed_line, draw_boxes
+from unshaken.report.box_plots import BOX_COLUMNS, draw_boxes
 from unshaken.report.condition_rows import (
-    attack_with_most_draw_counts,
     attacked_rows,
     fewer_draws_text,
+    most_swept_attack,
     reported_eps,
     values_by_input,
 )
 from unshaken.report.drawing import facet_figure, inference_styles, styled
-from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, box_data, column_table
 from unshaken.report.sections.comparison import of_representatives
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for
 
 WORDING = Wording("slopes")
-
 QUANTITIES = {"cosine": "cosine of the angle", "gradient_norm": "norm of the margin gradient", "slope": "cosine × norm"}
 
 
@@ -47,12 +46,7 @@ def slopes_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     if not slopes:
         return None
     drawn: list[Slopes] = of_representatives(run.record, slopes)
-    drawing = Drawing(
-        "slopes",
-        lambda narrow: slopes_figure(drawn, narrow=narrow),
-        WORDING.alt_text(),
-        WORDING.caption(_attacks(drawn), eps),
-    )
+    drawing = WORDING.drawing("slopes", lambda narrow: slopes_figure(drawn, narrow=narrow), _attacks(drawn), eps)
     models = dict.fromkeys(quantity.model for quantity in drawn)
     by_model = [[quantity for quantity in drawn if quantity.model == model] for model in models]
     sentences = [_sentence(quantities, eps, several=len(models) > 1) for quantities in by_model]
@@ -63,7 +57,7 @@ def measure_slopes(rows: DataFrame) -> list[Slopes]:
     """Every quantity of each model, under the first attack that was run with the most numbers of inference draws."""
     rows, slopes = rows.assign(slope=rows.cosine * rows.gradient_norm), []
     for model, attacked in rows.groupby("model", sort=False):
-        attack = attack_with_most_draw_counts(attacked)
+        attack = most_swept_attack(attacked)
         by_draws = dict(iter(attacked[attacked.attack == attack].groupby("inference_draws")))
         for quantity in QUANTITIES if len(by_draws) > 1 else ():
             columns = {int(draws): values_by_input(group, quantity) for draws, group in by_draws.items()}
@@ -90,16 +84,13 @@ def slopes_figure(slopes: Sequence[Slopes], *, narrow: bool = False) -> Figure:
     """One row of axes for each model, one column for each quantity; below each other by quantity on a phone."""
     several, first = len({quantity.model for quantity in slopes}) > 1, dict[str, Any]()
 
-    def draw(axis: Axes, slope: Slopes) -> dict[str, Any]:
+    def draw(axis: Axes, slope: Slopes) -> None:
         if first.setdefault(slope.quantity, axis) is not axis:
             axis.sharey(first[slope.quantity])
-        styles = inference_styles(list(slope.columns))
-        draw_boxes(axis, slope.columns, [styles[draws]["color"] for draws in slope.columns])
-        box_ticks(axis, [str(draws) for draws in slope.columns])
+        styles, dashed = inference_styles(list(slope.columns)), None if slope.quantity == "gradient_norm" else 0.0
+        colours, names = [styles[draws]["color"] for draws in slope.columns], [str(draws) for draws in slope.columns]
+        draw_boxes(axis, slope.columns, colours, names=names, dashed=dashed)
         axis.set(title=slope.model if several else "", xlabel="inference draws", ylabel=QUANTITIES[slope.quantity])
-        if slope.quantity != "gradient_norm":
-            dashed_line(axis)
-        return {}
 
     ordered = sorted(slopes, key=lambda slope: list(QUANTITIES).index(slope.quantity)) if narrow else slopes
     return facet_figure(ordered, draw, narrow=narrow, height=2.2 if narrow else 2.5, columns=len(QUANTITIES))

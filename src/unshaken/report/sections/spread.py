@@ -9,9 +9,9 @@ from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import box_numbers, draw_boxes, mean_interval
 from unshaken.report.condition_rows import values_by_input
-from unshaken.report.drawing import facets, log_axis, named_styles, row_ticks, styled
+from unshaken.report.drawing import facets, log_axis, named_styles, styled
 from unshaken.report.groups import group_of, representatives
-from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, column_table, interval_cells
 from unshaken.report.sections.comparison import change_text
 from unshaken.report.stored_run import StoredRun
@@ -28,11 +28,11 @@ def spread_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     if rows is None or len(rows) == 0:
         return None
     columns, draws = variances(rows), f"{int(rows.draws.max()):,} draws"
-    drawing = Drawing(
+    drawing = WORDING.drawing(
         "prediction_variance",
         lambda narrow: spread_figure(columns, group_of(run.record, columns), narrow=narrow),
-        WORDING.alt_text(),
-        WORDING.caption(draws, _logarithmic(columns)),
+        draws,
+        _logarithmic(columns),
     )
     sentence = _sentence({model: columns[model] for model in representatives(run.record, columns)}, rows, draws)
     return Section("spread", WORDING.title(), [sentence], [drawing], [spread_table(rows)])
@@ -76,7 +76,6 @@ def spread_figure(columns: dict[str, Series], group: Mapping[str, str], *, narro
         log_axis(axis, [column.quantile(q) for column in drawn.values() for q in (0.05, 0.95)], most=4 if narrow else 9)
     else:
         axis.set_xlim(left=0)
-    row_ticks(axis, list(columns))
     axis.set_xlabel("prediction variance")
     return figure
 
