@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from pandas import DataFrame, Series
 
@@ -28,9 +27,10 @@ from unshaken.report.groups import (
     group_of,
     network_point,
 )
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.sections.columns import column_table
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import UNKNOWN, eps_text, listed, one_eps, percent
+from unshaken.report.wording import UNKNOWN, eps_text
 
 # losses that climb a cross-entropy: what a paper's evaluation stops at
 CROSS_ENTROPY = ("cross_entropy", "naive_cross_entropy", "mean_cross_entropy", "log_error")
@@ -41,14 +41,7 @@ STRONGER = {"more steps", "restarts", "other losses", "transfer", "no gradient"}
 # with three of these kinds a run is about what survives
 FALSIFIERS = {"restarts", "other losses", "transfer", "no gradient"}
 FIRST = ""  # the kind of the first attack
-NAMED = {  # kinds that a sentence names in other words
-    "one step": "a single step",
-    "transfer": "perturbations made against other models",
-    "no gradient": "an attack without a gradient",
-}
-MAX_SENTENCES = 4  # of more models than this only two have a sentence
-MAX_NAMES = 3  # the most attacks of a kind that a table names
-HUE = "#0072b2"
+WORDING = Wording("survival")
 
 
 class Stage(NamedTuple):
@@ -59,18 +52,6 @@ class Stage(NamedTuple):
     alone: Point
     survives: Point
     share: Interval
-
-    def title(self) -> str:
-        """ "restarts: PGD-1 (10 restarts)"."""
-        if self.kind == FIRST:
-            return self.attacks[0]
-        more = len(self.attacks) - MAX_NAMES
-        return f"{self.kind}: {listed([*self.attacks[:MAX_NAMES], f'{more} others'] if more > 1 else self.attacks)}"
-
-    def share_text(self) -> str:
-        """ "33 % [28 %, 39 %]"."""
-        value, low, high = map(percent, self.share)
-        return f"{value} [{low}, {high}]"
 
 
 class Survival(NamedTuple):
@@ -102,18 +83,12 @@ def survival_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
         return None
     drawn = informative(survivals)
     drawing = Drawing(
-        "survival",
-        lambda narrow: survival_figure(drawn, narrow=narrow),
-        "Accuracy under each kind of attack alone and under all so far; the numbers are in the table below",
-        "Accuracy under the first attack of the recipe with a cross-entropy, then under each other kind. Light: under "
-        "this kind alone. Dark: of inputs that are classified rightly under it and under all above it. The dashed line "
-        "is the accuracy without an attack; thin lines are 95 % intervals.",
+        "survival", lambda narrow: survival_figure(drawn, narrow=narrow), WORDING.alt_text(), WORDING.caption()
     )
     sentences = _sentences(drawn)
     kinds = {stage.kind for survival in survivals for stage in survival.stages}
     position = "first" if sentences and len(kinds & FALSIFIERS) > 2 else "figures"
-    title = "How much of the robustness survives"
-    return Section("survival", title, sentences, [drawing], [survival_table(survivals)], position)
+    return Section("survival", WORDING.title(), sentences, [drawing], [survival_table(survivals)], position)
 
 
 def measure_survival(run: StoredRun, panels: Sequence[Panel]) -> list[Survival]:
@@ -150,7 +125,13 @@ def measure_stages(
     Stages are of the repeats that all of them have. A kind that would leave out a network or an input is left out: what
     is left of inputs that were chosen, as those that mislead another model, is no accuracy of this one.
     """
-    attacks, correct = _correct_by_kind(rows, base, labels)
+    attacks, correct_by_attack = dict[str, list[str]](), []
+    for _, attack in rows.groupby([*ATTACK_COLUMNS, "role"], sort=False):
+        kind = _kind(attack.iloc[0], base)
+        attacks.setdefault(kind, []).append(attack_label(attack.iloc[0], labels))
+        correct_by_attack.append(attack.assign(kind=kind, correct=attack.correct.astype(float)))
+    by_input = pd.concat(correct_by_attack).groupby(["kind", "model", "index", "repeat"])
+    correct = by_input.correct.min().unstack("kind")
     if FIRST not in correct:
         return [], 0, []
     complete, left_out = correct[[FIRST]].dropna(), []
@@ -172,19 +153,6 @@ def measure_stages(
         survivors, alone = pooled(so_far[kind]), network_point(pooled(complete[kind]))
         stages.append(Stage(kind, attacks[kind], alone, network_point(survivors), ratio(survivors, first)))
     return stages, len(inputs), left_out
-
-
-def _correct_by_kind(
-    rows: DataFrame, base: Series, labels: dict[tuple[Hashable, ...], str]
-) -> tuple[dict[str, list[str]], DataFrame]:
-    """(labels of the attacks of each kind, correct under all of them: a column for each kind, a row for each input)."""
-    attacks, correct = dict[str, list[str]](), []
-    for _, attack in rows.groupby([*ATTACK_COLUMNS, "role"], sort=False):
-        kind = _kind(attack.iloc[0], base)
-        attacks.setdefault(kind, []).append(attack_label(attack.iloc[0], labels))
-        correct.append(attack[["model", "index", "repeat", "correct"]].assign(kind=kind))
-    table = pd.concat(correct).astype({"correct": float})
-    return attacks, table.groupby(["kind", "model", "index", "repeat"]).correct.min().unstack("kind")
 
 
 def ratio(subset: DataFrame, whole: DataFrame) -> Interval:
@@ -218,57 +186,53 @@ def informative(survivals: Sequence[Survival]) -> list[Survival]:
 
 def survival_table(survivals: Sequence[Survival]) -> Table:
     """Every stage of every model at every eps."""
-    values, body, titled = [], [], len({survival.title for survival in survivals}) > 1
-    texts = eps_text([survival.eps for survival in survivals])
-    for survival in survivals:
-        for stage in survival.stages:
-            key = (*survival[:5], stage.kind or "first", "; ".join(stage.attacks))
-            values.append((*key, *stage.alone, *stage.survives, *stage.share))
-            share = stage.share_text() if stage.kind else percent(stage.share.value)
-            cells = [stage.title(), texts[survival.eps], stage.alone.in_full(), stage.survives.in_full()]
-            body.append([survival.title] * titled + cells + ["" if math.isnan(stage.share.value) else share])
+    stages = [(survival, stage) for survival in survivals for stage in survival.stages]
+    values = [
+        (*survival[:5], stage.kind or "first", "; ".join(stage.attacks), *stage.alone, *stage.survives, *stage.share)
+        for survival, stage in stages
+    ]
     names = ["title", "model", "norm", "eps", "n", "kind", "attacks"]
     names += [f"{name}{end}" for name in ("alone", "survives") for end in ("", "_low", "_high", "_spread")]
     data = pd.DataFrame(values, columns=[*names, "share", "share_low", "share_high"])
-    head = ["attacks", "eps", "right under these alone", "right under all so far", "share of the first"]
-    note = "Mean ± standard deviation over the networks of a group, or over the repeats of one network, and the 95 % "
-    note += "interval of the mean. An input is right under several attacks if it is right under every one in the same "
-    note += "repeat. Transfer is every perturbation that was made against another model. What survives all is a lower "
-    note += "bound: an attacker who does not know the inference draws could not choose the attack of each input so "
-    note += f"well.{_left_out(survivals)}"
-    return Table("survival", data, ["model"] * titled + head, body, note=note)
+    columns = {
+        "model": data.title if data.title.nunique() > 1 else None,
+        "attacks": [WORDING.attacks(stage) for _, stage in stages],
+        "eps": data.eps.map(eps_text(data.eps)),
+        "right under these alone": [stage.alone.in_full() for _, stage in stages],
+        "right under all so far": [stage.survives.in_full() for _, stage in stages],
+        "share of the first": ["" if math.isnan(stage.share.value) else WORDING.share(stage) for _, stage in stages],
+    }
+    left_out = {
+        kind: [*dict.fromkeys(survival.model for survival in survivals if kind in survival.left_out)]
+        for kind in dict.fromkeys(kind for survival in survivals for kind in survival.left_out)
+    }
+    return column_table("survival", data, columns, note=WORDING.note(left_out))
 
 
 @styled()
 def survival_figure(survivals: Sequence[Survival], *, narrow: bool = False) -> Figure:
     """Bars for each kind of attack: accuracy under it alone, and of what is right under it and all above it."""
-    marks = ["under these attacks alone", "under all so far"]
-    marks += [CLEAN] * any(survival.clean is not None for survival in survivals)
-    return facet_figure(
-        survivals,
-        lambda axis, survival: dict(zip(marks, _draw(axis, survival), strict=False)),
-        narrow=narrow,
-        height=0.42 * max(len(survival.stages) for survival in survivals) + 0.75,
-        columns=1 if len(survivals) == 1 and not narrow else 2,
-        labels=marks,
-    )
+    alone, so_far = labels = ["under these attacks alone", "under all so far"]
+    labels += [CLEAN] * any(survival.clean is not None for survival in survivals)
+    light, dark = (shade("#0072b2", [0, 1], draws) for draws in (0, 1))
 
+    def draw(axis: Axes, survival: Survival) -> dict[str, Any]:
+        for index, stage in enumerate(survival.stages):
+            _bar(axis, index - 0.2, 0.26, stage.alone, light)
+            _bar(axis, index + 0.12, 0.34, stage.survives, dark)
+        handles: dict[str, Any] = {alone: Patch(color=light), so_far: Patch(color=dark)}
+        if survival.clean is not None:
+            handles[CLEAN] = axis.axvline(survival.clean, zorder=0.9, color=MUTED, ls=(0, (4, 3)), lw=1.2)
+        names = [fill(stage.kind or stage.attacks[0], 18) for stage in survival.stages]
+        row_ticks(axis, names, labelsize=8)
+        axis.set(xlim=(0, 1.14), ylim=(len(names) - 0.5, -0.5), xlabel="accuracy")
+        axis.set_title(fill(WORDING.axes_title(survival), 40))
+        axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+        return handles
 
-def _draw(axis: Axes, survival: Survival) -> list[Any]:
-    """One model; returns the marks for the legend."""
-    light, dark = shade(HUE, [0, 1], 0), shade(HUE, [0, 1], 1)
-    for index, stage in enumerate(survival.stages):
-        _bar(axis, index - 0.2, 0.26, stage.alone, light)
-        _bar(axis, index + 0.12, 0.34, stage.survives, dark)
-    dashed: dict[str, Any] = {"color": MUTED, "ls": (0, (4, 3)), "lw": 1.2}
-    if survival.clean is not None:
-        axis.axvline(survival.clean, zorder=0.9, **dashed)
-    names = [fill(stage.kind or stage.attacks[0], 18) for stage in survival.stages]
-    row_ticks(axis, names, labelsize=8)
-    axis.set(xlim=(0, 1.14), ylim=(len(names) - 0.5, -0.5), xlabel="accuracy")
-    axis.set_title(fill(f"{survival.title}, " * bool(survival.title) + f"eps {one_eps(survival.eps)}", 40))
-    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
-    return [Patch(color=light), Patch(color=dark), *[Line2D([], [], **dashed)] * (survival.clean is not None)]
+    height = 0.42 * max(len(survival.stages) for survival in survivals) + 0.75
+    columns = 1 if len(survivals) == 1 and not narrow else 2
+    return facet_figure(survivals, draw, narrow=narrow, height=height, columns=columns, labels=labels)
 
 
 def _bar(axis: Axes, y: float, height: float, point: Point, colour: Any) -> None:
@@ -281,58 +245,29 @@ def _bar(axis: Axes, y: float, height: float, point: Point, colour: Any) -> None
 
 def _kind(row: Series, base: Series) -> str:
     """What the attack of a row has that the first one has not; one that differs in several ways is of the first."""
-    if row.role == "transfer":
-        return "transfer"
-    if all(row[column] == base[column] for column in ATTACK_COLUMNS):
-        return FIRST
-    if row.attack.startswith("spsa"):
-        return "no gradient"
-    if row.steps == 1:
-        return "one step"
-    if row.loss not in CROSS_ENTROPY:
-        return "other losses"
-    if row.restarts > base.restarts:
-        return "restarts"
-    return "more steps" if row.steps > base.steps else "other attacks"
+    differs = {
+        "transfer": row.role == "transfer",
+        FIRST: all(row[column] == base[column] for column in ATTACK_COLUMNS),
+        "no gradient": row.attack.startswith("spsa"),
+        "one step": row.steps == 1,
+        "other losses": row.loss not in CROSS_ENTROPY,
+        "restarts": row.restarts > base.restarts,
+        "more steps": row.steps > base.steps,
+    }
+    return next((kind for kind, holds in differs.items() if holds), "other attacks")
 
 
 def _sentences(survivals: Sequence[Survival]) -> list[str]:
     """What survives on each model that knows more than chance; of many, on those where least and most does."""
     chosen = [s for s in survivals if s.above_chance and not math.isnan(s.stages[-1].share.value)]
-    if len(chosen) > MAX_SENTENCES:
+    if len(chosen) > 4:
         least, *_, most = sorted(chosen, key=lambda survival: survival.stages[-1].share.value)
         chosen = [least, most]
-    return [_sentence(survival) for survival in chosen]
+    return [WORDING.sentence(survival, _largest_drop(survival.stages)) for survival in chosen]
 
 
-def _sentence(survival: Survival) -> str:
-    """What survives on one model, and with which kind most of it falls."""
-    first, last = survival.stages[0], survival.stages[-1]
-    start = f"On {survival.title}, " if survival.title else ""
-    start += f"{first.attacks[0]} at eps {one_eps(survival.eps)} leaves an accuracy of {first.alone.value:.3f}; "
-    if last.survives.value == first.alone.value:
-        return f"{start}all of it survives the other attacks."
-    left = f"{last.survives.value:.3f}" if last.survives.value else "none"
-    return f"{start}{left} of it survives all attacks together ({last.share_text()}){_largest_drop(survival.stages)}."
-
-
-def _largest_drop(stages: Sequence[Stage]) -> str:
-    """The kind with which what survives drops most; nothing where two drop alike."""
+def _largest_drop(stages: Sequence[Stage]) -> tuple[float, str] | None:
+    """By how much what survives drops most, and with which kind; None where two drop alike."""
     drops = [(before.survives.value - stage.survives.value, stage.kind) for before, stage in pairwise(stages)]
-    (drop, kind), *others = sorted(drops, reverse=True)
-    if drop <= 0 or (others and math.isclose(drop, others[0][0])):
-        return ""
-    return f"; the largest drop, by {drop:.3f}, comes with {NAMED.get(kind, kind)}"
-
-
-def _left_out(survivals: Sequence[Survival]) -> str:
-    """A sentence on every kind that not all networks of a group were attacked with on all inputs."""
-    models: dict[str, list[str]] = {}
-    for survival in survivals:
-        for kind in survival.left_out:
-            models.setdefault(kind, []).append(survival.model)
-    return "".join(
-        f" Left out, because not every network of {listed([*dict.fromkeys(names)])} has it for every input: "
-        f"{NAMED.get(kind, kind)}."
-        for kind, names in models.items()
-    )
+    largest, *others = sorted(drops, reverse=True)
+    return None if largest[0] <= 0 or (others and math.isclose(largest[0], others[0][0])) else largest
