@@ -13,18 +13,17 @@ from unshaken.evaluation.statistics import difference
 from unshaken.report.accuracy import Panel, Point, SharedAttack, point_at, rows_behind, shared_attacks
 from unshaken.report.drawing import facet_figure, log_axis, named_styles, sideways_offset, styled
 from unshaken.report.groups import pooled_panels
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import shared_level
 from unshaken.report.sections.models import MANY
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.tables import ModelSize, model_sizes, si_number
-from unshaken.report.wording import listed
 
 SHAPES = {"--": "s", ":": "^"}
 """The marks of models whose lines would be dashed, as there are more of them than hues."""
 
-LABELS = {"parameters": "parameters", "flops": "FLOP for the prediction of one image"}
+WORDING = Wording("budget")
 
 
 class Budget(NamedTuple):
@@ -56,13 +55,9 @@ def budget_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
     if budget is None:
         return None
     drawing = Drawing(
-        "budget",
-        lambda narrow: budget_figure(budget, narrow=narrow),
-        "Accuracy of every model against its parameters and its operations; the numbers are in the table below",
-        f"Further up is better, further left cheaper. Filled marks are accuracy under {budget.title}, "
-        "hollow ones accuracy without an attack. Bars are 95 % intervals.",
+        "budget", lambda narrow: budget_figure(budget, narrow=narrow), WORDING.alt_text(), WORDING.caption(budget)
     )
-    return Section("budget", "What parameters and compute buy", [_sentence(budget)], [drawing], [budget_table(budget)])
+    return Section("budget", WORDING.title(), [_sentence(budget)], [drawing], [budget_table(budget)])
 
 
 def model_budget(source: StoredRun, panels: Sequence[Panel]) -> Budget | None:
@@ -92,17 +87,13 @@ def budget_table(budget: Budget) -> Table:
         "no attack": ["" if point is None else point.in_full() for point in clean.values()],
         budget.title: [point.in_full() for point in points.values()],
     }
-    note = (
-        "Parameters: learnt numbers that a prediction uses, those of all networks of the model together. FLOP: "
-        "operations of convolutions and matrix products in the prediction of one image with all its draws, a "
-        "multiply-add counted as two. Accuracy with its 95 % interval."
-    )
-    return column_table("budget", pd.DataFrame(values, columns=names), columns, note=note)
+    return column_table("budget", pd.DataFrame(values, columns=names), columns, note=WORDING.note())
 
 
 @styled()
 def budget_figure(budget: Budget, *, narrow: bool = False) -> Figure:
     """Accuracy against parameters and against operations on log axes: two marks for each model, joined by a line."""
+    labels = {"parameters": "parameters", "flops": "FLOP for the prediction of one image"}
     models, styles = list(budget.sizes), named_styles(list(budget.sizes))
 
     def draw(axis: Axes, measure: str) -> dict[str, Any]:
@@ -116,10 +107,10 @@ def budget_figure(budget: Budget, *, narrow: bool = False) -> Figure:
             same = [other for other, equal in zip(models, values, strict=True) if equal == value]
             offset = sideways_offset(axis, same.index(model), len(same))
             handles[model] = _draw_model(axis, budget, model, value, styles[model], offset)
-        axis.set(xlabel=LABELS[measure], ylim=(-0.02, 1.02))
+        axis.set(xlabel=labels[measure], ylim=(-0.02, 1.02))
         return handles
 
-    measures = [measure for measure in LABELS if all(getattr(size, measure) for size in budget.sizes.values())]
+    measures = [measure for measure in labels if all(getattr(size, measure) for size in budget.sizes.values())]
     height = (3.2, 3.2, 2.7)
     return facet_figure(measures, draw, narrow=narrow, height=height, ylabel="accuracy", labels=models, sharey=True)
 
@@ -143,19 +134,15 @@ def _draw_model(axis: Axes, budget: Budget, model: str, size: float, style: dict
 def _sentence(budget: Budget) -> str:
     """Which models none beats that has no more parameters, and who beats the others."""
     beaten = _beaten(budget)
-    sizes = {model: si_number(budget.parameters(model)) for model in budget.sizes}
-    names = {m: f"{m} ({size} parameters, {budget.point(m).value:.3f})" for m, size in sizes.items()}
-    under = f"Under {budget.attack.label} at eps {budget.attack.eps_text(budget.eps)}"
-    if not beaten:
-        return f"{under} no model is beyond chance more robust than one that has as many parameters or more."
-    best = listed([names[model] for model in names if model not in beaten])
-    sentence = f"{under} no model with as many parameters or fewer is beyond chance more robust than {best}"
-    if len(beaten) > MANY:
-        return f"{sentence}; for each of the other {len(beaten)} models there is one."
-    for winner in dict.fromkeys(beaten.values()):
-        losers = [names[model] for model, other in beaten.items() if other == winner]
-        sentence += f"; {listed(losers)} {'is' if len(losers) == 1 else 'are'} less robust than {winner}"
-    return f"{sentence}."
+    names = {
+        model: f"{model} ({si_number(budget.parameters(model))} parameters, {budget.point(model).value:.3f})"
+        for model in budget.sizes
+    }
+    best = [name for model, name in names.items() if model not in beaten]
+    losers: dict[str, list[str]] = {}
+    for model, winner in beaten.items():
+        losers.setdefault(winner, []).append(names[model])
+    return WORDING.sentence(budget, best, losers, len(beaten) if len(beaten) > MANY else 0)
 
 
 def _beaten(budget: Budget) -> dict[str, str]:
