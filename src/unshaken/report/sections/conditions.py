@@ -62,12 +62,7 @@ def conditions_section(source: StoredRun, panels: Sequence[Panel]) -> Section | 
     if not conditions:
         return None
     drawn = drawn_conditions(conditions, source.record)
-    drawing = WORDING.drawing(
-        "conditions",
-        lambda narrow: conditions_figure(drawn, narrow=narrow),
-        any(case.smooth for case in conditions),
-        len(drawn) < len(conditions),
-    )
+    drawing = WORDING.drawing("conditions", lambda narrow: conditions_figure(drawn, narrow=narrow), conditions, drawn)
     strongest = _strongest(conditions)
     sentences = [_sentence(case, several=len(strongest) > 1) for case in of_representatives(source.record, strongest)]
     return Section("conditions", WORDING.title(), sentences, [drawing], [conditions_table(conditions)])

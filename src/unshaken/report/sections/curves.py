@@ -29,7 +29,7 @@ def curves_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
     if settings is None or (rows := scores(source, settings)).empty:
         return None
     drawing = WORDING.drawing(
-        "scores", lambda narrow: curves_figure(rows, settings.smooth, narrow=narrow), rows, settings, _grouped(rows)
+        "scores", lambda narrow: curves_figure(rows, settings.smooth, narrow=narrow), rows, settings
     )
     tables, sentences = [last_table(rows)], []
     if rows.selected.any():
@@ -64,8 +64,7 @@ def last_evaluations(rows: DataFrame) -> DataFrame:
 
 def last_table(rows: DataFrame) -> Table:
     """Mean of the last evaluations of each model under each attack; the .csv has every evaluation of every network."""
-    evaluations = rows.groupby("model").step.nunique().min()
-    title, note = WORDING.last_title(LAST), WORDING.last_note(LAST, evaluations, _grouped(rows))
+    title, note = WORDING.last_title(LAST), WORDING.last_note(LAST, rows)
     columns = _group_columns(_network_means(last_evaluations(rows)))
     return column_table("scores", rows.drop(columns="title"), columns, title=title, note=note)
 
@@ -78,7 +77,7 @@ def selected_table(rows: DataFrame, settings: CurvesConfig) -> Table:
     steps = selected.groupby("model").step.first()[models].map("{:,}".format)
     columns = {"model": None, "step": steps.groupby(groups, sort=False).agg(", ".join), **_group_columns(means)}
     columns["above the last ten"] = gaps[models].groupby(groups, sort=False).agg(_mean_text, "+")
-    note = WORDING.selected_note(LAST, _criterion(rows, settings), _grouped(rows))
+    note = WORDING.selected_note(LAST, _criterion(rows, settings), rows)
     data = selected.drop(columns=["title", "selected"]).assign(above_last=selected.model.map(gaps))
     return column_table("scores_selected", data, columns, title=WORDING.selected_title(), note=note)
 
@@ -144,11 +143,6 @@ def _criterion(rows: DataFrame, settings: CurvesConfig) -> str:
     """What selected the weights, in words."""
     title = rows.title[rows.attack == settings.select].iloc[0]
     return f"{'without an attack' if title == CLEAN else f'under {title}'} on the {settings.split} images"
-
-
-def _grouped(rows: DataFrame) -> bool:
-    """Whether several networks stand for one model."""
-    return bool((rows.group != rows.model).any())
 
 
 def _sentence(rows: DataFrame, settings: CurvesConfig) -> str:

@@ -59,11 +59,7 @@ def inference_section(source: StoredRun, panels: Sequence[Panel]) -> Section | N
     eps = reported_eps(sweeps[0].rows, source)
     first: list[DrawSweep] = of_representatives(source.record, sweeps)
     drawn = [sweep for sweep in first if sweep.rows[sweep.rows.attack == sweep.attack].eps.nunique() > 1]
-    drawing = WORDING.drawing(
-        "inference_draws",
-        lambda narrow: inference_figure(drawn, narrow=narrow),
-        [*dict.fromkeys(sweep.attack for sweep in drawn)],
-    )
+    drawing = WORDING.drawing("inference_draws", lambda narrow: inference_figure(drawn, narrow=narrow), drawn)
     sentences = [_sentence(sweep, eps, several=len(sweeps) > 1) for sweep in first]
     table = inference_table(sweeps, eps, source.record)
     return Section("inference", WORDING.title(), sentences, [drawing] if drawn else [], [table])

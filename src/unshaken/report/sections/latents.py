@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +16,13 @@ from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import mean_interval
 from unshaken.report.drawing import MUTED, WIDTHS, empty_figure, eps_lines, facet_figure, named_styles, styled
 from unshaken.report.figures import show_image
-from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table, interval_cells, interval_columns
 from unshaken.report.sections.comparison import change_text, eps_curve, group_rows
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import decimals_for, eps_text, interval_text
 
-WORDING = Wording("latents")
+WORDING, PICTURES = Wording("latents"), Wording("latent_pictures")
 MOST = 4  # models, at most, whose images are shown
 YLABELS = {"shift": "shift of the latent", "error": "error per pixel"}
 
@@ -67,17 +68,9 @@ def latents_section(source: StoredRun, panels: Sequence[Panel]) -> Section | Non
         return None
     pictured, eps = pictured_shifts(shifts), informative_eps(shifts)
     drawings = [
-        Drawing(
-            "latents",
-            lambda narrow: latents_figure(shifts, narrow=narrow),
-            WORDING.curves_alt_text(),
-            WORDING.curves_caption(),
-        ),
-        Drawing(
-            "latent_pictures",
-            lambda narrow: pictures_figure(pictured, eps, narrow=narrow),
-            WORDING.pictures_alt_text(),
-            WORDING.pictures_caption(pictured[0], eps),
+        WORDING.drawing("latents", lambda narrow: latents_figure(shifts, narrow=narrow)),
+        PICTURES.drawing(
+            "latent_pictures", lambda narrow: pictures_figure(pictured, eps, narrow=narrow), pictured[0], eps
         ),
     ]
     if all(shift.images(eps) is None for shift in pictured):
@@ -102,10 +95,7 @@ def latent_shifts(source: StoredRun) -> list[LatentShift]:
 def latents_table(shifts: Sequence[LatentShift]) -> Table:
     """Shift of the latent, error of the reconstruction and changed labels of every model, attack and size."""
     data = pd.DataFrame([_numbers(shift, eps) for shift in shifts for eps in shift.eps()])
-    texts, decimals = eps_text(data.eps), decimals_for(data.error)
-
-    def error_text(interval: Interval) -> str:
-        return interval_text(interval, decimals)
+    error_text = partial(interval_text, decimals=decimals_for(data.error))
 
     def share_text(interval: Interval) -> str:
         return interval_text(Interval(interval.value, max(interval.low, 0.0), min(interval.high, 1.0)))
@@ -113,7 +103,7 @@ def latents_table(shifts: Sequence[LatentShift]) -> Table:
     columns = {
         "attack": data.attack if data.attack.nunique() > 1 else None,
         "model": data.model if data.model.nunique() > 1 else None,
-        "eps": data.eps.map(texts),
+        "eps": data.eps.map(eps_text(data.eps)),
         "median shift": data.median_shift.map("{:.3f}".format),
         "of the distance": data.share.map("{:.2f}".format),
         "mean shift": interval_cells(data, "shift"),

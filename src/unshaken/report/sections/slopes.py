@@ -46,7 +46,7 @@ def slopes_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     if not slopes:
         return None
     drawn: list[Slopes] = of_representatives(run.record, slopes)
-    drawing = WORDING.drawing("slopes", lambda narrow: slopes_figure(drawn, narrow=narrow), _attacks(drawn), eps)
+    drawing = WORDING.drawing("slopes", lambda narrow: slopes_figure(drawn, narrow=narrow), drawn, eps)
     models = dict.fromkeys(quantity.model for quantity in drawn)
     by_model = [[quantity for quantity in drawn if quantity.model == model] for model in models]
     sentences = [_sentence(quantities, eps, several=len(models) > 1) for quantities in by_model]
@@ -76,7 +76,7 @@ def slopes_table(slopes: Sequence[Slopes], eps: float) -> Table:
         **box_columns(data, decimals=decimals),
     }
     order = ["model", "quantity", "inference_draws", "attack", "eps", *BOX_COLUMNS]
-    return column_table("slopes", data[order], columns, note=WORDING.note(_attacks(slopes), eps))
+    return column_table("slopes", data[order], columns, note=WORDING.note(slopes, eps))
 
 
 @styled()
@@ -94,10 +94,6 @@ def slopes_figure(slopes: Sequence[Slopes], *, narrow: bool = False) -> Figure:
 
     ordered = sorted(slopes, key=lambda slope: list(QUANTITIES).index(slope.quantity)) if narrow else slopes
     return facet_figure(ordered, draw, narrow=narrow, height=2.2 if narrow else 2.5, columns=len(QUANTITIES))
-
-
-def _attacks(slopes: Sequence[Slopes]) -> str:
-    return " and ".join(dict.fromkeys(slope.attack for slope in slopes))
 
 
 def _sentence(quantities: Sequence[Slopes], eps: float, *, several: bool) -> str:

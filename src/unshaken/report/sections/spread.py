@@ -15,7 +15,7 @@ from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, column_table, interval_cells
 from unshaken.report.sections.comparison import change_text
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import UNKNOWN, decimals_for, difference_text, listed, percent
+from unshaken.report.wording import UNKNOWN, decimals_for, difference_text
 
 WORDING = Wording("spread")
 FLOOR = 1e-9  # smaller variances are drawn here on a log axis: a standard deviation of 0.00003 is none
@@ -27,14 +27,14 @@ def spread_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     rows = run.analyses.get("prediction_variance")
     if rows is None or len(rows) == 0:
         return None
-    columns, draws = variances(rows), f"{int(rows.draws.max()):,} draws"
+    columns = variances(rows)
     drawing = WORDING.drawing(
         "prediction_variance",
         lambda narrow: spread_figure(columns, group_of(run.record, columns), narrow=narrow),
-        draws,
+        rows.draws.max(),
         _logarithmic(columns),
     )
-    sentence = _sentence({model: columns[model] for model in representatives(run.record, columns)}, rows, draws)
+    sentence = _sentence({model: columns[model] for model in representatives(run.record, columns)}, rows)
     return Section("spread", WORDING.title(), [sentence], [drawing], [spread_table(rows)])
 
 
@@ -96,15 +96,11 @@ def _logarithmic(columns: dict[str, Series]) -> bool:
     return bool(max(q.iloc[1] for q in quartiles) > DECADES * min(q.iloc[0] for q in quartiles))
 
 
-def _sentence(columns: dict[str, Series], rows: DataFrame, draws: str) -> str:
+def _sentence(columns: dict[str, Series], rows: DataFrame) -> str:
     """The mean variance of every model beside that of the first, paired by input; saturated draws."""
     base, *others = columns
     decimals = decimals_for(column.mean() for column in columns.values())
     means = {model: f"{column.mean():.{decimals}f}" for model, column in columns.items()}
     changes = {m: change_text(columns[m], columns[base], comparisons=len(others), decimals=decimals) for m in others}
-    compared = "; ".join(f"{means[model]} on {model}: {change}" for model, change in changes.items())
-    if not rows[rows.model.isin(columns)].saturated.any():
-        return WORDING.sentence(base, means[base], draws, compared, "")
-    shares = {model: percent(_saturated(rows[rows.model == model]).value) for model in columns}
-    saturated = [f"{shares[base]} of the draws are saturated on {base}", *(f"{shares[m]} on {m}" for m in others)]
-    return WORDING.sentence(base, means[base], draws, compared, listed(saturated) if others else shares[base])
+    saturated = {model: _saturated(rows[rows.model == model]).value for model in columns}
+    return WORDING.sentence(means, changes, saturated, rows.draws.max())
