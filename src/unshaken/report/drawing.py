@@ -48,6 +48,11 @@ STYLE: Any = {
 WIDTHS = {False: 7.6, True: 3.7}
 """The width of a figure in inches, by whether it is for a phone."""
 
+GROUND = re.compile(
+    r'(<g id="[^"]*(?:figure|axes)_\d+">\s*<g id="[^"]*patch_\d+">\s*<path d="[^"]*" style="fill: )#ffffff'
+)
+"""What is behind a figure and its axes: white in a file, nothing on the page."""
+
 
 class Inline(NamedTuple):
     """A figure as SVG text for the page: for a desktop and for a phone."""
@@ -67,12 +72,13 @@ def styled(**settings: Any) -> Iterator[None]:
 
 def write_figure(folder: Path, name: str, make: Callable[[bool], Figure]) -> Inline:
     """<name>.svg, .png, .pdf of `make(False)`; returns it and `make(True)` for the page."""
-    with styled():
+    with styled(**{"svg.fonttype": "none"}):  # text stays text, which can be searched and edited
         wide, narrow = _settled(make(False)), _settled(make(True))
-        for kind in ("svg", "png", "pdf"):
-            write(folder / f"{name}.{kind}", _rendered(wide, kind))
-    with styled(**{"svg.fonttype": "none"}):
-        return Inline(_for_page(wide, f"{name}-wide-"), _for_page(narrow, f"{name}-narrow-"))
+        files = {kind: _rendered(wide, kind) for kind in ("svg", "png", "pdf")}
+        inline = _for_page(files["svg"], f"{name}-wide-"), _for_page(_rendered(narrow, "svg"), f"{name}-narrow-")
+    for kind, content in files.items():
+        write(folder / f"{name}.{kind}", content)
+    return Inline(*inline)
 
 
 def empty_figure(width: float, height: float) -> Figure:
@@ -309,7 +315,8 @@ def _settled(figure: Figure) -> Figure:
 
     The solver's last digits depend on the order in which it meets the axes, which is not always the same.
     """
-    figure.draw_without_rendering()
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)  # what drawing begins with, without the drawing
     figure.set_layout_engine(None)  # "none" would be an engine too, for which every file is drawn twice
     for axis in figure.axes:
         left, bottom, width, height = (round(side, 6) for side in axis.get_position(original=True).bounds)
@@ -317,21 +324,22 @@ def _settled(figure: Figure) -> Figure:
     return figure
 
 
-def _rendered(figure: Figure, kind: str, **options: Any) -> bytes:
+def _rendered(figure: Figure, kind: str) -> bytes:
     """The figure as a file's content, without the date: the same run gives the same bytes."""
     dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
     stream = BytesIO()
-    figure.savefig(stream, format=kind, dpi=200, metadata=dated[kind], **options)
+    figure.savefig(stream, format=kind, dpi=200, metadata=dated[kind])
     return stream.getvalue()
 
 
-def _for_page(figure: Figure, prefix: str) -> str:
-    """An <svg> element that takes the page's width, font and colours; ids get a prefix, to be unique on the page."""
-    text = _rendered(figure, "svg", transparent=True).decode()
+def _for_page(svg: bytes, prefix: str) -> str:
+    """An <svg> element with the page's width, font and colours, on its ground; ids get a prefix, to be unique there."""
+    text = svg.decode()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     text = re.sub(r' xmlns(:xlink)?="[^"]*"|font-family: [^;"]*(; )?', "", text)
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", text)
+    text = GROUND.sub(r"\1none", text)
     for colour, variable in ((INK, "--ink"), (MUTED, "--muted"), (RULE, "--rule")):
         text = text.replace(colour, f"var({variable})")
     return text

@@ -226,20 +226,12 @@ def choose_pictures(source: StoredRun, panels: Sequence[Panel]) -> Pictures | No
 
     They are those of the stored eps nearest to the informative one; None where their predictions are not stored.
     """
+    stored = {tuple(rows.iloc[0][SERIES]): e for e in source.examples.values() if len(rows := e.rows)}
     for panel in sorted(panels, key=lambda panel: bool(panel.apart)):
-        stored = {_label(panel, examples.rows): examples for examples in source.examples.values()}
-        drawable = panel._replace(curves={label: c for label, c in panel.curves.items() if label in stored})
-        if drawable.curves:
-            label = drawable.strongest()
-            return _pictures(source, panel, label, stored[label])
-    return None
-
-
-def _label(panel: Panel, rows: DataFrame) -> str | None:
-    """The curve that the rows of a unit belong to."""
-    for label, curve in panel.curves.items():
-        if len(rows) and all(rows.iloc[0][SERIES] == curve.iloc[0][SERIES]):
-            return label
+        series = {label: tuple(curve.iloc[0][SERIES]) for label, curve in panel.curves.items()}
+        if curves := {label: curve for label, curve in panel.curves.items() if series[label] in stored}:
+            label = panel._replace(curves=curves).strongest()
+            return _pictures(source, panel, label, stored[series[label]])
     return None
 
 
