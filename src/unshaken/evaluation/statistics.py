@@ -52,12 +52,16 @@ def accuracy(rows: DataFrame, *, level: float = 0.95) -> Interval:
 
 def difference(rows: DataFrame, other: DataFrame, *, level: float = 0.95) -> Interval:
     """Accuracy of `rows` minus accuracy of `other`, paired by input and repeat: mean ± t · standard error."""
-    here, there = rows.set_index(["index", "repeat"]), other.set_index(["index", "repeat"])
-    both = here.index.intersection(there.index)
-    if len(both) == 0:
+    columns = (np.concatenate([rows[column], other[column]]) for column in ("index", "repeat"))
+    (_, i), (repeats, r) = (np.unique(column, return_inverse=True) for column in columns)
+    cells, other_cells = np.split(i * len(repeats) + r, [len(rows)])
+    common, at, other_at = np.intersect1d(cells, other_cells, return_indices=True)
+    if len(common) == 0:
         raise ValueError("the two sets of rows have no input and repeat in common, so there is nothing to compare.")
-    change = here.loc[both, "correct"].astype(float) - there.loc[both, "correct"].astype(float)
-    return mean(change.unstack("repeat").to_numpy(), level=level)
+    i, r = (np.unique(axis, return_inverse=True)[1] for axis in np.divmod(common, len(repeats)))
+    table = np.full((i.max() + 1, r.max() + 1), math.nan)
+    table[i, r] = rows["correct"].to_numpy(float)[at] - other["correct"].to_numpy(float)[other_at]
+    return mean(table, level=level)
 
 
 def differences(pairs: Iterable[tuple[DataFrame, DataFrame]]) -> list[Interval]:
