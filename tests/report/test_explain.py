@@ -59,27 +59,28 @@ def folder(finished_run: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("attack", ["FGM-5", "PGD-2"])
 def test_what_it_says_of_an_input_is_what_the_run_found(folder, attack):
     lines: list[str] = []
-    page = explain(folder, inputs=range(30), attack=attack, eps=1.0, say=lines.append)
     rows = load_run(folder).rows
     attacked = rows[(rows.eps == 1.0) & (rows.role == "sweep") & (rows.attack_draws == attack[-1])].set_index("index")
     clean = rows[rows.attack == "none"].set_index("index")
-    for index, line in enumerate(lines):
+    inputs = [*attacked.index[attacked.correct][:3], *attacked.index[~attacked.correct][:5]]
+    page = explain(folder, inputs=inputs, attack=attack, eps=1.0, say=lines.append)
+    for index, line in zip(inputs, lines, strict=True):
         stood, right = bool(attacked.correct[index]), bool(clean.correct[index])
         assert line.startswith(f"input {index} {'wrong before' if not right else 'stood' if stood else 'fell'}")
     assert {"stood", "fell"} <= {line.split()[2].rstrip(".") for line in lines}
     text = page.read_text()
     assert page == folder / "explain.html"
-    assert text.count("<section") == 30
+    assert text.count("<section") == 8
     assert "smooth distance" in text
-    assert (folder / "explain" / "input-7.png").exists()
+    assert (folder / "explain" / f"input-{inputs[-1]}.png").exists()
 
 
 def test_an_input_is_explained_alike_alone_and_among_others(folder):
     together: list[str] = []
     alone: list[str] = []
-    explain(folder, inputs=range(12), attack="PGD-2", eps=1.0, say=together.append)
-    explain(folder, inputs=[11, 7], attack="PGD-2", eps=1.0, say=alone.append)
-    assert alone == [together[11], together[7]]
+    explain(folder, inputs=range(4), attack="PGD-2", eps=1.0, say=together.append)
+    explain(folder, inputs=[3, 1], attack="PGD-2", eps=1.0, say=alone.append)
+    assert alone == [together[3], together[1]]
 
 
 def test_by_default_it_shows_some_that_fell_and_some_that_stood(folder):

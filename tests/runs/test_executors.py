@@ -42,7 +42,7 @@ def test_there_is_a_process_for_each_thread_of_a_cpu_but_no_more_than_units() ->
 
 
 def test_kill_minus_nine_and_the_same_command(path: Path, tmp_path: Path) -> None:
-    path.write_text(RUN.replace("repeats = 2", "repeats = 12"))
+    path.write_text(RUN.replace("repeats = 2", "repeats = 8"))
     whole = run(read(path), out=tmp_path / "whole")
     process = subprocess.Popen([*command(path, tmp_path / "runs"), "--jobs", "2"], **QUIET)
     folder = tmp_path / "runs" / whole.name
@@ -58,6 +58,9 @@ def test_kill_minus_nine_and_the_same_command(path: Path, tmp_path: Path) -> Non
     assert 3 <= len(list(folder.glob("rows/*.parquet"))) < len(frames(whole))
     again = subprocess.run(command(path, tmp_path / "runs"), capture_output=True, text=True, env=ENV, check=False)
     assert again.returncode == 0, again.stderr
+    assert again.stderr == "", "no progress bar without a terminal"
+    assert "report.html" in again.stdout
+    assert "\x1b" not in again.stdout
     assert {name: stamp for name, stamp in time_stamps(folder).items() if name in left} == left
     assert_same_rows(whole, folder)
 
