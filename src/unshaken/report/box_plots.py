@@ -69,9 +69,8 @@ def mean_interval(values: Series, *, level: float = 0.95) -> Interval:
 
 def box_numbers(columns: Mapping[Any, Series]) -> DataFrame:
     """For each column: number of inputs with a value, mean with its 95 % interval, quartiles."""
-    numbers: dict[Any, list[float]] = {}
-    for name, column in columns.items():
-        finite = column.dropna()
-        inputs = finite.index.unique("index")
-        numbers[name] = [len(inputs), *mean_interval(column), *finite.quantile([0.25, 0.5, 0.75])]
+    numbers = {
+        name: [column.dropna().index.unique("index").size, *mean_interval(column), *column.quantile([0.25, 0.5, 0.75])]
+        for name, column in columns.items()
+    }
     return pd.DataFrame.from_dict(numbers, orient="index", columns=BOX_COLUMNS).astype({"n": int})

@@ -1,5 +1,6 @@
 """Rows of the conditions: what each attack did to each input under each number of inference draws."""
 
+import math
 from collections.abc import Iterable, Mapping
 
 from pandas import DataFrame, Series
@@ -25,6 +26,15 @@ def reported_eps(rows: DataFrame, source: StoredRun) -> float:
     """The size that single numbers are given for: `eps` of [paper] where it was run, otherwise the largest."""
     published = source.record.paper.eps
     return published if published is not None and published in rows.eps.unique() else float(rows.eps.max())
+
+
+def reported_rows(source: StoredRun) -> tuple[DataFrame, float]:
+    """The rows with every attack once at `reported_eps`, and that; none where the conditions were not measured."""
+    rows = attacked_rows(source)
+    if rows is None:
+        return DataFrame(columns=[*KEYS, "cosine", "gradient_norm"]), math.nan
+    eps = reported_eps(rows, source)
+    return rows[rows.eps == eps], eps
 
 
 def main_inference_draws(rows: DataFrame, by: str) -> int:

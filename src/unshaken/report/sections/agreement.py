@@ -23,10 +23,7 @@ MORE = ["mean_more", "mean_more_low", "mean_more_high"]
 
 
 class Agreement(NamedTuple):
-    """One analysis of one model: for each entry of `draws` the agreement by input and repeat.
-
-    `reference` is the number of draws of the gradient that the others are compared with, None where it is not known.
-    """
+    """One analysis of one model: for each entry of `draws` the agreement with `reference` draws, by input, repeat."""
 
     title: str
     model: str

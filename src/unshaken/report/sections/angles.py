@@ -9,13 +9,7 @@ from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import BOX_COLUMNS, draw_boxes
-from unshaken.report.condition_rows import (
-    attacked_rows,
-    main_inference_draws,
-    reported_eps,
-    sampled_family,
-    values_by_input,
-)
+from unshaken.report.condition_rows import main_inference_draws, reported_rows, sampled_family, values_by_input
 from unshaken.report.drawing import attack_colours, facet_figure, split_label, styled
 from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, box_data, column_table
@@ -35,11 +29,8 @@ class Angles(NamedTuple):
 
 def angles_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """Angles under several attacks; None where they were not measured, or under one attack only."""
-    rows = attacked_rows(source)
-    if rows is None:
-        return None
-    eps = reported_eps(rows, source)
-    angles = angles_by_model(rows[rows.eps == eps])
+    rows, eps = reported_rows(source)
+    angles = angles_by_model(rows)
     if not angles:
         return None
     drawn: list[Angles] = of_representatives(source.record, angles)

@@ -46,10 +46,10 @@ def interval_cells(
 
 def box_data(distributions: Sequence[Any], key: str, *attributes: str) -> DataFrame:
     """`box_numbers` of the `columns` of every distribution: their names in the column `key`, its attributes beside."""
-    tables = []
-    for distribution in distributions:
-        numbers = box_numbers(distribution.columns).rename_axis(key).reset_index()
-        tables.append(numbers.assign(**{name: getattr(distribution, name) for name in attributes}))
+    tables = [
+        box_numbers(boxes.columns).rename_axis(key).reset_index().assign(**{a: getattr(boxes, a) for a in attributes})
+        for boxes in distributions
+    ]
     return pd.concat(tables, ignore_index=True)
 
 

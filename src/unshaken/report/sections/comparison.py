@@ -34,14 +34,16 @@ def analysis_setting(record: RunRecord, label: str, name: str) -> Any:
     return next((config.settings.get(name) for config in record.recipe.analyses if config.label == label), None)
 
 
-def group_rows(source: StoredRun, analysis: str) -> DataFrame | None:
-    """Rows of an analysis with the `group` of their model and its seed as `repeat`; None where there are none."""
+def group_rows(source: StoredRun, analysis: str, by: list[str]) -> list[tuple[Any, ...]]:
+    """(values of `by`, name, rows) of every group or model in an analysis, with the seed as `repeat` of the rows."""
     rows = source.analyses.get(analysis)
     if rows is None:
-        return None
+        return []
     seeds = {label: seed for members in groups(source.record).values() for seed, label in members.items()}
-    group = group_of(source.record, rows.model.unique())
-    return rows.assign(group=rows.model.map(group), repeat=[seeds.get(model, 0) for model in rows.model])
+    group = rows.model.map(group_of(source.record, rows.model.unique()))
+    rows = rows.assign(group=group, repeat=[seeds.get(model, 0) for model in rows.model])
+    by_values = rows.groupby(by, sort=False)
+    return [(*values, *named) for values, some in by_values for named in some.groupby("group", sort=False)]
 
 
 def of_representatives(record: RunRecord, measurements: Sequence[Any]) -> list[Any]:

@@ -155,9 +155,8 @@ def _shares(case: Conditions, eps: float) -> dict[str, Any]:
 
 def _strongest(conditions: Sequence[Conditions]) -> list[Conditions]:
     """Of each model the attack with the lowest accuracy on average."""
-    models = dict.fromkeys(case.model for case in conditions)
-    by_model = [[case for case in conditions if case.model == model] for model in models]
-    return [min(cases, key=lambda case: case.rows.survived.mean()) for cases in by_model]
+    by_model = {case.model: [other for other in conditions if other.model == case.model] for case in conditions}
+    return [min(cases, key=lambda case: case.rows.survived.mean()) for cases in by_model.values()]
 
 
 def _sentence(case: Conditions, *, several: bool) -> str:

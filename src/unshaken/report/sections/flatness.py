@@ -52,7 +52,8 @@ class NoisyLoss(NamedTuple):
 
 def flatness_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """How far noise moves the loss; None where it was not measured."""
-    losses = noisy_losses(source)
+    measured = group_rows(source, "flatness", ["noise", "size"])
+    losses = [NoisyLoss(name, WORDING.noise(noise, size), rows) for noise, size, name, rows in measured]
     if not losses:
         return None
     several = any(loss.rows["repeat"].nunique() > 1 for loss in losses)
@@ -60,18 +61,6 @@ def flatness_section(source: StoredRun, panels: Sequence[Panel]) -> Section | No
     noises = dict.fromkeys(loss.noise for loss in losses)
     sentences = [_sentence([loss for loss in losses if loss.noise == noise]) for noise in noises]
     return Section("flatness", WORDING.title(), sentences, [drawing], [flatness_table(losses, source)])
-
-
-def noisy_losses(source: StoredRun) -> list[NoisyLoss]:
-    """Every model or group under every noise, in the order of the recipe."""
-    rows = group_rows(source, "flatness")
-    if rows is None:
-        return []
-    return [
-        NoisyLoss(str(name), WORDING.noise(noise, float(size)), of_group)
-        for (noise, size), of_noise in rows.groupby(["noise", "size"], sort=False)
-        for name, of_group in of_noise.groupby("group", sort=False)
-    ]
 
 
 def flatness_table(losses: Sequence[NoisyLoss], source: StoredRun) -> Table:

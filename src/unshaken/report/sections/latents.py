@@ -82,14 +82,8 @@ def latents_section(source: StoredRun, panels: Sequence[Panel]) -> Section | Non
 
 def latent_shifts(source: StoredRun) -> list[LatentShift]:
     """Every attack on every model or group, in the order of the recipe."""
-    rows = group_rows(source, "latent_shift")
-    if rows is None:
-        return []
-    return [
-        LatentShift(str(name), str(attack), of_group)
-        for attack, attacked in rows.groupby("attack", sort=False)
-        for name, of_group in attacked.groupby("group", sort=False)
-    ]
+    measured = group_rows(source, "latent_shift", ["attack"])
+    return [LatentShift(name, attack, rows) for attack, name, rows in measured]
 
 
 def latents_table(shifts: Sequence[LatentShift]) -> Table:

@@ -9,13 +9,7 @@ from pandas import DataFrame, Series
 
 from unshaken.report.accuracy import Panel
 from unshaken.report.box_plots import BOX_COLUMNS, draw_boxes
-from unshaken.report.condition_rows import (
-    attacked_rows,
-    fewer_draws_text,
-    most_swept_attack,
-    reported_eps,
-    values_by_input,
-)
+from unshaken.report.condition_rows import fewer_draws_text, most_swept_attack, reported_rows, values_by_input
 from unshaken.report.drawing import facet_figure, inference_styles, styled
 from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import box_columns, box_data, column_table
@@ -38,11 +32,8 @@ class Slopes(NamedTuple):
 
 def slopes_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """What the number of inference draws changes in the margin; None where there is one number only."""
-    rows = attacked_rows(run)
-    if rows is None:
-        return None
-    eps = reported_eps(rows, run)
-    slopes = measure_slopes(rows[rows.eps == eps])
+    rows, eps = reported_rows(run)
+    slopes = measure_slopes(rows)
     if not slopes:
         return None
     drawn: list[Slopes] = of_representatives(run.record, slopes)
