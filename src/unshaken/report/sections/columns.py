@@ -11,14 +11,11 @@ from unshaken.report.box_plots import box_numbers
 from unshaken.report.section import Table
 from unshaken.report.wording import if_known, interval_text
 
-Columns = Sequence[tuple[str, Iterable[Any] | None]]
-"""Columns of text with their heads, of which several may be alike."""
-
 
 def column_table(
     name: str,
     data: DataFrame,
-    columns: Columns | Mapping[str, Iterable[Any] | None],
+    columns: Sequence[tuple[str, Iterable[Any] | None]] | Mapping[str, Iterable[Any] | None],
     *,
     title: str = "",
     note: str = "",

@@ -77,9 +77,9 @@ def selected_table(rows: DataFrame, settings: CurvesConfig) -> Table:
     steps = selected.groupby("model").step.first()[models].map("{:,}".format)
     columns = {"model": None, "step": steps.groupby(groups, sort=False).agg(", ".join), **_group_columns(means)}
     columns["above the last ten"] = gaps[models].groupby(groups, sort=False).agg(_mean_text, "+")
-    note = WORDING.selected_note(LAST, _criterion(rows, settings), rows)
     data = selected.drop(columns=["title", "selected"]).assign(above_last=selected.model.map(gaps))
-    return column_table("scores_selected", data, columns, title=WORDING.selected_title(), note=note)
+    title, note = WORDING.selected_title(), WORDING.selected_note(LAST, rows, settings)
+    return column_table("scores_selected", data, columns, title=title, note=note)
 
 
 def above_last(rows: DataFrame, settings: CurvesConfig) -> Series:
@@ -139,12 +139,6 @@ def _mean_text(values: Series, sign: str = "") -> str:
     return f"{values.mean():{sign}.3f}{spread}"
 
 
-def _criterion(rows: DataFrame, settings: CurvesConfig) -> str:
-    """What selected the weights, in words."""
-    title = rows.title[rows.attack == settings.select].iloc[0]
-    return f"{'without an attack' if title == CLEAN else f'under {title}'} on the {settings.split} images"
-
-
 def _sentence(rows: DataFrame, settings: CurvesConfig) -> str:
     """How far the selected accuracy is above the others, in which the luck of choosing is contained."""
     gaps = above_last(rows, settings)
@@ -152,4 +146,4 @@ def _sentence(rows: DataFrame, settings: CurvesConfig) -> str:
     gap = f"{by_group.min():.3f} to {by_group.max():.3f}"
     if len(by_group) <= MANY:
         gap = listed([f"{value:.3f}" + f" for {group}" * (len(by_group) > 1) for group, value in by_group.items()])
-    return WORDING.sentence(_criterion(rows, settings), len(gaps) > len(by_group), gap, LAST)
+    return WORDING.sentence(LAST, rows, settings, gap, len(gaps) > len(by_group))

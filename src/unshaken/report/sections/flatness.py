@@ -43,12 +43,6 @@ class NoisyLoss(NamedTuple):
         """Of the versions of inputs that are right without noise the share that is right with it, by network."""
         return self.rows[self.rows.correct].groupby("repeat").survived.mean()
 
-    def change_texts(self) -> tuple[str, str, str]:
-        """How far the loss moves, whichever way; mean and variance of the change with its sign, over networks."""
-        means, variances = self.by_network(self.rows.difference)
-        size, mean = float(self.rows.difference.abs().mean()), means.mean()
-        return f"{size:.{decimals_for([size])}f}", f"{mean:+.{decimals_for([mean])}f}", f"{variances.mean():.3g}"
-
 
 def flatness_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
     """How far noise moves the loss; None where it was not measured."""

@@ -49,11 +49,6 @@ class LatentShift(NamedTuple):
         """The median shift in distances between the latents of two inputs."""
         return float(self.at(eps, "shift").median() / self.at(eps, "apart").median())
 
-    def errors_text(self, eps: float) -> str:
-        """ "0.012 to 0.034", the mean error of clean and of attacked inputs."""
-        means = [float(values.mean()) for values in (self.clean(), self.at(eps, "error"))]
-        return " to ".join(f"{mean:.{decimals_for([mean])}f}" for mean in means)
-
     def images(self, eps: float) -> np.ndarray | None:
         """The images of the first network at one size, (n, 4, H, W, C) in uint8; None where there are none."""
         rows = self.rows[(self.rows.eps == eps) & (self.rows.repeat == self.rows.repeat.iloc[0])].sort_values("index")
