@@ -36,17 +36,6 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Any) -> None:
-    write_whole(path, lambda file: file.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8"))
-
-
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{path} cannot be read as JSON ({error}).") from error
-
-
 class Held(Exception):
     """Another process holds what was to be claimed."""
 

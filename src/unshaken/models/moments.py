@@ -63,10 +63,7 @@ def _through(net: nn.Module, x: Moments, weights: Weights) -> Moments:
 
 
 def _layers(net: nn.Module, prefix: str, *, branches: bool = False) -> list[tuple[str, nn.Module]]:
-    """(prefix of its tensors' names, layer) in the order of the forward pass, but for layers that change nothing.
-
-    A `Residual` counts as one layer, or with `branches` as the layers inside it.
-    """
+    """(prefix of its tensors' names, layer) in forward order; with `branches`, also those inside a `Residual`."""
     if type(net) is nn.Sequential or (branches and type(net) is Residual):
         children = [(name, child) for name, child in net._modules.items() if child is not None]  # repeats included
         return [pair for name, child in children for pair in _layers(child, f"{prefix}{name}.", branches=branches)]

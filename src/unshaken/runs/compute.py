@@ -19,11 +19,10 @@ from unshaken.attacks.losses import LATENT
 from unshaken.attacks.transfer import TransferSet, covered, of_perturbed, transfer
 from unshaken.data import Data
 from unshaken.evaluation.evaluate import evaluate, inference_sets
-from unshaken.models import Draws, StochasticClassifier, derive
+from unshaken.models import MADE_OF, Draws, StochasticClassifier, derive
 from unshaken.models.draws import provenance_of, remember
-from unshaken.runs.loading import made_of, new_model
+from unshaken.runs.loading import new_model
 from unshaken.runs.parts import bound, build
-from unshaken.runs.settings import AttackConfig
 from unshaken.runs.units import (
     AnalysisUnit,
     AttackUnit,
@@ -60,7 +59,7 @@ def train_unit(
     """(model, one record per epoch); goes on from the checkpoint if there is one. `needed`: models, by what for."""
     source = unit.source
     if source.components:
-        return made_of(source, [needed[role] for role in source.needs]), []
+        return build(MADE_OF, source.model)([needed[role] for role in source.needs]), []
     model = new_model(source, data["test"])
     if source.training is None:
         return model, []
@@ -114,8 +113,16 @@ def attack_unit(
             kept.append(x_adv if keep else x_adv[:, :EXAMPLES].clone())
         return x_adv, zero_gradient
 
-    columns = attack_columns(unit.attack)
-    scorer = _Scorer(unit, model, inference, unit.attack.arguments.get("norm", ""))
+    arguments = unit.attack.arguments
+    columns = {
+        "attack": unit.attack.name,
+        "norm": arguments.get("norm", ""),
+        "loss": arguments.get("loss", ""),
+        "attack_draws": str(arguments.get("draws", "")),
+        "steps": arguments.get("steps", 0),
+        "restarts": 0 if unit.attack.is_clean else arguments.get("restarts", 1),
+    }
+    scorer = _Scorer(unit, model, inference, columns["norm"])
     rows = scorer.rows(data, timed, sizes, "sweep")
     rows = _with_checks(scorer, unit, data, rows).assign(**columns, source="")
     examples = {"x": data.x[:EXAMPLES], "x_adv": kept[0][:, :EXAMPLES]}
@@ -127,42 +134,22 @@ def attack_unit(
     return Attacked(rows, examples, seconds, of_perturbed(data.x, x_adv, sizes, metadata))
 
 
-def attack_columns(attack: AttackConfig) -> dict[str, str | int]:
-    """The columns of rows that say which attack it was."""
-    arguments = attack.arguments
-    return {
-        "attack": attack.name,
-        "norm": arguments.get("norm", ""),
-        "loss": arguments.get("loss", ""),
-        "attack_draws": str(arguments.get("draws", "")),
-        "steps": arguments.get("steps", 0),
-        "restarts": 0 if attack.is_clean else arguments.get("restarts", 1),
-    }
-
-
 def _with_checks(scorer: _Scorer, unit: AttackUnit, data: Data, rows: DataFrame) -> DataFrame:
-    """With the rows that checks ask for, in the first repeat: some inputs at size zero and, where that means something,
-    with the whole box to move in."""
+    """With the rows that checks ask for, in the first repeat: some inputs at size zero and with the whole box."""
     import pandas as pd
 
     if scorer.norm not in NORMS or unit.repeat > 0:
         return rows
     extremes = [0.0]
-    if fills_the_box(unit.attack.arguments):
+    arguments = unit.attack.arguments
+    # the whole box leaves no accuracy, unless steps are as long as the gradient or the label is not what is aimed at
+    if arguments.get("update") != "gradient" and LOSSES.get(arguments.get("loss", "")) not in LATENT:
         extremes.append(float(NORMS[scorer.norm].size(torch.ones_like(data.x[:1]))))
     count = max(LEAST, len(data.y) * len(unit.attack.eps) // 4)  # they cost half of the sizes of the recipe
     few = data._replace(x=data.x[:count], y=data.y[:count])
 
     checks = scorer.rows(few, partial(perturb, unit, scorer.model, extremes), extremes, "check")
     return pd.concat([rows, checks], ignore_index=True)
-
-
-def fills_the_box(arguments: dict[str, Any]) -> bool:
-    """Whether an attack with the whole box to move in should leave no accuracy.
-
-    Not one whose steps are as long as the gradient, whatever eps is, nor one that does not aim at the label.
-    """
-    return arguments.get("update") != "gradient" and LOSSES.get(arguments.get("loss", "")) not in LATENT
 
 
 def transfer_unit(

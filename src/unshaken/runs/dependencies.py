@@ -25,7 +25,10 @@ def check_dependencies(models: list[ModelConfig]) -> None:
         if model.model.kind in MADE_OF and not model.components:
             raise ValueError(f"[model]: {model.label} is made of other models: of must name one or more; got [].")
         _check_components(model.label, (), labelled)
-        _check_distinct(model.label, networks_in(model.label, labelled))
+        for one, other in itertools.combinations(networks_in(model.label, labelled), 2):  # it would be stored but once
+            if one.label == other.label and (None in (one.member, other.member) or one.member == other.member):
+                made_of = f"{model.label} is made of {other.label!r} twice"
+                raise ValueError(f"[model]: {made_of}: an ensemble needs separate networks.")
 
 
 def needed_first(models: list[ModelConfig]) -> list[ModelConfig]:
@@ -83,10 +86,3 @@ def _check_components(label: str, above: tuple[str, ...], models: dict[str, Mode
         if name in (*above, label):
             raise ValueError(f"{section} {name!r}, which is made of it: one of them must be trained.")
         _check_components(name, (*above, label), models)
-
-
-def _check_distinct(label: str, networks: list[Network]) -> None:
-    """No network is twice in a model, as it would be stored but once."""
-    for one, other in itertools.combinations(networks, 2):
-        if one.label == other.label and (None in (one.member, other.member) or one.member == other.member):
-            raise ValueError(f"[model]: {label} is made of {other.label!r} twice: an ensemble needs separate networks.")

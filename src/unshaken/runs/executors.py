@@ -43,7 +43,7 @@ def alongside(count: int, target: Callable[..., None], *args: Any) -> Iterator[C
         with _uninterrupted():
             for process in processes:
                 process.start()
-        yield lambda: _received(messages)
+        yield lambda: [messages.get() for _ in iter(messages.empty, True)]
         for process in processes:
             process.join()
     finally:
@@ -77,10 +77,3 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _received(messages: Any) -> list[str]:
-    texts = list[str]()
-    while not messages.empty():
-        texts.append(messages.get())
-    return texts

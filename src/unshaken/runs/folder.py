@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from torch import Tensor
+from tempfile import TemporaryFile
 
 from unshaken.attacks.transfer import load_transfer_set
 from unshaken.models import StochasticClassifier
@@ -16,10 +14,7 @@ from unshaken.runs.plan import is_source
 from unshaken.runs.record import ModelRecord, RowMetadata, read_record, read_row_metadata, write_record
 from unshaken.runs.settings import RecipeConfig
 from unshaken.runs.units import AnalysisUnit, AttackUnit, TrainUnit, Unit
-from unshaken.store import Damaged, checksum, read_tensors, write_json, write_rows, write_tensors, write_whole
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from unshaken.store import Damaged, checksum, read_tensors, write_whole
 
 Say = Callable[[str], None]
 
@@ -36,8 +31,7 @@ class RunFolder:
         """Make the folder; `ValueError` where it cannot be written to."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_json(self.path / ".writable", {})
-            (self.path / ".writable").unlink()
+            TemporaryFile(dir=self.path).close()
         except OSError as error:
             raise ValueError(f"cannot write to {self.path}: {error.strerror}.") from error
 
@@ -74,13 +68,6 @@ class RunFolder:
         except (Damaged, FileNotFoundError) as error:
             self.say(f"{error} Computing it again.")
             return None
-
-    def write_rows(self, unit: Unit, rows: DataFrame, metadata: RowMetadata) -> None:
-        write_rows(self.result(unit), rows, metadata.model_dump(mode="json", exclude_none=True))
-
-    def write_examples(self, unit: AttackUnit, examples: dict[str, Tensor]) -> None:
-        metadata = {"label": unit.attack.label, "model": unit.model, "eps": str(unit.attack.eps)}
-        write_tensors(self.examples(unit), examples, metadata)
 
     def load_model(self, unit: TrainUnit, model: StochasticClassifier) -> ModelRecord | None:
         """Fill a model with the weights of its unit; None where it must be trained, and why, if a file is damaged."""

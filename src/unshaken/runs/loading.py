@@ -71,7 +71,7 @@ def _checksum(path: str) -> str:
 def new_model(source: ModelSource, data: Data) -> StochasticClassifier:
     """An untrained model for the images of `data`, or one made of such; its initial weights follow from its seed."""
     if source.components:
-        return made_of(source, [new_model(component, data) for component in source.components])
+        return build(MADE_OF, source.model)([new_model(component, data) for component in source.components])
     innermost, shape = source.model.innermost, tuple(data.x.shape[1:])
     is_ensemble = innermost.kind == "ensemble"
     members = (innermost.get("members") or 2) if is_ensemble else 1
@@ -80,8 +80,3 @@ def new_model(source: ModelSource, data: Data) -> StochasticClassifier:
         torch.manual_seed(derive(source.seed, "network"))
         nets = [build(NETWORKS, part)(shape, data.classes).to(data.x.device) for part in parts]
         return base_model(build(MODELS, source.model), nn.ModuleList(nets) if is_ensemble else nets[0], shape)
-
-
-def made_of(source: ModelSource, components: list[StochasticClassifier]) -> StochasticClassifier:
-    """A model that is made of others."""
-    return build(MADE_OF, source.model)(components)

@@ -48,11 +48,7 @@ def plan(recipe: Recipe, inputs: Fingerprint | None = None) -> list[Unit]:
 
 
 def _transfer_units(config: RecipeConfig, attacks: list[AttackUnit]) -> Iterator[TransferUnit]:
-    """The perturbations of every source, and every stored set, given to each (other) model.
-
-    What was kept for fooling all networks of its source is not given to one of these. Predictions are those of the
-    draws of the clean rows.
-    """
+    """Perturbations of each source and stored set, given to the other models, but not to networks they must fool."""
     labelled = {model.label: model for model in config.models}
     fooled = config.transfer.sources if config.transfer.keep == "fooled" else []
     networks = {source: {network.label for network in networks_in(source, labelled)} for source in fooled}

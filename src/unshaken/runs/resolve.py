@@ -76,22 +76,16 @@ def _data(settings: Any, models: list[ModelConfig]) -> DataConfig:
     if data.unlabelled is not None:
         unlabelled = resolve_section("[data.unlabelled]", UnlabelledConfig, data.unlabelled)
         data = replace(data, unlabelled=unlabelled)
-        if data.validation is not None:
-            _check_kept(data, unlabelled)
+        same_images = unlabelled.name == data.name and unlabelled.split == "train"
+        behind = unlabelled.seed == data.seed and data.train_limit is not None and unlabelled.skip >= data.train_limit
+        if data.validation is not None and same_images and not behind:
+            raise ValueError(
+                "[data.unlabelled]: its images must not be those of [data] validation: give both sections the same "
+                f"seed, and a skip of at least the train_limit of [data]; got skip {unlabelled.skip}."
+            )
     elif taught := [model.label for model in models if "teacher" in model.needs]:
         raise ValueError(f"{taught[0]} has a teacher: [data.unlabelled] must say on which images.")
     return data
-
-
-def _check_kept(data: DataConfig, unlabelled: UnlabelledConfig) -> None:
-    """Images that are kept for validation are not among the unlabelled ones that models are trained on."""
-    same_order = (unlabelled.name, unlabelled.seed) == (data.name, data.seed)
-    behind = same_order and data.train_limit is not None and unlabelled.skip >= data.train_limit
-    if unlabelled.name == data.name and unlabelled.split == "train" and not behind:
-        raise ValueError(
-            "[data.unlabelled]: its images must not be those of [data] validation: give both sections the same seed, "
-            f"and a skip of at least the train_limit of [data]; got skip {unlabelled.skip}."
-        )
 
 
 def _curves(settings: Any, sizes: list[float], data: DataConfig, models: list[ModelConfig]) -> CurvesConfig:

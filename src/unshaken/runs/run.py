@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -45,12 +45,13 @@ from unshaken.runs.record import (
 )
 from unshaken.runs.settings import as_json
 from unshaken.runs.units import AnalysisUnit, EvaluationUnit, TrainUnit, TransferUnit, Unit, UnitPerturbations
-from unshaken.store import Damaged, Held, claimed, digest
+from unshaken.store import Damaged, Held, claimed, digest, write_rows, write_tensors
 from unshaken.training.loop import Progress as TrainingProgress
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+DataRoot: TypeAlias = str | Path | None
 PAUSE = 0.1  # seconds, before a process that has to wait for others looks again
 
 # what a unit may fail with, so that the other units go on; anything else is a defect of the program and stops it
@@ -63,7 +64,7 @@ def run(
     recipe: Recipe | str,
     *,
     out: str | Path = "runs",
-    data_root: str | Path | None = None,
+    data_root: DataRoot = None,
     device: str = "auto",
     jobs: int | None = 1,
     progress: Progress = lambda done, total, note: None,
@@ -91,9 +92,7 @@ def run(
     return worker.folder.path
 
 
-def work_along(
-    recipe: Recipe, out: Path, data_root: str | Path | None, device: torch.device, token: str, say: Say
-) -> None:
+def work_along(recipe: Recipe, out: Path, data_root: DataRoot, device: torch.device, token: str, say: Say) -> None:
     """What another process does for the same run: the units that are free."""
     keep_freed_memory()
     Worker(recipe, out, data_root, device, say, token).work()
@@ -117,13 +116,7 @@ class Worker:
     """One process at work on a run: what it has loaded, and how each unit went."""
 
     def __init__(
-        self,
-        recipe: Recipe,
-        out: Path,
-        data_root: str | Path | None,
-        device: torch.device,
-        say: Say,
-        token: str | None = None,
+        self, recipe: Recipe, out: Path, data_root: DataRoot, device: torch.device, say: Say, token: str | None = None
     ) -> None:
         self.recipe, self.config, self.device, self.say = recipe, recipe.config, device, say
         self.data = load_data(self.config, data_root, device)
@@ -152,14 +145,15 @@ class Worker:
                 if any(name not in self.outcomes for name in needed[unit.name]):
                     deferred.append(unit)
                     continue
-                done = self.done()
+                # whatever process has brought them to an end
+                done = max(len(self.outcomes), sum(self.folder.result(unit).exists() for unit in self.units))
                 progress(done, total, f"{unit.label}, {self.note}" if self.note else unit.label)
 
                 def step(step: int, steps: int, note: str, done: int = done) -> None:
                     progress(done + step / steps, total, f"training: {note}")
 
                 if self.finish(unit, step):
-                    self.record(self.units)
+                    self.record()
                 else:
                     deferred.append(unit)
                 for message in messages():
@@ -168,10 +162,6 @@ class Worker:
                 time.sleep(PAUSE)
             waiting = deferred
         progress(total, total, self.note)
-
-    def done(self) -> int:
-        """How many units have come to an end, in whatever process."""
-        return max(len(self.outcomes), sum(self.folder.result(unit).exists() for unit in self.units))
 
     def needed_units(self, unit: Unit) -> list[str]:
         """The units whose end this one waits for: those that train the models it needs, and make its perturbations."""
@@ -214,7 +204,10 @@ class Worker:
 
     def trained(self, unit: TrainUnit, progress: TrainingProgress) -> tuple[StochasticClassifier, ModelRecord]:
         """Train the model of a unit and write it."""
-        checkpoint, needed = self.folder.checkpoint(unit), self.needed_models(unit)
+        needs = self.config.model(unit.model).needs
+        if failed := [label for label in needs.values() if label not in self.models]:
+            raise ValueError(f"the model {failed[0]!r}, which it needs, failed.")
+        checkpoint, needed = self.folder.checkpoint(unit), {role: self.models[label] for role, label in needs.items()}
         model, history = train_unit(unit, self.data, checkpoint, progress, self.unlabelled, needed)
         chain = chain_in(model)
         for name in itertools.chain(*(epoch.diverged for epoch in history)):
@@ -226,13 +219,6 @@ class Worker:
         self.folder.write_model(unit, model, record)
         checkpoint.unlink(missing_ok=True)
         return model, record
-
-    def needed_models(self, unit: TrainUnit) -> dict[str, StochasticClassifier]:
-        """The trained models that the training of a unit needs, by what for."""
-        needs = self.config.model(unit.model).needs
-        if failed := [label for label in needs.values() if label not in self.models]:
-            raise ValueError(f"the model {failed[0]!r}, which it needs, failed.")
-        return {role: self.models[label] for role, label in needs.items()}
 
     def measure(self, label: str) -> None:
         """Note the parameters of a model and, where they can be counted, the operations of its predictions."""
@@ -253,7 +239,7 @@ class Worker:
             metadata.seconds = round(time.perf_counter() - started, 3)
             metadata.forwards = model.cost.forwards - before.forwards
             metadata.gradients = model.cost.gradients - before.gradients
-            self.folder.write_rows(unit, rows, metadata)
+            write_rows(self.folder.result(unit), rows, metadata.model_dump(mode="json", exclude_none=True))
         self.note = "" if metadata.accuracy is None else f"last accuracy {metadata.accuracy:.3f}"
         return metadata
 
@@ -273,7 +259,8 @@ class Worker:
                 perturbations = only_fooling(perturbations, model, test.x, test.y)
             perturbations.save(self.folder.perturbations(unit.name))
         if self.folder.has_examples(unit):
-            self.folder.write_examples(unit, attacked.examples)
+            labels = {"label": unit.attack.label, "model": unit.model, "eps": str(unit.attack.eps)}
+            write_tensors(self.folder.examples(unit), attacked.examples, labels)
         accuracy = float(attacked.rows[attacked.rows.role == "sweep"].correct.mean())
         seconds = round(attacked.seconds, 4)
         return attacked.rows, RowMetadata(unit=unit.name, accuracy=accuracy, attack_seconds=seconds)
@@ -285,7 +272,7 @@ class Worker:
             self.inference = (key, inference_draws(unit, self.models[unit.model]))
         return self.inference[1]
 
-    def record(self, units: list[Unit]) -> None:
+    def record(self) -> None:
         """Write run.json."""
         test, path = self.data["test"], self.folder.path / "run.json"
         images = {split: len(data.y) for split, data in self.data.items()}
@@ -306,7 +293,7 @@ class Worker:
                 versions=versions(),
                 machine=machine(self.device),
                 recipe=self.config,
-                units=[_unit_record(unit, outcomes.get(unit.name, Outcome())) for unit in units],
+                units=[_unit_record(unit, outcomes.get(unit.name, Outcome())) for unit in self.units],
                 sizes=sizes,
             )
             write_record(path, record)

@@ -146,11 +146,8 @@ class _Definitions:
         else:
             value = _with_fractions(TypeAdapter(argument.plain).json_schema())
         default = {} if argument.required else {"default": TypeAdapter(Any).dump_python(argument.filled())}
-        return self._shared(argument.name, value | {"description": line or describe(argument.plain)} | default)
-
-    def _shared(self, name: str, value: Schema) -> Schema:
-        """A reference to the schema of an argument, which several functions have alike."""
-        keys = (f"{name}-{number}" for number in itertools.count(1))
+        value = value | {"description": line or describe(argument.plain)} | default
+        keys = (f"{argument.name}-{number}" for number in itertools.count(1))  # shared by functions that have it alike
         key = next(key for key in keys if self.schemas.setdefault(key, value) == value)
         return {"$ref": f"#/$defs/{key}"}
 

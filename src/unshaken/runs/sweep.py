@@ -59,11 +59,11 @@ def _model(label: str, sections: dict[str, Any], seed: int) -> ModelConfig:
     replica = sections.get(REPLICA)
     if replica is not None:
         check_range(REPLICA, replica, Count)
-    networks: Part | list[Part] = (
-        [resolve_part(f"[[network]] {i}", NETWORKS, entry) for i, entry in enumerate(network, 1)]
-        if listed
-        else resolve_part("[network]", NETWORKS, network)
-    )
+    networks: Part | list[Part]
+    if listed:
+        networks = [resolve_part(f"[[network]] {i}", NETWORKS, entry) for i, entry in enumerate(network, 1)]
+    else:
+        networks = resolve_part("[network]", NETWORKS, network)
     training = TrainingConfig(**resolve_arguments("[training]", train, sections["training"])) if trained else None
     if listed and not composed and model.innermost.kind != "ensemble":
         raise ValueError(f"[[network]]: only an ensemble has several networks; got a {model.kind!r} model.")
@@ -96,11 +96,7 @@ def _remaining(values: Any) -> Any:
 
 
 def _axis(path: str, values: Any, sections: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
-    """One line of [sweep] as (name, changes to the sections) for each of its values.
-
-    A list holds values of a setting; a table holds values by name, of one setting or, where the path is no section's,
-    of several: `[sweep.prior]`, `wide = { model = { prior_scale = 3.0 }, training = { epochs = 20 } }`.
-    """
+    """One line of [sweep] as (name, changes to the sections) for each of its values: a list, or a table by name."""
     of_section = path.split(".")[0] in sections
     if not of_section and not (isinstance(values, dict) and all(isinstance(value, dict) for value in values.values())):
         raise ValueError(f"[sweep]: {unknown('section', path.split('.')[0], sections)}")
@@ -157,22 +153,17 @@ def attacks(entries: Any, sizes: Any, section: str = "[[attacks]]") -> list[Atta
         eps, arguments = settings.get("eps", sizes), {key: settings[key] for key in settings if key != "eps"}
         check_sizes(entry_section, eps)
         config = AttackConfig(resolve_part(entry_section, ATTACKS, arguments | point), "", "", eps)
-        _check_attack(entry_section, config)
+        largest, setting = max(eps), config.settings.get
+        if config.arguments.get("norm") == "linf" and largest > 1:
+            box = f"eps {largest:g} is larger than the whole input box"
+            raise ValueError(f"{entry_section}: {box}; is {largest:g}/255 meant?")
+        with errors_of(entry_section):
+            check_start(setting("loss", "cw"), setting("start", "none"), setting("restarts", 1))
         configs.append(config)
     labels = _labels(configs)
     configs = [replace(config, name=name, label=label) for config, (name, label) in zip(configs, labels, strict=True)]
     check_unique("attacks", [config.label for config in configs])
     return configs
-
-
-def _check_attack(section: str, config: AttackConfig) -> None:
-    """What no argument shows by itself: a size beyond the box, or restarts without a random start."""
-    arguments, largest = config.arguments, max(config.eps)
-    if arguments.get("norm") == "linf" and largest > 1:
-        raise ValueError(f"{section}: eps {largest:g} is larger than the whole input box; is {largest:g}/255 meant?")
-    setting = config.settings.get
-    with errors_of(section):
-        check_start(setting("loss", "cw"), setting("start", "none"), setting("restarts", 1))
 
 
 def _labels(configs: list[AttackConfig]) -> list[tuple[str, str]]:

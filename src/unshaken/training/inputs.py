@@ -104,7 +104,11 @@ def adversarial(
     al. (2019), TRADES, with probability 1 and labels "predicted".
     """
     check_range("probability", probability, Probability)
-    check_box(attack, eps, x)
+    norm = argument(attack, "norm")
+    if norm in NORMS and eps > (box := float(NORMS[norm].size(torch.ones_like(x[:1])))):
+        raise ValueError(
+            f"eps {eps:g} is larger than the whole input box, {box:.3g} in the {norm} norm; is {eps:g}/255 meant?"
+        )
     target = lookup("labels", labels, ANSWERS)
     if float(torch.rand((), generator=generator(derive(seed, "replace"), 0))) >= probability:
         return Batch(x, y, x)
@@ -177,15 +181,6 @@ def _noisy(
     if clean:
         moved *= (points.copy < copies).view(-1, *[1] * (x.dim() - 1))
     return moved.add_(x).clamp_(0, 1) if clip else moved.add_(x)
-
-
-def check_box(attack: Callable[..., Inputs], eps: float, x: Inputs) -> None:
-    """`eps` is at most the size of the whole input box, in the norm that the attack would use."""
-    norm = argument(attack, "norm")
-    if norm in NORMS and eps > (box := float(NORMS[norm].size(torch.ones_like(x[:1])))):
-        raise ValueError(
-            f"eps {eps:g} is larger than the whole input box, {box:.3g} in the {norm} norm; is {eps:g}/255 meant?"
-        )
 
 
 def argument(function: Any, name: str) -> Any:

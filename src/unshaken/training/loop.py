@@ -159,7 +159,9 @@ class Trainer:
                 self.evaluate(done, scores)
                 if self.progress is not None:
                     self.progress(done, self.epochs * self.steps, self.note(loss, scores))
-        accuracy = self.accuracy(derive(self.seed, "accuracy"))
+        x, y = (tensor[self.y >= 0][:1000] for tensor in (self.x, self.y))  # those that have a label
+        logits = predict(model, x, model.draw(10, seed=derive(self.seed, "accuracy")))
+        accuracy = float((logits.argmax(-1) == y).float().mean())
         clamped = clamped_share(self.learner.optimizer)
         return Epoch(loss_sum / count, accuracy, *meter.spent(without=scores), clamped, diverged, scores)
 
@@ -169,12 +171,6 @@ class Trainer:
         if monitor is not None and (done % monitor.every == 0 or done == self.epochs * self.steps):
             scores.append(monitor.evaluate(model, done))
             self.state.best = monitor.best_tensors(self.state.best, model, [*scores_of(self.state.history), *scores])
-
-    def accuracy(self, seed: int) -> float:
-        """On the first 1,000 inputs that have a label, with 10 draws of what the model is now."""
-        model, labelled = self.learner.model, self.y >= 0
-        x, y = self.x[labelled][:1000], self.y[labelled][:1000]
-        return float((predict(model, x, model.draw(10, seed=seed)).argmax(-1) == y).float().mean())
 
     def note(self, loss: float, scores: list[Score]) -> str:
         """The loss, the accuracy of the last epoch, and that under the last attack in the last evaluation."""

@@ -67,10 +67,8 @@ class Sampler(Optimizer):
         return torch.empty(blocks, dtype=like.dtype, device=like.device).normal_(generator=rng)[:size]
 
     def _state(self, key: str, weights: list[Tensor], like: list[Tensor], initial: float = 0.0) -> Tensor:
-        """The state `key` of these weights, in the shapes of `like`, end to end.
-
-        The optimizer's state holds views of it. Where it does not, after loading or for other weights, they are joined.
-        """
+        """The state `key` of these weights, in the shapes of `like`, end to end."""
+        # the optimizer holds views of it; where it does not, after loading or for other weights, they are joined
         views = [self.state[p].get(key) for p in weights]
         flat: Tensor | None = None if views[0] is None else views[0]._base
         shared = flat is not None and all(view is not None and view._base is flat for view in views)
@@ -157,11 +155,10 @@ class SGAdaLD(Sampler):
             raise unknown("friction", friction, ["matched"])
         if not isinstance(friction, str):
             check_range("friction", friction, Positive)
-        if window is not None:
-            check_range("window", window, Window)
+        for name, value, kind in (("window", window, Window), ("adapt", adapt, Count)):
+            if value is not None:
+                check_range(name, value, kind)
         check_range("first", first, Positive)
-        if adapt is not None:
-            check_range("adapt", adapt, Count)
         if form not in get_args(Form):
             raise unknown("form", form, get_args(Form))
         super().__init__(params, lr=lr, temperature=temperature, scale=scale, examples=examples, seed=seed)
