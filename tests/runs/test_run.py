@@ -66,7 +66,7 @@ def test_a_run_records_the_size_of_every_model(path: Path, tmp_path: Path) -> No
     weights, one_pass = (64 + 1) * 16 + (16 + 1) * 10, 2 * (64 * 16 + 16 * 10)
     (size,) = record_of(folder).sizes.values()
     assert (size.parameters, size.flops) == (2 * weights, 6 * one_pass)
-    worker(read(path), tmp_path / "runs").record([])
+    worker(read(path), tmp_path / "runs").record()
     assert record_of(folder).sizes == {"mean_field": size}  # though this process has loaded no model
     header = (report(folder).parent / "tables/accuracy.csv").read_text().splitlines()[0]
     assert header.endswith(",high,parameters,flops")
@@ -87,7 +87,7 @@ def test_operations_that_cannot_be_counted_are_reported_and_change_nothing(path,
 def test_a_process_that_has_done_nothing_yet_keeps_what_others_recorded(path: Path, tmp_path: Path) -> None:
     folder = run(read(path), out=tmp_path / "runs")
     one = worker(read(path), tmp_path / "runs")
-    one.record(one.units)
+    one.record()
     assert failed_units(folder) == []
 
 

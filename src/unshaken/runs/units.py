@@ -89,32 +89,21 @@ class ModelSource:
 
 
 @dataclass(frozen=True)
-class _Unit:
-    """What all units have: a label, and the name of their files, which ends with the hash of what they depend on."""
-
-    kind: ClassVar[str]
-    label: str
-
-    @property
-    def digest(self) -> str:
-        raise NotImplementedError
-
-    @property
-    def name(self) -> str:
-        return f"{re.sub(r'[^a-z0-9]+', '-', self.label.lower()).strip('-')}-{self.digest}"
-
-
-@dataclass(frozen=True)
-class TrainUnit(_Unit):
+class TrainUnit:
     """A model to be trained."""
 
     kind: ClassVar[str] = "train"
+    label: str
     model: str
     source: ModelSource
 
     @property
     def digest(self) -> str:
         return self.source.training_digest
+
+    @property
+    def name(self) -> str:
+        return _name(self.label, self.digest)
 
 
 @dataclass(frozen=True)
@@ -132,9 +121,11 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class _Evaluated(_Unit):
+class _Evaluated:
     """What the units of a trained model have in common."""
 
+    kind: ClassVar[str]
+    label: str
     subject: Subject
 
     @property
@@ -149,6 +140,10 @@ class _Evaluated(_Unit):
     def digest(self) -> str:
         unlabelled = replace(self, label="", subject=replace(self.subject, model=""))
         return digest([self.kind, as_json(unlabelled)])
+
+    @property
+    def name(self) -> str:
+        return _name(self.label, self.digest)
 
 
 @dataclass(frozen=True)
@@ -199,3 +194,8 @@ class AnalysisUnit(_Evaluated):
 
 EvaluationUnit: TypeAlias = AttackUnit | TransferUnit
 Unit: TypeAlias = TrainUnit | AttackUnit | TransferUnit | AnalysisUnit
+
+
+def _name(label: str, digest: str) -> str:
+    """The name of a unit's files."""
+    return f"{re.sub(r'[^a-z0-9]+', '-', label.lower()).strip('-')}-{digest}"
