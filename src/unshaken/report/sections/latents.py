@@ -85,10 +85,7 @@ def latents_table(shifts: Sequence[LatentShift]) -> Table:
     """Shift of the latent, error of the reconstruction and changed labels of every model, attack and size."""
     data = pd.DataFrame([_numbers(shift, eps) for shift in shifts for eps in shift.eps()])
     error_text = partial(interval_text, decimals=decimals_for(data.error))
-
-    def share_text(interval: Interval) -> str:
-        return interval_text(Interval(interval.value, max(interval.low, 0.0), min(interval.high, 1.0)))
-
+    shares = data.assign(changed_low=data.changed_low.clip(lower=0), changed_high=data.changed_high.clip(upper=1))
     columns = {
         "attack": data.attack if data.attack.nunique() > 1 else None,
         "model": data.model if data.model.nunique() > 1 else None,
@@ -98,7 +95,7 @@ def latents_table(shifts: Sequence[LatentShift]) -> Table:
         "mean shift": interval_cells(data, "shift"),
         "error": interval_cells(data, "error", text=error_text),
         "error of clean": interval_cells(data, "clean_error", text=error_text),
-        "label changed": interval_cells(data, "changed", text=share_text),
+        "label changed": interval_cells(shares, "changed"),
     }
     return column_table("latents", data, columns, note=WORDING.note(data))
 
