@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
+import runpy
 import subprocess
 import sys
+import warnings
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -20,9 +24,17 @@ def run(script: str, *arguments: object) -> str:
     return result.stdout
 
 
-def results(tmp_path: Path, name: str, *arguments: object) -> tuple[dict, str]:
+def results(tmp_path: Path, name: str, *arguments: str) -> tuple[dict, str]:
     """(numbers, report) that a benchmark writes in one round; it prints the report too."""
-    printed = run(f"{name}.py", "--repeats", "1", "--out", tmp_path, *arguments)
+    command = [str(BENCHMARKS / f"{name}.py"), "--repeats", "1", "--out", str(tmp_path), *arguments]
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of peers
+        patch.setattr(sys, "argv", command)
+        patch.syspath_prepend(BENCHMARKS)
+        runpy.run_path(command[0], run_name="__main__")
+    torch.set_num_threads(1)
+    printed = output.getvalue()
     text = (tmp_path / f"{name}-cpu.md").read_text()
     assert text.strip() in printed
     return json.loads((tmp_path / f"{name}-cpu.json").read_text()), text
