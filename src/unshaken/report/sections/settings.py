@@ -12,13 +12,14 @@ from unshaken.evaluation.statistics import Interval, difference
 from unshaken.report.accuracy import NORMS, Panel
 from unshaken.report.drawing import CLEAN, DASHES, INK, draw_lines, facet_figure, line_styles, styled
 from unshaken.report.groups import draw_network_lines, seed_difference
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Drawing, Section, Table, Wording
 from unshaken.report.sections.comparison import published_accuracy, published_note, shared_level
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.sweep import Family, Setting, Sweep, measure_sweep, swept_setting
-from unshaken.report.wording import difference_text, eps_text, listed, significance_text
+from unshaken.report.sweep import Family, Sweep, measure_sweep, swept_setting
+from unshaken.report.wording import eps_text
 from unshaken.runs.record import RunRecord
 
+WORDING = Wording("settings")
 WIDE = 30  # values that span more than this factor are drawn on a log axis
 
 
@@ -28,19 +29,16 @@ def settings_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     swept = None if setting is None else measure_sweep(setting, run, panels)
     if swept is None:
         return None
-    how = "Bars are 95 % intervals, set side by side to be legible."
-    if swept.several:
-        how = "Lines are means over networks, thin marks the single networks, set side by side to be legible."
+    sizes = sorted({(attack.norm, swept.eps_text(label)) for label, attack in swept.attacks.items()})
+    texts = [f"{size} ({NORMS.get(norm, norm)} norm)" for norm, size in sizes]
+    caption = WORDING.caption(swept, texts if len({size for _, size in sizes}) > 1 else [sizes[0][1]])
     drawing = Drawing(
-        "settings",
-        lambda narrow: settings_figure(swept, narrow=narrow),
-        f"Accuracy against {swept.setting.path} under every attack; the numbers are in the table below",
-        f"Accuracy of models that differ in {swept.setting.path} alone, under attacks at {_sizes(swept)}. {how}",
+        "settings", lambda narrow: settings_figure(swept, narrow=narrow), WORDING.alt_text(swept.setting), caption
     )
     level = shared_level(sum(len(family.models) - 1 for family in swept.setting.families))
     sentences = [_sentence(swept, family, level) for family in swept.setting.families]
-    title, table = f"Accuracy against {swept.setting.name}", settings_table(swept, run.record)
-    return Section("settings", title, sentences, [drawing], [table])
+    table = settings_table(swept, run.record)
+    return Section("settings", WORDING.title(swept.setting), sentences, [drawing], [table])
 
 
 def settings_table(swept: Sweep, record: RunRecord) -> Table:
@@ -48,26 +46,19 @@ def settings_table(swept: Sweep, record: RunRecord) -> Table:
 
     Published accuracies of the same model, attack and eps, from [[paper.accuracy]], are a line below.
     """
-    setting, texts, body, any_published = swept.setting, eps_text(swept.setting.values), [], False
+    setting, texts, body, source = swept.setting, eps_text(swept.setting.values), [], ""
     titled = len(setting.families) > 1
     for family in setting.families:
         for label in swept.labels:
-            models = [family.models.get(value) for value in setting.values]
+            models = [family.models.get(value, "") for value in setting.values]
             size = "" if label == CLEAN else swept.eps_text(label)
             body.append([family.name] * titled + [label, size, *(_cell(swept, label, model) for model in models)])
             published = [_published(swept, label, model, record) for model in models]
             if any(published):
                 body.append([family.name] * titled + [f"{label}, published", size, *published])
-                any_published = True
+                source = published_note(record)
     head = ["models"] * titled + ["attack", "eps", *(f"{setting.name} {texts[value]}" for value in setting.values)]
-    note = f"The models of a line differ in {setting.path} alone. "
-    note += (
-        "Mean over networks ± their standard deviation, its 95 % interval, and the best network."
-        if swept.several
-        else "Accuracy with its 95 % interval."
-    )
-    note += published_note(record) * any_published
-    return Table("settings", swept.table(), head, body, note=note)
+    return Table("settings", swept.table(), head, body, note=WORDING.note(swept, source))
 
 
 @styled()
@@ -117,44 +108,34 @@ def _distinct(styles: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
     return distinct
 
 
-def _cell(swept: Sweep, label: str, model: str | None) -> str:
-    """ "0.464 ± 0.080 [0.380, 0.548], best 0.555"."""
-    point = None if model is None else swept.point(label, model)
-    if point is None or model is None:
+def _cell(swept: Sweep, label: str, model: str) -> str:
+    """ "0.464 ± 0.080 [0.380, 0.548], best 0.555"; "" where it was not run."""
+    if (point := swept.point(label, model)) is None:
         return ""
     return point.in_full() + (f", best {swept.network_accuracies(label, model).max():.3f}" if swept.several else "")
 
 
-def _published(swept: Sweep, label: str, model: str | None, record: RunRecord) -> str:
+def _published(swept: Sweep, label: str, model: str, record: RunRecord) -> str:
     """The published accuracy of the same model, attack and eps; "" where there is none."""
     eps, norm = (0.0, "") if label == CLEAN else (swept.eps[label], swept.attacks[label].norm)
-    accuracy = None if model is None else published_accuracy(record, label, eps, model, norm, unnamed=False)
+    accuracy = published_accuracy(record, label, eps, model, norm, unnamed=False)
     return "" if accuracy is None else f"{accuracy:.4g}"
-
-
-def _sizes(swept: Sweep) -> str:
-    """ "eps 0.1", or "eps 0.1 (L∞ norm) and 1 (L2 norm)"."""
-    sizes = sorted({(attack.norm, swept.eps_text(label)) for label, attack in swept.attacks.items()})
-    if len({size for _, size in sizes}) == 1:
-        return f"eps {sizes[0][1]}"
-    return "eps " + listed([f"{size} ({NORMS.get(norm, norm)} norm)" for norm, size in sizes])
 
 
 def _sentence(swept: Sweep, family: Family, level: float) -> str:
     """Whether accuracy under the strongest attack grows from each value to the next; accuracy without an attack."""
     curves = {label: swept.curve(label, family) for label in swept.attacks}
-    curves = {label: curve for label, curve in curves.items() if len(curve) > 1}
-    strongest = min(curves, key=lambda label: curves[label].accuracy.mean())
+    means = {label: curve.accuracy.mean() for label, curve in curves.items() if len(curve) > 1}
+    strongest = min(means, key=means.__getitem__)
+    name, texts = swept.setting.name, eps_text(swept.setting.values)
+    counted = name.endswith("s") and all(float(value).is_integer() for value in swept.setting.values)
     steps, pairs = [], []
     for (before, model), (after, other) in pairwise(curves[strongest][["value", "model"]].itertuples(index=False)):
         change, seeds = _step(swept, strongest, model, other, level)
-        steps.append(_step_text(change, _between(swept.setting, before, after)))
+        steps.append(WORDING.step(change, name, texts[before], texts[after], counted))
         pairs.append(seeds)
-    under = f"On {family.name}, under" if family.name else "Under"
-    sentence = f"{under} {strongest} at eps {swept.eps_text(strongest)} accuracy {listed(steps)}"
-    sentence += f", paired by {min(pairs)} seeds" if min(pairs) > 1 else ""
     clean = [f"{value:.3f}" for value in swept.curve(CLEAN, family).accuracy]
-    return f"{sentence}." + (f" Without an attack it is {listed(clean)}." if clean else "")
+    return WORDING.sentence(swept, family, strongest, steps, min(pairs), clean)
 
 
 def _step(swept: Sweep, label: str, before: str, after: str, level: float) -> tuple[Interval, int]:
@@ -166,20 +147,3 @@ def _step(swept: Sweep, label: str, before: str, after: str, level: float) -> tu
     if seeds == 0:
         return Interval(networks.mean() - base.mean(), math.nan, math.nan), 0
     return difference(swept.rows_of_point(label, after), swept.rows_of_point(label, before), level=level), 0
-
-
-def _step_text(change: Interval, between: str) -> str:
-    """ "grows from 1 to 5 copies by +0.213 [+0.180, +0.250]"."""
-    if change == (0, 0, 0):
-        return f"is the same on every input {between}"
-    if change.low > 0 or change.high < 0:
-        return f"{'grows' if change.low > 0 else 'falls'} {between} by {difference_text(change)}"
-    return f"shows {significance_text(change)} {between}"
-
-
-def _between(setting: Setting, before: float, after: float) -> str:
-    """ "from 1 to 5 copies", "from size 0.1 to 0.2"."""
-    texts = eps_text(setting.values)
-    counted = setting.name.endswith("s") and all(float(value).is_integer() for value in setting.values)
-    steps = f"{texts[before]} to {texts[after]}"
-    return f"from {steps} {setting.name}" if counted else f"from {setting.name} {steps}"
