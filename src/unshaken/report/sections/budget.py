@@ -13,7 +13,7 @@ from unshaken.evaluation.statistics import difference
 from unshaken.report.accuracy import Panel, Point, SharedAttack, point_at, rows_behind, shared_attacks
 from unshaken.report.drawing import facet_figure, log_axis, named_styles, sideways_offset, styled
 from unshaken.report.groups import pooled_panels
-from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import shared_level
 from unshaken.report.sections.models import MANY
@@ -54,9 +54,7 @@ def budget_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
     budget = model_budget(source, panels)
     if budget is None:
         return None
-    drawing = Drawing(
-        "budget", lambda narrow: budget_figure(budget, narrow=narrow), WORDING.alt_text(), WORDING.caption(budget)
-    )
+    drawing = WORDING.drawing("budget", lambda narrow: budget_figure(budget, narrow=narrow), budget)
     return Section("budget", WORDING.title(), [_sentence(budget)], [drawing], [budget_table(budget)])
 
 

@@ -15,7 +15,7 @@ from unshaken.evaluation.statistics import differences
 from unshaken.report.accuracy import NORMS, SERIES, Panel, SharedAttack, point_at
 from unshaken.report.drawing import WIDTHS, draw_lines, facet_figure, legend_columns, log_axis, named_styles, styled
 from unshaken.report.groups import THIN, draw_networks, groups, network_accuracy, pooled_panels
-from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.budget import SHAPES
 from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.models import MANY
@@ -86,11 +86,8 @@ def steps_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     families = step_families(run, panels)
     if not families:
         return None
-    drawing = Drawing(
-        "steps",
-        lambda narrow: steps_figure(families, narrow=narrow),
-        WORDING.alt_text(),
-        WORDING.caption(any(family.groups for family in families)),
+    drawing = WORDING.drawing(
+        "steps", lambda narrow: steps_figure(families, narrow=narrow), any(family.groups for family in families)
     )
     sentences = [_sentence(family) for family in families if family.weaker]
     return Section("steps", WORDING.title(), sentences, [drawing], [steps_table(families)])

@@ -27,7 +27,7 @@ from unshaken.report.groups import (
     group_of,
     network_point,
 )
-from unshaken.report.section import Drawing, Section, Table, Wording
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import UNKNOWN, eps_text
@@ -82,9 +82,7 @@ def survival_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     if not survivals:
         return None
     drawn = informative(survivals)
-    drawing = Drawing(
-        "survival", lambda narrow: survival_figure(drawn, narrow=narrow), WORDING.alt_text(), WORDING.caption()
-    )
+    drawing = WORDING.drawing("survival", lambda narrow: survival_figure(drawn, narrow=narrow))
     sentences = _sentences(drawn)
     kinds = {stage.kind for survival in survivals for stage in survival.stages}
     position = "first" if sentences and len(kinds & FALSIFIERS) > 2 else "figures"
