@@ -10,7 +10,8 @@ from unshaken.report import sections
 from unshaken.report.section import Wording
 
 FOLDER = Path(sections.__file__).parent
-CODES = {path.stem: text for path in sorted(FOLDER.glob("*.py")) if "Wording(" in (text := path.read_text("utf-8"))}
+CODES = {path.stem: path.read_text("utf-8") for path in sorted(FOLDER.parent.rglob("*.py"))}
+CODES = {name: text for name, text in CODES.items() if "Wording(" in text}
 TEMPLATES = {path.stem: path.read_text("utf-8") for path in sorted(FOLDER.glob("*.jinja"))}
 
 
