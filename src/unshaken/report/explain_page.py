@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from unshaken.analysis.explanation import REACH, Explanation
 from unshaken.report.drawing import INK, MEAN_COLOUR, MUTED, OTHERS, Inline, empty_figure, styled, write_figure
 from unshaken.report.figures import gain, show_image
-from unshaken.report.section import render
+from unshaken.report.section import Wording, render
 from unshaken.report.stored_run import StoredRun, write
 from unshaken.report.wording import eps_text, significant_digits
 
+WORDING = Wording("explain")
 CLASSES = 4  # curves of one figure: the classes that come nearest
 TANGENT = (0, (5, 2))
 
@@ -69,55 +70,14 @@ def outcome_text(why: Explanation) -> str:
 
 def case_sentences(why: Explanation, names: Sequence[str]) -> list[str]:
     """What happened, by how much, and what would have to change for the label to fall, or to stand."""
-    label, after = _name(names, why.label), int(why.after.argmax())
-    sentence = f"It is {label}, with probability {why.before[why.label]:.3f} before the attack and "
-    sentence += f"{why.after[why.label]:.3f} after it"
-    sentence += "." if after == why.label else f", when {_name(names, after)} has {why.after[after]:.3f}."
+    name = partial(_name, names)
+    probabilities = WORDING.probabilities(why, name, int(why.after.argmax()))
     if not why.robustness.correct:
-        wrong = _name(names, int(why.before.argmax()))
-        return [sentence, f"It was taken for {wrong} before the attack, so there is no label to defend."]
+        return [probabilities, WORDING.wrong_before(name(int(why.before.argmax())))]
     if why.robustness.length == 0:
-        return [sentence, "The attack did not move it."]
-    return [sentence, _first_order(why, names), _change(why)]
-
-
-def _first_order(why: Explanation, names: Sequence[str]) -> str:
-    """The margin of the nearest class, and what the perturbation takes of it to first order."""
-    robustness, nearest = why.robustness, why.nearest
-    margin, slope = float(robustness.margin[nearest]), float(robustness.slope[nearest])
-    takes = f"takes {_number(-slope)} of it away" if slope < 0 else f"adds {_number(slope)} to it"
-    return (
-        f"Its margin over {_name(names, nearest)} is {_number(margin)}; to first order the perturbation {takes} "
-        f"(gradient norm {_number(float(robustness.gradient_norm[nearest]))} × length "
-        f"{_number(float(robustness.length))} × cosine {robustness.cosine[nearest]:.2f}), so by the linear condition "
-        f"the label {'stands' if robustness.linear else 'falls'}, "
-        f"{'as it does' if robustness.linear == robustness.survived else 'which it does not'}."
-    )
-
-
-def _change(why: Explanation) -> str:
-    """What would have to change for the label to fall, or to stand: the length of the perturbation, or its angle."""
+        return [probabilities, WORDING.unmoved()]
     ratio = float(why.robustness.linear_distance.min() / why.robustness.length)
-    in_fact = f"{why.falls_at:.2f} times" if why.falls_at is not None else f"more than {REACH:g} times"
-    if not math.isfinite(ratio):
-        start = "To first order it falls nowhere in this direction"
-        return f"{start}; in fact at {in_fact} the length of the perturbation."
-    stood = bool(why.robustness.survived)
-    length = f"{ratio:.2f} times as long" if stood else f"shorter than {ratio:.2f} times its length"
-    return (
-        f"For the label to {'fall' if stood else 'stand'}, the perturbation would have to be {length} by the linear "
-        f"condition, {in_fact} in fact; {_angle(why, stood=stood)}."
-    )
-
-
-def _angle(why: Explanation, *, stood: bool) -> str:
-    """What another direction of the same length could do."""
-    if why.needed_length > why.robustness.length:
-        return f"to first order no direction of this length is enough, the best one needs {_number(why.needed_length)}"
-    if why.needed_cosine < -1:
-        return f"to first order a direction towards another class needs a length of only {_number(why.needed_length)}"
-    needed, cosine = f"{'below' if stood else 'above'} {why.needed_cosine:.2f}", why.robustness.cosine[why.nearest]
-    return f"to first order its cosine at this length would have to be {needed}, and is {cosine:.2f}"
+    return [probabilities, WORDING.first_order(why, name, _number), WORDING.change(why, ratio, f"{REACH:g}", _number)]
 
 
 @styled()
@@ -184,7 +144,8 @@ def _name(names: Sequence[str], label: int) -> str:
     return names[label] if label < len(names) else f"class {label}"
 
 
-def _number(value: float) -> str:
+def _number(value: Any) -> str:
+    value = float(value)
     return significant_digits(value) if value > 0 else f"{value:.3f}"
 
 
