@@ -9,16 +9,15 @@ from unshaken.evaluation.checks import Finding
 from unshaken.evaluation.statistics import accuracy, difference
 from unshaken.report.accuracy import Panel, above_chance, point_at, rows_behind
 from unshaken.report.doubts import doubts
-from unshaken.report.section import Section
+from unshaken.report.section import Section, Wording
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.tables import unit_label
-from unshaken.report.wording import eps_text, listed, number_word, significance_text
+from unshaken.report.wording import eps_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-ONE_GRADIENT = {"mean": "attacks one average network", "moments": "takes one pass of means and variances"}
-"""Attacks that need one gradient, and what to say of them."""
+WORDING = Wording("verdict")
 
 
 class Paragraph(NamedTuple):
@@ -77,7 +76,7 @@ def panel_results(source: StoredRun, curves: Sequence[Panel]) -> list[Paragraph]
     paragraphs = []
     for panel in curves:
         n = int(panel.curves[panel.strongest()].n.iloc[0])
-        clean = "" if panel.clean is None else f"Without an attack, accuracy on {_inputs(source, n)} is {panel.clean}"
+        clean = "" if panel.clean is None else WORDING.clean([str(panel.clean)], n, source.record.data.name)
         if above_chance(panel, source.rows):
             paragraphs.append(Paragraph(panel.title, _attacked(panel, source.rows, clean)))
         else:
@@ -91,10 +90,9 @@ def _without_attacks(source: StoredRun) -> list[str]:
     if not only_analyses(source):
         return ["No attack has finished yet, so there is nothing to say about robustness."]
     sentences = []
-    if clean := {str(model): accuracy(rows) for model, rows in source.rows.groupby("model", sort=False)}:
+    if clean := {model: accuracy(rows) for model, rows in source.rows.groupby("model", sort=False)}:
         texts = [f"{interval} on {model}" if len(clean) > 1 else str(interval) for model, interval in clean.items()]
-        inputs = _inputs(source, source.rows["index"].nunique())
-        sentences.append(f"Without an attack, accuracy on {inputs} is {listed(texts)}.")
+        sentences.append(f"{WORDING.clean(texts, source.rows['index'].nunique(), source.record.data.name)}.")
     if not any(unit.kind == "analysis" and unit.status == "done" for unit in source.record.units):
         sentences.append("No analysis has finished yet.")
     return sentences
@@ -103,16 +101,7 @@ def _without_attacks(source: StoredRun) -> list[str]:
 def check_summary(findings: list[Finding]) -> str:
     """The checks in one sentence."""
     failed, unknown = ([f.check for f in findings if f.passed is state] for state in (False, None))
-    answered = len(findings) - len(unknown)
-    if not findings:
-        return "There are no rows to check yet."
-    if failed:
-        return f"{len(failed)} of {answered} checks raise{'s' * (len(failed) == 1)} a doubt: {', '.join(failed)}."
-    if answered == 0:
-        return f"No check could be made: {', '.join(unknown)}."
-    if unknown:
-        return f"All {number_word(answered)} checks that could be made pass; not made: {', '.join(unknown)}."
-    return f"All {number_word(answered)} checks pass."
+    return WORDING.check_summary(len(findings), failed, unknown)
 
 
 def _attacked(panel: Panel, rows: DataFrame, clean: str) -> str:
@@ -123,38 +112,29 @@ def _attacked(panel: Panel, rows: DataFrame, clean: str) -> str:
     middle = panel.informative(strongest)
     if middle in (sizes[0], sizes[-1]):
         middle = sizes[len(sizes) // 2]
-    under = listed([f"{point_at(curve, eps)} at eps {texts[eps]}" for eps in sorted({sizes[0], middle, sizes[-1]})])
-    count = len(panel.curves)
-    among = f"the strongest of the {number_word(count)} attacks" if count > 1 else "the only attack"
-    return f"{clean}{'. ' * bool(clean)}Under {strongest}, {among}, it is {under}.{_mean_sentences(panel, rows)}"
+    under = [f"{point_at(curve, eps)} at eps {texts[eps]}" for eps in sorted({sizes[0], middle, sizes[-1]})]
+    attacked = WORDING.attacked(clean, strongest, len(panel.curves), under)
+    return " ".join([attacked, *_mean_sentences(panel, rows)])
 
 
-def _inputs(source: StoredRun, n: int) -> str:
-    return f"{n:,} test inputs of {source.record.data.name}"
-
-
-def _mean_sentences(panel: Panel, rows: DataFrame) -> str:
+def _mean_sentences(panel: Panel, rows: DataFrame) -> list[str]:
     """MEAN and MOMENTS beside the one-step attack with the most draws, paired by input, at its informative eps."""
     first = {label: curve.iloc[0] for label, curve in panel.curves.items()}
     draws = {label: str(row.attack_draws) for label, row in first.items() if row.attack in ("fgsm", "fgm")}
     sampled = {label: int(number) for label, number in draws.items() if number.isdigit()}
     if not sampled:
-        return ""
+        return []
     other = max(sampled, key=lambda label: (sampled[label], -float(panel.curves[label].accuracy.mean())))
-    drawn, eps, sentences = panel.curves[other], panel.informative(other), ""
-    for attack, action in ONE_GRADIENT.items():
-        labels = [label for label, row in first.items() if row.attack == attack]
+    eps, sentences = panel.informative(other), list[str]()
+    drawn, theirs = point_at(panel.curves[other], eps).value, rows_behind(panel.curves[other], eps, rows)
+    for kind in ("mean", "moments"):
+        labels = [label for label, row in first.items() if row.attack == kind]
         if not labels:
             continue
         label = min(labels, key=lambda label: first[label].loss != first[other].loss)
-        ours, theirs = rows_behind(panel.curves[label], eps, rows), rows_behind(drawn, eps, rows)
+        ours = rows_behind(panel.curves[label], eps, rows)
         if set(ours.repeat) & set(theirs.repeat):
-            change, value = difference(ours, theirs), point_at(panel.curves[label], eps).value
-            comparison = significance_text(change)
-            if change.low > 0 or change.high < 0:
-                strength = "weaker" if change.low > 0 else "stronger"
-                comparison = f"{attack.upper()} is the {strength} attack there ({comparison})"
-            beside = f" where {other} leaves {point_at(drawn, eps).value:.3f}" if not sentences else ""
-            at = f"{value:.3f} at eps {eps_text(panel.eps())[eps]}"
-            sentences += f" {label}, which {action}, leaves {at}{beside}: {comparison}."
+            beside = "" if sentences else f" where {other} leaves {drawn:.3f}"
+            value, size = point_at(panel.curves[label], eps).value, eps_text(panel.eps())[eps]
+            sentences.append(WORDING.one_gradient(kind, label, value, size, beside, difference(ours, theirs)))
     return sentences
