@@ -140,7 +140,10 @@ def transfer_matrices(rows: DataFrame, group: dict[str, str], panels: Sequence[P
         matrix = Matrix(label, first.norm, float(first.eps), len(common), of, start, {})
         matrices.append((matrix, list(_pairs(attack, white, group))))
     level = shared_level(sum(len(base) > 0 for _, pairs in matrices for *_, base in pairs))
-    return [matrix._replace(cells={names: _cell(*pair, level) for names, *pair in pairs}) for matrix, pairs in matrices]
+    return [
+        matrix._replace(cells={names: _cell(attacked, base, level) for names, attacked, base in pairs})
+        for matrix, pairs in matrices
+    ]
 
 
 def select_matrices(matrices: Sequence[Matrix]) -> list[Matrix]:
