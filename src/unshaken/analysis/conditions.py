@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 FIELDS = ["correct", "survived", "linear", "linear_distance", "linear_class", "margin", "cosine", "gradient_norm"]
-"""Fields of `Robustness` that are columns, beside the length."""
+FIELDS += ["length", "smooth", "smooth_distance", "smooth_class"]
+"""Fields of `Robustness` that are columns."""
 
 
 def conditions(
@@ -67,13 +68,26 @@ def conditions(
     grid = pd.MultiIndex.from_product([*keys.values()], names=[*keys]).to_frame(index=False)
     slices = batches(len(x), max(1, margins.BLOCK // (len(attacks) * len(sizes) * x[0].numel())))
 
+    def perturb(at: slice, seed: int, inference: Draws) -> Tensor:
+        """The perturbed inputs of all attacks at all sizes, one attack after the other: (E, b, ...)."""
+        perturbed = []
+        for label, attack in attacks.items():
+            keywords = supported_kwargs(attack, indices=range(len(x))[at])
+            x_adv = attack(model, x[at], y[at], eps=sizes, seed=seed, **keywords)
+            if x_adv.shape != (len(sizes), *x[at].shape):
+                expected = f"(E, *{tuple(x[at].shape)}) for E = {len(sizes)} sizes"
+                raise ValueError(f"the attack {label!r} must give {expected}; got {tuple(x_adv.shape)}.")
+            check_perturbed(f"what the attack {label!r} gives", x_adv, x[at], inference)
+            perturbed.append(x_adv)
+        return torch.cat(perturbed)
+
     def rows_of(repeat: int) -> DataFrame:
         """The rows of one repeat, with attacks and inference draws of its own."""
         repeat_seed = derive(seed, "repeat", repeat)
         inference = model.draw(max(counts), seed=derive(repeat_seed, "inference", 0)).keep()
         columns = []  # of each slice and each number of draws, (attacks x eps, b)
         for at in slices:
-            x_adv = _perturb(model, x[at], y[at], attacks, sizes, repeat_seed, inference, at.start)
+            x_adv = perturb(at, repeat_seed, inference)
             measured = measure(model, x[at], y[at], x_adv, inference, counts, rule, batch_size)
             columns.append([_columns(apply_theorems(each, limit)) for each in measured])
         # stacked and joined in the order of the grid: attack, eps, number of draws, input
@@ -96,37 +110,11 @@ def _numbers(name: str, value: float | Sequence[float]) -> list:
     return numbers
 
 
-def _perturb(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
-    attacks: Mapping[str, Callable[..., Inputs]],
-    sizes: list[float],
-    seed: int,
-    inference: Draws,
-    first: int,
-) -> Tensor:
-    """The perturbed inputs of all attacks at all sizes, one attack after the other: (E, B, ...)."""
-    perturbed = []
-    for label, attack in attacks.items():
-        keywords = supported_kwargs(attack, indices=range(first, first + len(x)))
-        x_adv = attack(model, x, y, eps=sizes, seed=seed, **keywords)
-        if x_adv.shape != (len(sizes), *x.shape):
-            expected = f"(E, *{tuple(x.shape)}) for E = {len(sizes)} sizes"
-            raise ValueError(f"the attack {label!r} must give {expected}; got {tuple(x_adv.shape)}.")
-        check_perturbed(f"what the attack {label!r} gives", x_adv, x, inference)
-        perturbed.append(x_adv)
-    return torch.cat(perturbed)
-
-
 def _columns(result: Robustness) -> dict[str, Tensor]:
     """The columns of `conditions`, (E, B) each: of values of all classes, that of the nearest one."""
-    nearest, columns = result.linear_class[..., None], {}
-    for name in FIELDS:
-        values = getattr(result, name)
-        columns[name] = values if values.shape == result.length.shape else values.gather(-1, nearest)[..., 0]
-    columns["length"] = result.length
-    if result.smooth is None or result.smooth_distance is None or result.smooth_class is None:
-        return columns
-    distance = result.smooth_distance.amin(-1)
-    return columns | {"smooth": result.smooth, "smooth_distance": distance, "smooth_class": result.smooth_class}
+    columns = {name: values for name in FIELDS if (values := getattr(result, name)) is not None}
+    for name, values in columns.items():
+        if values.dim() > result.length.dim():
+            nearest = columns["smooth_class" if name == "smooth_distance" else "linear_class"]
+            columns[name] = values.gather(-1, nearest[..., None])[..., 0]
+    return columns

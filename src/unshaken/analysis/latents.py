@@ -67,8 +67,7 @@ def latent_shift(
     check_range("batch_size", batch_size, Count)
     if not attacks:
         raise ValueError("there are no attacks whose perturbations could be coded.")
-    inference = model.draw(draws, seed=derive(seed, "inference", 0))
-    inference = inference.distinct.keep()
+    inference = model.draw(draws, seed=derive(seed, "inference", 0)).distinct.keep()
     slices, sizes = batches(len(x), batch_size), [*map(float, eps)]
     clean = [_coded(model, x[at], inference) for at in slices]
     latents = torch.cat([coded.latents for coded in clean], 1)
@@ -77,14 +76,13 @@ def latent_shift(
     frames: dict[tuple[str, float], list[DataFrame]] = {(name, size): [] for name in attacks for size in sizes}
     for name, attack in attacks.items():
         for at, before in zip(slices, clean, strict=True):
-            indices, pictures = range(at.start, at.start + len(x[at])), max(0, PICTURES - at.start)
-            keywords = supported_kwargs(attack, indices=indices)
+            keywords = supported_kwargs(attack, indices=range(len(x))[at])
             x_adv = attack(model, x[at], y[at], eps=list(eps), seed=derive(seed, "attack"), **keywords)
             for size, moved in zip(sizes, x_adv, strict=True):
-                columns = {"index": indices, "attack": name, "eps": size, "draws": draws}
+                columns = {"index": range(len(x))[at], "attack": name, "eps": size, "draws": draws}
                 columns |= {"label": y[at].tolist(), "apart": apart[at].tolist()}
-                columns |= _columns(x[at], moved, before, _coded(model, moved, inference), pictures)
-                frames[name, size].append(pd.DataFrame(columns))
+                after, pictures = _coded(model, moved, inference), max(0, PICTURES - at.start)
+                frames[name, size].append(pd.DataFrame(columns | _columns(x[at], moved, before, after, pictures)))
     return pd.concat([frame for slices in frames.values() for frame in slices], ignore_index=True)
 
 
@@ -101,19 +99,16 @@ def _coded(model: StochasticClassifier, x: Inputs, draws: Draws) -> Coded:
 
 def _columns(x: Inputs, x_adv: Inputs, before: Coded, after: Coded, pictures: int) -> dict[str, Any]:
     """What an attack did to some inputs; the first of them with their pictures."""
-
-    def error(coded: Coded) -> list[float]:
-        return (coded.reconstruction - x).square().flatten(1).mean(1).tolist()
-
     images = torch.stack([x, before.reconstruction, x_adv, after.reconstruction], 1)[:pictures]
-    return {
-        "shift": (after.latents - before.latents).norm(dim=-1).mean(0).tolist(),
-        "clean_error": error(before),
-        "error": error(after),
-        "before": before.probability.argmax(-1).tolist(),
-        "after": after.probability.argmax(-1).tolist(),
-        "picture": [_stored(image) for image in images] + [b""] * (len(x) - len(images)),
+    columns = {
+        "shift": (after.latents - before.latents).norm(dim=-1).mean(0),
+        "clean_error": (before.reconstruction - x).square().flatten(1).mean(1),
+        "error": (after.reconstruction - x).square().flatten(1).mean(1),
+        "before": before.probability.argmax(-1),
+        "after": after.probability.argmax(-1),
     }
+    stored = [_stored(image) for image in images] + [b""] * (len(x) - len(images))
+    return {name: values.tolist() for name, values in columns.items()} | {"picture": stored}
 
 
 def _stored(images: Tensor) -> bytes:

@@ -1,6 +1,7 @@
 """Margins f_y − f_c of a prediction and their gradients, for all classes, in memory bounded in the number of draws."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -46,41 +47,26 @@ def measure(
     counts = [min(count, len(draws)) for count in counts]
     draws, ordered = draws.keep(), sorted(set(counts))
     size = max(1, min(batch_size, BLOCK // ((classes - 1 + len(x_adv)) * x[0].numel())))
-    slices = []
-    for at in batches(len(x), size):
-        others = (y[at, None] + torch.arange(1, classes, device=y.device)) % classes  # (b, K − 1), all classes but y
-        inputs, perturbed = x[at].detach(), x_adv[:, at].detach()
-        means = _running_means(model, inputs, y[at], others, perturbed, draws, ordered, rule)
-        slices.append([_reduced(*each, y[at], others, perturbed - inputs) for each in means])
+
+    def of_slice(at: slice) -> Iterator[Measured]:
+        """One for each number of draws, in increasing order: one pass over the draws serves all."""
+        inputs, labels, perturbed = x[at].detach(), y[at], x_adv[:, at].detach()
+        others = (labels[:, None] + torch.arange(1, classes, device=y.device)) % classes  # (b, K − 1), all but y
+        moved = perturbed.flatten(0, 1)  # predicted b at a time, so that an input has its row of x in every batch
+        gradients, scores, scores_moved = x.new_zeros(classes - 1, *inputs.shape), x.new_zeros(()), x.new_zeros(())
+        for used, count in pairwise([0, *ordered]):
+            for chunk in draws[used:count].chunks(model.execution.draws_per_graph(inputs)):
+                kept = chunk.keep()
+                scores = scores + _add_gradients(model, inputs, labels, others, kept, rule, gradients)
+                of_chunk = predict(model, moved, kept, rule=rule, batch_size=len(inputs))
+                scores_moved = scores_moved + len(chunk) * of_chunk
+            means = scores / count, gradients / count, scores_moved / count
+            yield _reduced(*means, labels, others, perturbed - inputs)
+
     axes = (0, 0, 0, 1, 1, 1)  # of the inputs
+    slices = [[*of_slice(at)] for at in batches(len(x), size)]
     whole = [Measured(*map(torch.cat, zip(*of_count, strict=True), axes)) for of_count in zip(*slices, strict=True)]
     return [whole[ordered.index(count)] for count in counts]
-
-
-def _running_means(
-    model: StochasticClassifier,
-    x: Inputs,
-    y: Labels,
-    others: Tensor,
-    x_adv: Tensor,
-    draws: Draws,
-    counts: Sequence[int],
-    rule: str,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """(f(x) (b, K), ∇margin_c (K − 1, b, ...), f(x_adv) (E·b, K)) for the first k draws of each k of `counts`.
-
-    The counts increase; one pass over the draws serves all.
-    """
-    moved = x_adv.flatten(0, 1)  # predicted b at a time, so that an input has the row in its batch that it has in x
-    scores, gradients, perturbed = torch.zeros(()).to(x), x.new_zeros(others.shape[1], *x.shape), torch.zeros(()).to(x)
-    used = 0
-    for count in counts:
-        for chunk in draws[used:count].chunks(model.execution.draws_per_graph(x)):
-            kept = chunk.keep()
-            scores = scores + _add_gradients(model, x, y, others, kept, rule, gradients)
-            perturbed = perturbed + len(chunk) * predict(model, moved, kept, rule=rule, batch_size=len(x))
-        used = count
-        yield scores / count, gradients / count, perturbed / count
 
 
 @torch.enable_grad()

@@ -17,7 +17,6 @@ from unshaken.models.draws import Provenance
 from unshaken.types import Count, Eps, Inputs, Labels, Logits, Loss, NotNegative, Positive, Supplied
 from unshaken.validate import check_inputs, check_range, check_ranges
 
-MARGINS = (cw, margin)  # the losses of LOSSES that are above 0 where the label has fallen, and only there
 BALL = NORMS["l2"]
 INSIDE = 0.999999  # artanh is infinite at the edges of the box
 Evaluate = Callable[[Inputs, Tensor, Draws], tuple[Tensor, Tensor]]  # (x_adv, active, draws) -> (losses, gradient)
@@ -77,7 +76,7 @@ def carlini_wagner(
     if norm != "l2":
         raise fixed_argument("norm", "l2")
     objective = lookup("loss", loss, LOSSES)
-    if objective in LOSSES.values() and objective not in MARGINS:
+    if objective in LOSSES.values() and objective not in (cw, margin):
         raise ValueError(f"loss must be above 0 where the label has fallen, as 'cw' and 'margin' are; got {loss!r}.")
     check_inputs(x, y)
     budgets = budgets_of(eps, x)

@@ -73,29 +73,24 @@ def doubling(
     attack = partial(pgd, model, norm=norm, loss=loss, draws=draws, step_size=step_size, start=start, redraw=redraw)
     attack = partial(attack, update=update, batch_size=batch_size)
 
-    def ascend(active: Tensor, steps: int, on_gradient: OnGradient | None = None) -> Inputs:
-        """PGD of so many steps on the inputs that are not done."""
+    def ascend(active: Tensor, steps: int, on_gradient: OnGradient | None = None) -> tuple[Inputs, Tensor, Tensor]:
+        """PGD of so many steps on the inputs that are not done: (x_adv, loss of each, whether its label is lost)."""
         chosen = {"eps": radius[active], "indices": [indices[i] for i in active.tolist()]}
         own_seed = derive(seed, "round", steps)
         x_adv = attack(origin[active], labels[active], steps=steps, seed=own_seed, on_gradient=on_gradient, **chosen)
         used.extend(provenance_of(x_adv))
-        return x_adv
-
-    def evaluate(x_adv: Inputs, active: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each input, and whether its label is lost."""
         inputs = model, x_adv, labels[active], selection
-        return losses_under(*inputs, objective, batch_size), losses_under(*inputs, margin, batch_size) > 0
+        losses, margins = (losses_under(*inputs, each, batch_size) for each in (objective, margin))
+        return x_adv, losses, margins > 0
 
     active = torch.arange(len(origin), device=x.device)
-    x_adv = ascend(active, steps, on_gradient)
-    best, fooled = evaluate(x_adv, active)
+    x_adv, best, fooled = ascend(active, steps, on_gradient)
     active = active[~fooled]
     while len(active) and 2 * steps <= most_steps:
         steps *= 2
-        candidate = ascend(active, steps)
-        values, fooled = evaluate(candidate, active)
-        better = fooled | (values > best[active])  # losing the label counts, whatever it does to the loss
-        settled = values <= best[active] + rise
-        x_adv[active[better]], best[active[better]] = candidate[better], values[better]
+        candidate, losses, fooled = ascend(active, steps)
+        better = fooled | (losses > best[active])  # losing the label counts, whatever it does to the loss
+        settled = losses <= best[active] + rise
+        x_adv[active[better]], best[active[better]] = candidate[better], losses[better]
         active = active[~fooled & ~settled]
     return budgets.result(x_adv, used)

@@ -164,14 +164,8 @@ LATENT = {latent_shift}  # losses of latents, which need no labels
 
 # Losses that are sign · log mean exp(sign · t_s), or a plain mean (sign 0), of one term t_s per draw. Their gradient is
 # the mean of the gradients of chunks, weighted by exp(sign · loss of the chunk): one pass over draws, one live graph.
-STREAMING: dict[Loss, int] = {
-    cross_entropy: -1,
-    naive_cross_entropy: -1,
-    mean_cross_entropy: 0,
-    mean_cw: 0,
-    log_error: 1,
-    latent_shift: 0,
-}
+STREAMING: dict[Loss, int] = {cross_entropy: -1, naive_cross_entropy: -1, log_error: 1}
+STREAMING |= dict.fromkeys((mean_cross_entropy, mean_cw, latent_shift), 0)
 
 
 class OddsLoss(NamedTuple):
