@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unshaken.evaluation.checks import attack_name, counted, named
-from unshaken.evaluation.checks.finding import OWN_STEP, UNAIMED, is_one_of
+from unshaken.evaluation.checks.finding import OWN_STEP, UNAIMED, full_name, is_one_of
 from unshaken.evaluation.statistics import accuracy, crossed
 from unshaken.report.wording import eps_text
 
@@ -74,10 +73,9 @@ class Panel(NamedTuple):
 
     def strongest_losses(self) -> Panel:
         """The panel with every attack once: with the loss that leaves the least accuracy on average."""
-        by_attack = {}
-        for label, curve in sorted(self.curves.items(), key=lambda item: -float(item[1].accuracy.mean())):
-            by_attack[tuple(curve.iloc[0][SERIES].drop("loss"))] = label
-        return self._replace(curves={label: c for label, c in self.curves.items() if label in by_attack.values()})
+        weakest_first = sorted(self.curves.items(), key=lambda item: -float(item[1].accuracy.mean()))
+        strongest = {tuple(curve.iloc[0][SERIES].drop("loss")): label for label, curve in weakest_first}
+        return self._replace(curves={label: c for label, c in self.curves.items() if label in strongest.values()})
 
     def informative(self, label: str) -> float:
         """The smallest eps at which the attack at least halves the accuracy; its largest where there is none."""
@@ -169,15 +167,8 @@ def grid_eps(panel: Panel) -> list[float]:
 
 def _curves(rows: DataFrame) -> dict[str, DataFrame]:
     """Label -> rows by eps, in the order of the rows; loss, steps, restarts named where the attack is not enough."""
-    curves: dict[str, DataFrame] = {}
-    grouped = list(rows.groupby(["attack", "attack_draws", "loss", "steps", "restarts"], sort=False))
-    names = [attack_name(attack, draws) for (attack, draws, *_), _ in grouped]
-    for name, (key, curve) in zip(names, grouped, strict=True):
-        alike = [other for label, (other, _) in zip(names, grouped, strict=True) if label == name]
-        texts = {2: key[2], 3: counted("steps", key[3]), 4: counted("restarts", key[4])}
-        extra = [text for column, text in texts.items() if len({other[column] for other in alike}) > 1]
-        curves[named(name, *extra)] = curve.sort_values("eps")
-    return curves
+    curves = rows.groupby(["attack", "attack_draws", "loss", "steps", "restarts"], sort=False)
+    return {full_name(curve.iloc[0], rows): curve.sort_values("eps") for _, curve in curves}
 
 
 class SharedAttack(NamedTuple):

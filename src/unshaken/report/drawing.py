@@ -197,7 +197,7 @@ def draw_lines(axis: Axes, curves: Mapping[str, DataFrame], styles: Mapping[str,
 def eps_lines(axis: Axes, curves: Mapping[str, DataFrame], styles: Mapping[str, Any], **labels: Any) -> dict[str, Any]:
     """`draw_lines` with ticks at every eps of a curve; `labels` go to `Axes.set`."""
     eps_axis(axis, sorted({float(eps) for curve in curves.values() for eps in curve.eps}))
-    axis.set(xlabel="eps", **labels)
+    axis.set(**{"xlabel": "eps"} | labels)
     return draw_lines(axis, curves, styles)
 
 

@@ -16,12 +16,9 @@ from unshaken.report.drawing import (
     RULE,
     WIDTHS,
     Inline,
-    draw_lines,
     empty_figure,
-    eps_axis,
+    eps_lines,
     facet_figure,
-    legend,
-    legend_height,
     line_styles,
     named_styles,
     styled,
@@ -143,24 +140,23 @@ def training_figure(
 
     group = {model: (groups or {}).get(model, model) for model in histories}
     labels = list(dict.fromkeys(group.values()))
-    many = len(labels) > 5
-    wide_height = max(2.6, 0.3 + 0.19 * len(labels)) if many else 2.6
-    height = 4.4 + many * legend_height(WIDTHS[True], labels) if narrow else wide_height
-    figure = empty_figure(WIDTHS[narrow], height)
-    axes = figure.subplots(*((2, 1) if narrow else (1, 2)))
-    styles, handles = named_styles(labels), dict[str, Any]()
+    many, styles = len(labels) > 5, named_styles(labels)
     quantities = {"loss": "loss (nats per image)", "accuracy": "training accuracy"}
-    for axis, (key, label) in zip(axes, quantities.items(), strict=True):
+
+    def draw(axis: Axes, quantity: str) -> dict[str, Any]:
+        handles = {}
         for model, history in histories.items():
-            epochs, values = range(1, len(history) + 1), [getattr(epoch, key) for epoch in history]
+            epochs, values = range(1, len(history) + 1), [getattr(epoch, quantity) for epoch in history]
             (handles[group[model]],) = axis.plot(epochs, values, **styles[group[model]] | {"ms": 3.6})
-        axis.set(xlabel="epoch", ylabel=label)
+        axis.set(xlabel="epoch", ylabel=quantities[quantity])
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    if many:
-        legend(figure, handles, below=narrow)
-    elif len(labels) > 1:
-        axes[0].legend(handles.values(), handles)
-    return figure
+        if quantity == "loss" and len(labels) > 1 and not many:
+            axis.legend(handles.values(), handles)
+        return handles
+
+    height = 2.2 if narrow else max(2.6, 0.3 + 0.19 * many * len(labels))
+    named = labels if many else ()
+    return facet_figure(list(quantities), draw, narrow=narrow, height=height, labels=named, below=narrow)
 
 
 @styled()
@@ -194,10 +190,8 @@ def _draw_panel(axis: Axes, panel: Panel, styles: dict[str, dict[str, Any]]) -> 
     handles: dict[str, Any] = {}
     if panel.clean is not None:
         handles[CLEAN] = axis.axhline(panel.clean.value, color=MUTED, ls=(0, (4, 3)), lw=1.2)
-    handles |= draw_lines(axis, panel.curves, styles)
-    eps_axis(axis, panel.eps())
-    axis.set(xlabel=f"eps, size of the perturbation ({NORMS.get(panel.norm, panel.norm)} norm)", title=panel.title)
-    return handles
+    xlabel = f"eps, size of the perturbation ({NORMS.get(panel.norm, panel.norm)} norm)"
+    return handles | eps_lines(axis, panel.curves, styles, xlabel=xlabel, title=panel.title)
 
 
 def show_image(axis: Axes, image: Any) -> None:

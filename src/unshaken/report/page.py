@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from unshaken.evaluation.checks import Finding
 from unshaken.evaluation.checks.finding import UNAIMED
@@ -25,32 +25,10 @@ from unshaken.runs.settings import as_json
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-LONG = 24
-"""A table with more rows than this is folded."""
-
 ELSEWHERE = ("title", "about", "seed", "paper")
 """Entries of a recipe that are not among those of how a run was made."""
 
 STATUS = {True: "pass", False: "doubt", None: "not tested"}
-
-
-class PanelTable(NamedTuple):
-    """Accuracy of each attack (a row) at each eps (a column), and the lowest of each column."""
-
-    title: str
-    size: str
-    eps: list[str]
-    rows: list[tuple[str, list[Point | None]]]
-    lowest: list[float]
-
-
-class CostRow(NamedTuple):
-    """A part of a run: how much of it is missing, and its costs, absolute and relative to MEAN."""
-
-    name: str
-    missing: str
-    costs: list[str]
-    ratios: list[str]
 
 
 def page(
@@ -76,7 +54,7 @@ def page(
         terms=terms_to_explain(record, source.rows),
         figures=figures,
         sections={p: [s for s in sections if s.position == p] for p in ("first", "figures", "tables")},
-        long=LONG,
+        long=24,  # a table with more rows than this is folded
         tables=[_table(panel, sizes.get(panel.model, ModelSize())) for panel in curves],
         repeats=any(bool(curve.spread.notna().any()) for panel in curves for curve in panel.curves.values()),
         published=_published(record.paper, [*panels(accuracy_table(pool_networks(source))), *curves]),
@@ -93,11 +71,12 @@ def _reasons(checks: list[Finding], cautions: list[str]) -> list[tuple[str, str]
     return [*failed, *(("caution", sentence) for sentence in cautions), *reasons[len(failed) :]]
 
 
-def _table(panel: Panel, size: ModelSize) -> PanelTable:
-    rows = list(grid(panel))
+def _table(panel: Panel, size: ModelSize) -> dict[str, Any]:
+    """Accuracy of each attack (a row) at each eps (a column), and the lowest of each column."""
+    rows, sizes = list(grid(panel)), eps_text(grid_eps(panel))
     columns = zip(*(cells for _, cells in rows), strict=True)
     lowest = [min((cell.value for cell in column if cell), default=0.0) for column in columns]
-    return PanelTable(panel.title, str(size), list(eps_text(grid_eps(panel)).values()), rows, lowest)
+    return {"title": panel.title, "size": str(size), "eps": sizes.values(), "rows": rows, "lowest": lowest}
 
 
 def _published(paper: Published, curves: Sequence[Panel]) -> Sequence[tuple[str, ...]]:
@@ -125,8 +104,8 @@ def _ours(entry: PublishedAccuracy, curves: Sequence[Panel]) -> Point | None:
     return None
 
 
-def _costs(summary: DataFrame) -> list[CostRow]:
-    """Parts of the run with their costs; none is relative to MEAN where no time is."""
+def _costs(summary: DataFrame) -> list[dict[str, Any]]:
+    """Parts of the run: how much of each is missing, its costs, and if a time is, the costs relative to MEAN."""
     several, compared = summary.model.nunique() > 1, summary.seconds_to_mean.notna().any()
     rows = []
     for row in summary.to_dict("records"):
@@ -134,7 +113,8 @@ def _costs(summary: DataFrame) -> list[CostRow]:
         missing = "" if row["done"] == row["count"] else f"{row['done']} of {row['count']} done"
         costs = [_number(row[column], digits) for column, digits in zip(COSTS, (2, 0, 0), strict=True)]
         ratios = [_number(row[f"{column}_to_mean"], 1) for column in COSTS] if compared else []
-        rows.append(CostRow(f"{name}, {row['model']}" if several else name, missing, costs, ratios))
+        name = f"{name}, {row['model']}" if several else name
+        rows.append({"name": name, "missing": missing, "costs": costs, "ratios": ratios})
     return rows
 
 

@@ -16,12 +16,6 @@ from unshaken.runs.record import RunRecord, UnitRecord
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-HEAD = ["parameters", "FLOP"]
-"""The columns of parameters and operations in the text of a table."""
-
-MODEL_COLUMNS = ("target", "model", "group")
-"""The columns of a .csv that name a model; a column in front names the model whose predictions are meant."""
-
 COSTS = ["seconds", "forwards", "gradients"]
 
 
@@ -110,13 +104,9 @@ def model_sizes(record: RunRecord) -> dict[str, ModelSize]:
     sizes = {model: ModelSize(size.parameters, size.flops) for model, size in record.sizes.items()}
     for group, members in groups(record).items():
         if counted := [sizes[label] for label in members.values() if label in sizes]:
-            sizes[group] = ModelSize(*map(_mean, zip(*counted, strict=True)))
+            columns = ([number for number in column if number is not None] for column in zip(*counted, strict=True))
+            sizes[group] = ModelSize(*(round(sum(known) / len(known)) if known else None for known in columns))
     return sizes
-
-
-def _mean(numbers: tuple[int | None, ...]) -> int | None:
-    counted = [number for number in numbers if number is not None]
-    return round(sum(counted) / len(counted)) if counted else None
 
 
 def si_number(number: float, unit: str = "") -> str:
@@ -131,7 +121,7 @@ def si_number(number: float, unit: str = "") -> str:
 def add_sizes(table: Table, sizes: dict[str, ModelSize]) -> Table:
     """A table with the size of every model that it names; as it is if no size is known.
 
-    Its .csv gets the columns `parameters` and `flops`. If the models differ in size, its text gets those of HEAD
+    Its .csv gets the columns `parameters` and `flops`. If the models differ in size, its text gets two of their names
     behind the column of models, whose cells are a model, or a model and what sets it apart; a table of one model says
     its size in the note.
     """
@@ -141,7 +131,7 @@ def add_sizes(table: Table, sizes: dict[str, ModelSize]) -> Table:
     after = next((index for index, head in enumerate(table.head, 1) if head in ("model", "networks of")), None)
     if after is not None:
         body = [[*line[:after], *_cells(sizes, line[after - 1]), *line[after:]] for line in table.body]
-        return table._replace(head=[*table.head[:after], *HEAD, *table.head[after:]], body=body)
+        return table._replace(head=[*table.head[:after], "parameters", "FLOP", *table.head[after:]], body=body)
     models = [model for model in table.data[_model_column(table.data)].unique() if model in sizes]
     if len(models) != 1:
         return table
@@ -166,4 +156,5 @@ def add_size_columns(data: DataFrame, sizes: dict[str, ModelSize]) -> DataFrame:
 
 
 def _model_column(data: DataFrame) -> str | None:
-    return next((column for column in MODEL_COLUMNS if column in data), None)
+    """The column of a .csv that names a model: the one whose predictions are meant if several do."""
+    return next((column for column in ("target", "model", "group") if column in data), None)

@@ -91,3 +91,11 @@ def named(name: str, *extra: str) -> str:
 def counted(noun: str, count: int) -> str:
     """ "20 steps", "1 restart"."""
     return f"{count} {noun.removesuffix('s') if count == 1 else noun}"
+
+
+def full_name(row: Series, every_kind: DataFrame, varied: str = "") -> str:
+    """The attack of a row, with its loss, steps and restarts (but not what is varied) where several have its name."""
+    name = attack_name(row.attack, row.attack_draws)
+    alike = every_kind[[other == name for other in map(attack_name, every_kind.attack, every_kind.attack_draws)]]
+    several = [column for column in ("loss", "steps", "restarts") if column != varied and alike[column].nunique() > 1]
+    return named(name, *(row.loss if column == "loss" else counted(column, row[column]) for column in several))

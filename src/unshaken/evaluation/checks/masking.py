@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from unshaken.evaluation.checks.finding import ATTACK, Finding, aimed, attack_name, counted, far, kinds, named, sized
+from unshaken.evaluation.checks.finding import ATTACK, Finding, aimed, far, full_name, kinds, sized
 from unshaken.evaluation.statistics import differences
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 # the columns that name one accuracy: one attack on one model, predicted in one way, at one size
 POINT = [*ATTACK, "inference_draws", "eps"]
@@ -45,7 +45,7 @@ def black_box(rows: DataFrame) -> Finding:
     direct, every_kind, pairs = dict(iter(far(_attacked(rows)).groupby(POINT, sort=False))), kinds(rows), []
     for (*key, source), transferred in rows[rows.role == "transfer"].groupby([*POINT, "source"], sort=False):
         if tuple(key) in direct:
-            name = f"{_name(transferred, every_kind)} made against {source}"
+            name = f"{full_name(transferred.iloc[0], every_kind)} made against {source}"
             pairs += _paired(name, "made against the model itself", transferred, direct[tuple(key)])
     nothing = "No perturbation was made against one model and given to another, beside the same attack on that one."
     transferred = "Perturbations made against another model are"
@@ -56,12 +56,8 @@ def black_box(rows: DataFrame) -> Finding:
 
 def gradient_free(rows: DataFrame) -> Finding:
     """A gradient tells more than values of the loss: SPSA must not be stronger than every attack with a gradient."""
-    every_kind, pairs = kinds(rows), []
-    for _, group in sized(_attacked(rows)).groupby(["model", "norm", "inference_draws", "eps"], sort=False):
-        gradient_free = group.attack.str.startswith("spsa")
-        strongest = _strongest(group[~gradient_free])
-        for _, estimated in group[gradient_free].groupby(POINT, sort=False):
-            pairs += _paired(_name(estimated, every_kind), _name(strongest, every_kind), estimated, strongest)
+    attacked, common = sized(_attacked(rows)), ["model", "norm", "inference_draws", "eps"]
+    pairs = _beside_strongest(attacked, attacked.attack.str.startswith("spsa"), common, kinds(rows))
     nothing = "No attack without a gradient (SPSA) was run beside one that has it."
     holds = "An attack without a gradient is not stronger than the strongest that has it"
     fails = "An attack without a gradient is stronger than all that have it, a sign of masked gradients"
@@ -74,11 +70,9 @@ def one_step(rows: DataFrame) -> Finding:
     Of attacks that use eps as far as it goes.
     """
     common = [column for column in POINT if column not in ("attack", "steps", "restarts")]
-    attacked, every_kind, pairs = far(_attacked(rows)), kinds(rows), []
-    for _, group in attacked[~attacked.attack.str.startswith("spsa")].groupby(common, sort=False):
-        many = _strongest(group[group.steps > 1])
-        for _, single in group[group.steps == 1].groupby(POINT, sort=False):
-            pairs += _paired(_name(single, every_kind), _name(many, every_kind), single, many)
+    attacked = far(_attacked(rows))
+    attacked = attacked[~attacked.attack.str.startswith("spsa") & (attacked.steps > 0)]
+    pairs = _beside_strongest(attacked, attacked.steps == 1, common, kinds(rows))
     nothing = "No attack was run with one step and with many, with the same loss and draws."
     holds = "A single step is not stronger than many"
     fails = "A single step is stronger than many, which do not find what is there"
@@ -113,8 +107,20 @@ def _increases(rows: DataFrame, column: str) -> Iterator[tuple[str, Pair]]:
         if len(counts) == 2:
             few, many = (family[family[column] == count] for count in counts)
             increase = f"from {counts[0]} to {counts[1]} {column}"
-            for pair in _paired(_name(family, every_kind, column), increase, few, many):
+            for pair in _paired(full_name(family.iloc[0], every_kind, column), increase, few, many):
                 yield column, pair
+
+
+def _beside_strongest(rows: DataFrame, weaker: Series, common: list[str], every_kind: DataFrame) -> list[Pair]:
+    """Each of the weaker attacks beside the strongest of the others, of those that agree in the common columns."""
+    pairs = []
+    for _, group in rows.assign(weaker=weaker).groupby(common, sort=False):
+        if others := [other for _, other in group[~group.weaker].groupby(POINT, sort=False)]:
+            more = min(others, key=lambda other: other.correct.mean())
+            for _, less in group[group.weaker].groupby(POINT, sort=False):
+                first, second = (full_name(attacked.iloc[0], every_kind) for attacked in (less, more))
+                pairs += _paired(first, second, less, more)
+    return pairs
 
 
 def _judged(name: str, pairs: list[Pair], nothing: str, holds: str, fails: str) -> Finding:
@@ -128,10 +134,8 @@ def _judged(name: str, pairs: list[Pair], nothing: str, holds: str, fails: str) 
     return Finding(name, not doubtful, f"{fails if doubtful else holds}: {pair}.", worst.value)
 
 
-def _paired(first: str, second: str, less: DataFrame, more: DataFrame | None) -> list[Pair]:
+def _paired(first: str, second: str, less: DataFrame, more: DataFrame) -> list[Pair]:
     """The inputs and repeats that both have; no pair where there are none."""
-    if more is None:
-        return []
     setting, keys = f"{less.model.iloc[0]}, eps {less.eps.iloc[0]:.4g}", ["index", "repeat"]
     less, more = less[ANSWER].merge(more[keys]), more[ANSWER].merge(less[keys])
     return [Pair(first, second, setting, less, more)] if len(less) else []
@@ -140,20 +144,3 @@ def _paired(first: str, second: str, less: DataFrame, more: DataFrame | None) ->
 def _attacked(rows: DataFrame) -> DataFrame:
     """Rows of attacks on the model itself, at the sizes of the recipe."""
     return rows.loc[(rows.role == "sweep") & (rows.attack != "none"), [*POINT, *ANSWER]]
-
-
-def _strongest(rows: DataFrame) -> DataFrame | None:
-    """The rows of the attack that leaves the least accuracy; None where there is none."""
-    groups = [group for _, group in rows.groupby(POINT, sort=False)]
-    return min(groups, key=lambda group: group.correct.mean(), default=None)
-
-
-def _name(rows: DataFrame | None, every_kind: DataFrame, varied: str = "") -> str:
-    """The attack of some rows, with its loss, steps and restarts where there are several of its kind."""
-    if rows is None:
-        return ""
-    row = rows.iloc[0]
-    same = every_kind[(every_kind.attack == row.attack) & (every_kind.attack_draws == row.attack_draws)]
-    several = [column for column in ("loss", "steps", "restarts") if column != varied and same[column].nunique() > 1]
-    extra = [row.loss if column == "loss" else counted(column, row[column]) for column in several]
-    return named(attack_name(row.attack, row.attack_draws), *extra)
