@@ -148,7 +148,7 @@ def test_training_without_a_teacher_has_labels_of_minus_one_and_records_the_accu
         targets.append(y)
         return vae(model, x, y, examples=examples, seed=seed)
 
-    UNLABELLED.add(watched)
+    UNLABELLED.append(watched)
     try:
         history = train(net, X[:100].float(), Y[:100], unlabelled=X[100:].float(), objective=watched, epochs=1)
     finally:

@@ -159,8 +159,8 @@ LOSSES: dict[str, Loss] = {
     "latent_shift": latent_shift,
 }
 LossName = Annotated[str, OneOf(LOSSES)]
-SOFT = {kl}  # losses whose y may be probabilities (B, K)
-LATENT = {latent_shift}  # losses of latents, which need no labels
+SOFT = (kl,)  # losses whose y may be probabilities (B, K)
+LATENT = (latent_shift,)  # losses of latents, which need no labels
 
 # Losses that are sign · log mean exp(sign · t_s), or a plain mean (sign 0), of one term t_s per draw. Their gradient is
 # the mean of the gradients of chunks, weighted by exp(sign · loss of the chunk): one pass over draws, one live graph.

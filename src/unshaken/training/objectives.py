@@ -152,4 +152,4 @@ OBJECTIVES: dict[str, Callable[..., Tensor]] = {
     "vae": vae,
     "denoising_vae": denoising_vae,
 }
-UNLABELLED = {vae, denoising_vae}  # objectives that take inputs without a label, which is then −1
+UNLABELLED = [vae, denoising_vae]  # objectives that take inputs without a label, which is then −1
