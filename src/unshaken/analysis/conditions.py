@@ -64,8 +64,8 @@ def conditions(
     check_eps(sizes, len(x))
     if not attacks:
         raise ValueError("there are no attacks whose perturbations could be judged.")
-    keys = {"attack": [*attacks], "eps": sizes, "inference_draws": counts, "index": range(len(x))}
-    grid = pd.MultiIndex.from_product([*keys.values()], names=[*keys]).to_frame(index=False)
+    keys = {"repeat": range(repeats), "attack": [*attacks], "eps": sizes, "inference_draws": counts}
+    grid = pd.MultiIndex.from_product([*keys.values(), range(len(x))], names=[*keys, "index"]).to_frame(index=False)
     slices = batches(len(x), max(1, margins.BLOCK // (len(attacks) * len(sizes) * x[0].numel())))
 
     def perturb(at: slice, seed: int, inference: Draws) -> Tensor:
@@ -81,8 +81,8 @@ def conditions(
             perturbed.append(x_adv)
         return torch.cat(perturbed)
 
-    def rows_of(repeat: int) -> DataFrame:
-        """The rows of one repeat, with attacks and inference draws of its own."""
+    def columns_of(repeat: int) -> dict[str, Tensor]:
+        """The columns of one repeat, with attacks and inference draws of its own."""
         repeat_seed = derive(seed, "repeat", repeat)
         inference = model.draw(max(counts), seed=derive(repeat_seed, "inference", 0)).keep()
         columns = []  # of each slice and each number of draws, (attacks x eps, b)
@@ -91,15 +91,14 @@ def conditions(
             measured = measure(model, x[at], y[at], x_adv, inference, counts, rule, batch_size)
             columns.append([_columns(apply_theorems(each, limit)) for each in measured])
         # stacked and joined in the order of the grid: attack, eps, number of draws, input
-        joined = {
+        return {
             name: torch.cat([torch.stack([each[name] for each in of_slice], 1) for of_slice in columns], 2).flatten()
             for name in columns[0][0]
         }
-        return grid.assign(repeat=repeat, **{name: values.cpu().numpy() for name, values in joined.items()})
 
-    rows = pd.concat(map(rows_of, range(repeats)), ignore_index=True)
-    first = ["index", "repeat", "attack", "eps", "inference_draws"]
-    return rows[[*first, *(name for name in rows if name not in first)]]
+    of_repeats = [columns_of(repeat) for repeat in range(repeats)]
+    values = {name: torch.cat([columns[name] for columns in of_repeats]).cpu().numpy() for name in of_repeats[0]}
+    return grid[["index", *keys]].assign(**values)
 
 
 def _numbers(name: str, value: float | Sequence[float]) -> list:

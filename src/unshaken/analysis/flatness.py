@@ -75,10 +75,7 @@ def flatness(
 
 
 def _losses_and_hits(model: StochasticClassifier, versions: Tensor, y: Labels, draws: Draws) -> tuple[Tensor, Tensor]:
-    """−log p̄_y in float64, and whether the prediction is y, of versions (V, b, ...) of b inputs: (V, b) each.
-
-    Each version is a batch of its own, so that every input keeps its place in a batch.
-    """
+    """−log p̄_y in float64, and whether the prediction is y, of versions (V, b, ...) of b inputs: (V, b) each."""
     flat, labels = versions.flatten(0, 1), y.repeat(len(versions))
     log_sum = torch.full((len(labels),), -math.inf, dtype=torch.float64, device=y.device)
 
@@ -87,6 +84,7 @@ def _losses_and_hits(model: StochasticClassifier, versions: Tensor, y: Labels, d
         log_sum_of_chunk = math.log(len(logits)) - cross_entropy(logits.double(), labels[rows])
         log_sum[rows] = torch.logaddexp(log_sum[rows], log_sum_of_chunk)
 
+    # each version is a batch of its own, so that every input keeps its place in a batch
     scores = predict(model, flat, draws, batch_size=len(y), on_logits=add)
     loss, correct = math.log(len(draws)) - log_sum, scores.argmax(-1) == labels
     return loss.view(len(versions), -1), correct.view(len(versions), -1)

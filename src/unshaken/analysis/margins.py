@@ -73,10 +73,7 @@ def measure(
 def _add_gradients(
     model: StochasticClassifier, x: Inputs, y: Labels, others: Tensor, draws: Draws, rule: str, total: Tensor
 ) -> Tensor:
-    """The sum of the scores over draws, (b, K); that of ∇(f_y − f_c) is added to `total` (K − 1, b, ...).
-
-    One backward pass per class: vectorising them (`is_grads_batched`) was measured slower on all but a few inputs.
-    """
+    """The sum of the scores over draws, (b, K); that of ∇(f_y − f_c) is added to `total` (K − 1, b, ...)."""
     x = x.detach().requires_grad_()
     scores = DIFFERENTIABLE[rule](model.logits(x, draws)).sum(0)
     if bool(scores.isnan().any()):
@@ -84,6 +81,7 @@ def _add_gradients(
     if scores.requires_grad:  # not of a classifier that ignores its input
         model.cost.gradients += len(total) * len(draws) * len(x)
         margins = (scores.gather(1, y[:, None]) - scores.gather(1, others)).sum(0).unbind()
+        # a backward pass per class: vectorised (`is_grads_batched`) they were measured slower on all but a few inputs
         for into, margin in zip(total, margins, strict=True):
             last = margin is margins[-1]
             into += torch.autograd.grad(margin, x, retain_graph=not last, materialize_grads=True)[0]

@@ -103,12 +103,9 @@ def apply_theorems(measured: Measured, limit: float | None) -> Robustness:
 
 
 def _condition(margin: Tensor, slope: Tensor, length: Tensor, correct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(whether margin_c + slope_c > 0 for all c ≠ y and x is correct (E, B), distances (E, B, K), class (E, B)).
-
-    margin_c + slope_c is the predicted margin at x_adv; in direction δ it is 0 at −margin_c ‖δ‖ / slope_c.
-    """
+    """(whether margin_c + slope_c > 0 for all c ≠ y and x is correct (E, B), distances (E, B, K), class (E, B))."""
     unmoved = correct & (length == 0)
-    predicted = margin + slope
+    predicted = margin + slope  # the margin at x_adv; in direction δ it is 0 at −margin_c ‖δ‖ / slope_c
     holds = correct & (unmoved | (predicted > 0).all(-1))
     falling = margin.clamp_min(0) * length[..., None] / -slope
     distance = torch.where(slope < 0, falling, torch.inf).masked_fill(margin <= 0, 0)

@@ -9,12 +9,12 @@ from torch import Tensor
 from unshaken.attacks.interface import OnGradient, budgets_of, fixed_argument
 from unshaken.attacks.losses import LOSSES, LossName, cw, margin
 from unshaken.attacks.norms import NORMS, UPDATES, NormName, per_input
-from unshaken.attacks.objective import input_gradient
+from unshaken.attacks.objective import losses_and_gradient
 from unshaken.attacks.sampling import SchemeName, draws_of_steps
 from unshaken.errors import lookup
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.models.draws import Provenance
-from unshaken.types import Count, Eps, Inputs, Labels, Logits, Loss, NotNegative, Positive, Supplied
+from unshaken.types import Count, Eps, Inputs, Labels, Loss, NotNegative, Positive, Supplied
 from unshaken.validate import check_inputs, check_range, check_ranges
 
 BALL = NORMS["l2"]
@@ -83,24 +83,17 @@ def carlini_wagner(
     check_ranges(Count, steps=steps, search_steps=search_steps, batch_size=batch_size)
     check_ranges(Positive, lr=lr, initial_c=initial_c)
     check_range("confidence", confidence, NotNegative)
-    x, used, recorded = x.detach(), list[Provenance](), list[Tensor]()
-
-    def recording(logits: Logits, y: Labels) -> Tensor:
-        """The loss, which writes down its values, so that the pass for its gradient gives both."""
-        values = objective(logits, y)
-        recorded.append(values.detach())
-        return values
+    x, used = x.detach(), list[Provenance]()
 
     def evaluate(x_adv: Inputs, active: Tensor, sample: Draws) -> tuple[Tensor, Tensor]:
         """(loss (B,), its gradient (B, ...)) of the active inputs; −inf and zero elsewhere."""
-        values, gradient = x.new_full((len(x),), -math.inf), torch.zeros_like(x)
-        recorded.clear()
-        gradient[active] = input_gradient(model, x_adv[active], y[active], sample, recording, batch_size=batch_size)
-        values[active] = torch.cat(recorded).to(x.dtype)
+        losses, gradient = x.new_full((len(x),), -math.inf), torch.zeros_like(x)
+        inputs = model, x_adv[active], y[active], sample
+        losses[active], gradient[active] = losses_and_gradient(*inputs, objective, batch_size)
         if on_gradient is not None:
             on_gradient(len(used), gradient)
         used.append(sample.provenance)
-        return values, gradient
+        return losses, gradient
 
     nearest, patience = Nearest(x, confidence), 0 if redraw else steps // STOP_CHECKS
     c, low, high = (x.new_full((len(x),), value) for value in (initial_c, 0.0, math.inf))
@@ -136,10 +129,7 @@ class Nearest:
 def _descend(
     evaluate: Evaluate, nearest: Nearest, c: Tensor, samples: Iterator[Draws], lr: float, patience: int
 ) -> Tensor:
-    """One turn of the search, from x: whether a point wins with these c, (B,).
-
-    Every `patience` steps an input is done whose objective has not fallen by STOP_FALL; never where that is 0.
-    """
+    """One turn of the search, from x: whether a point wins with these c, (B,)."""
     x, adam = nearest.x, UPDATES["adam"](BALL)
     start = torch.atanh((2 * x - 1) * INSIDE)
     w, active, previous = start, torch.ones_like(c, dtype=torch.bool), torch.full_like(c, math.inf)
@@ -152,7 +142,7 @@ def _descend(
         weight = c * (losses < nearest.confidence)
         ascent = (per_input(weight, x) * gradient - 2 * (x_adv - x)) * (1 - w.tanh().square()) / 2
         w = w + lr * adam(ascent)  # inputs that are done move on too, but no point of theirs is evaluated any more
-        if patience and step % patience == 0:
+        if patience and step % patience == 0:  # without a fall by STOP_FALL since then an input is done
             objective = distance.square() + c * (nearest.confidence - losses).clamp_min(0)
             active, previous = active & (objective < (1 - STOP_FALL) * previous), objective
         if not active.any():

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -58,8 +57,6 @@ class Budgets(NamedTuple):
 def budgets_of(eps: Eps, x: Inputs) -> Budgets:
     """One row for each entry of a list; `ValueError` where a size is negative or of another shape."""
     check_eps(eps, len(x))
-    if isinstance(eps, Real):
-        return Budgets(torch.full((1, len(x)), float(eps), dtype=x.dtype, device=x.device), listed=False)
     entries = eps if isinstance(eps, list | tuple) else [eps]
     rows = [torch.as_tensor(entry, dtype=x.dtype, device=x.device).expand(len(x)) for entry in entries]
     return Budgets(torch.stack(rows), listed=entries is eps)

@@ -10,8 +10,10 @@ from unshaken.attacks.norms import per_input
 from unshaken.evaluation.predict import batches
 from unshaken.models import Draws, StochasticClassifier
 from unshaken.models.latents import latents
-from unshaken.types import Inputs, Labels, Loss
+from unshaken.types import Inputs, Labels, Logits, Loss
 from unshaken.validate import check_labels
+
+GRAPHS = 16  # live graphs, at most, of a loss that needs all draws before its gradient
 
 
 def loss_target(loss: Loss, x: Inputs, y: Labels) -> Tensor:
@@ -43,9 +45,6 @@ def losses_under(
     """The loss of each input, (N,), under these draws."""
     rows = batches(len(x), batch_size)
     return torch.cat([loss(*loss_arguments(model, x[at], target[at], draws, loss)) for at in rows])
-
-
-GRAPHS = 16  # live graphs, at most, of a loss that needs all draws before its gradient
 
 
 @torch.enable_grad()
@@ -84,6 +83,21 @@ def input_gradient(
     return gradient.contiguous()  # in the order of x, not of the layers
 
 
+def losses_and_gradient(
+    model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss, batch_size: int
+) -> tuple[Tensor, Tensor]:
+    """(loss (B,), `input_gradient`) of the same passes, in which the loss writes down its values."""
+    losses = list[Tensor]()
+
+    def recorded(logits: Logits, y: Labels) -> Tensor:
+        values = loss(logits, y)
+        losses.append(values.detach())
+        return values
+
+    gradient = input_gradient(model, x, y, draws, recorded, batch_size=batch_size)
+    return torch.cat(losses).to(x.dtype), gradient
+
+
 def _gradient(
     model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,11 +114,9 @@ def _gradient(
 def _streamed(
     model: StochasticClassifier, x: Inputs, y: Labels, draws: Draws, loss: Loss, rows: list[slice], size: int
 ) -> Tensor:
-    """Σ_c w_c ∇L_c / Σ_c w_c over chunks c, with w_c = n_c exp(sign · L_c), one chunk at a time.
-
-    Both sums are kept relative to their largest term so far, so that no weight overflows and no gradient is lost.
-    """
+    """Σ_c w_c ∇L_c / Σ_c w_c over chunks c, with w_c = n_c exp(sign · L_c), one chunk at a time."""
     total, mass = torch.zeros_like(x), x.new_zeros(len(x))
+    # both are kept relative to their largest term so far, so that no weight overflows and no gradient is lost
     top, top_mass = (x.new_full((len(x),), -math.inf) for _ in range(2))
     for chunk in draws.chunks(size):
         kept = chunk.keep() if len(rows) > 1 else chunk  # drawn once for all batches

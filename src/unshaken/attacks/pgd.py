@@ -80,21 +80,21 @@ def pgd(
 
     def ascend(seed: int, on_gradient: OnGradient | None) -> tuple[Inputs, list[Provenance]]:
         """One run, with a start and draws that follow from its seed."""
-        origin, targets, used = x.detach(), target, list[Provenance]()
-        x_adv = origin
+        x_adv, used = x.detach(), list[Provenance]()
+        origin, targets = budgets.tile(x_adv), budgets.tile(target)
         if start != "none":
-            x_adv = random_start(origin, ball, start, budgets, derive(seed, "start"), indices)
-            origin, targets = budgets.tile(origin), budgets.tile(targets)
+            x_adv = random_start(x_adv, ball, start, budgets, derive(seed, "start"), indices)
         direction = lookup("update", update, UPDATES)(ball)
         for step, sample in enumerate(draws_of_steps(model, draws, steps, redraw, seed)):
             randomness = {"seed": derive(seed, "slope", step), "indices": [*indices] * (len(x_adv) // len(x))}
             keywords = {"batch_size": batch_size, **supported_kwargs(gradient_estimator, **randomness)}
-            gradient = gradient_estimator(model, x_adv, targets, sample, objective, **keywords)
+            at_x = step == 0 and start == "none"  # every budget is still at x, whose gradient serves them all
+            gradient = gradient_estimator(model, x_adv, target if at_x else targets, sample, objective, **keywords)
             if on_gradient is not None:
                 on_gradient(step, gradient)
             used.append(sample.provenance)
-            if step == 0 and start == "none":  # every budget is still at x, whose gradient serves them all
-                origin, x_adv, gradient, targets = map(budgets.tile, (origin, x_adv, gradient, targets))
+            if at_x:
+                x_adv, gradient = budgets.tile(x_adv), budgets.tile(gradient)
             move = direction(gradient).mul_(nu)
             if x_adv is not origin:  # the first step from the input itself is not rounded by x + d - x, nor a copy
                 move.add_(x_adv).sub_(origin)

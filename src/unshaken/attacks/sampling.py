@@ -17,6 +17,7 @@ from unshaken.types import Count, Inputs, Loss, OneOf, Positive
 from unshaken.validate import check_range
 
 SELECTION_DRAWS = 20  # at least, to choose among perturbations
+Candidate = tuple[Inputs, list[Provenance]]  # x_adv (E·B, ...), and the draws that made it
 
 # what an attack can do without drawing: one deterministic pass, or every draw that there is
 SCHEMES: dict[str, Callable[[StochasticClassifier], Draws]] = {
@@ -54,9 +55,6 @@ def selection_draws(model: StochasticClassifier, draws: int | str | Draws, seed:
     """The draws that choose among perturbations: k new ones, at least SELECTION_DRAWS, or the scheme of the attack."""
     draws = draws if isinstance(draws, str | Draws) else max(draws, SELECTION_DRAWS)
     return attack_draws(model, draws, derive(seed, "judge")).keep()
-
-
-Candidate = tuple[Inputs, list[Provenance]]  # x_adv (E·B, ...), and the draws that made it
 
 
 def random_start(
