@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.evaluation.checks.finding import OWN_STEP, UNAIMED, full_name, is_one_of
@@ -16,13 +16,9 @@ if TYPE_CHECKING:
 SERIES = ["model", "attack", "norm", "loss", "attack_draws", "steps", "restarts", "inference_draws"]
 """The columns that name one curve: one attack on one model, predicted in one way."""
 
-PANEL = ["model", "norm", "inference_draws"]
-"""The columns in which the curves of a panel agree."""
-
+PANEL = ["model", "norm", "inference_draws"]  # the columns in which the curves of a panel agree
 NORMS = {"linf": "L∞", "l2": "L2"}
-
-STEP, LATENT = "a step of its own", "aimed at the latent"
-"""What sets attacks apart from others of their norm."""
+STEP, LATENT = "a step of its own", "aimed at the latent"  # what sets attacks apart from others of their norm
 
 
 class Point(NamedTuple):
@@ -42,17 +38,13 @@ class Point(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """The curves that can be compared: one model, one norm, one number of inference draws, one aim.
+    """The curves that can be compared: one model, one norm, one number of inference draws, one aim."""
 
-    `title` says what tells the panel from the others ("" where it is the only one); `clean` is None where the clean
-    inputs were not evaluated; `curves` maps a label (FGSM-10, MEAN) to rows of `accuracy_table`, by eps.
-    """
-
-    title: str
+    title: str  # what tells the panel from the others; "" where it is the only one
     model: str
     norm: str
-    clean: Point | None
-    curves: dict[str, DataFrame]
+    clean: Point | None  # None where the clean inputs were not evaluated
+    curves: dict[str, DataFrame]  # label (FGSM-10, MEAN) -> rows of `accuracy_table`, by eps
 
     @property
     def apart(self) -> str:
@@ -151,18 +143,12 @@ def panels(table: DataFrame) -> list[Panel]:
     return result
 
 
-def grid(panel: Panel) -> Iterator[tuple[str, list[Point | None]]]:
-    """The compact table: (label, accuracy at each of `grid_eps(panel)`), clean first; None where it was not run."""
-    sizes = grid_eps(panel)
-    if panel.clean is not None:
-        yield "no attack", [panel.clean if eps == 0 else None for eps in sizes]
-    for label, curve in panel.curves.items():
-        yield label, [point_at(curve, eps) if eps in [*curve.eps] else None for eps in sizes]
-
-
-def grid_eps(panel: Panel) -> list[float]:
-    """The sizes of the compact table: 0 for clean inputs, then every eps."""
-    return sorted({*panel.eps(), *([] if panel.clean is None else [0.0])})
+def grid(panel: Panel) -> dict[str, dict[float, Point | None]]:
+    """The compact table: label -> accuracy at every eps, None where it was not run; first no attack, at eps 0."""
+    lines = {} if panel.clean is None else {"no attack": {0.0: panel.clean}}
+    lines |= {label: {eps: point_at(curve, eps) for eps in curve.eps} for label, curve in panel.curves.items()}
+    sizes = sorted({eps for points in lines.values() for eps in points})
+    return {label: {eps: points.get(eps) for eps in sizes} for label, points in lines.items()}
 
 
 def _curves(rows: DataFrame) -> dict[str, DataFrame]:

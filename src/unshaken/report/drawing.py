@@ -45,8 +45,7 @@ STYLE: Any = {
     **{"axes.linewidth": 0.7, "axes.grid.axis": "y", "grid.color": RULE, "grid.linewidth": 0.6},
     "svg.hashsalt": "unshaken",
 }
-WIDTHS = {False: 7.6, True: 3.7}
-"""The width of a figure in inches, by whether it is for a phone."""
+WIDTHS = {False: 7.6, True: 3.7}  # of a figure in inches, by whether it is for a phone
 
 GROUND = re.compile(
     r'(<g id="[^"]*(?:figure|axes)_\d+">\s*<g id="[^"]*patch_\d+">\s*<path d="[^"]*" style="fill: )#ffffff'
@@ -311,14 +310,11 @@ def _rank(label: str) -> int:
 
 
 def _settled(figure: Figure) -> Figure:
-    """The figure with its layout found once, for every format.
-
-    The solver's last digits depend on the order in which it meets the axes, which is not always the same.
-    """
+    """The figure with its layout computed once, for every format."""
     if (engine := figure.get_layout_engine()) is not None:
         engine.execute(figure)  # what drawing begins with, without the drawing
     figure.set_layout_engine(None)  # "none" would be an engine too, for which every file is drawn twice
-    for axis in figure.axes:
+    for axis in figure.axes:  # the solver's last digits depend on the order of the axes, which is not always the same
         left, bottom, width, height = (round(side, 6) for side in axis.get_position(original=True).bounds)
         axis.set_position((left, bottom, width, height))
     return figure

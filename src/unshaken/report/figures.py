@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.report.accuracy import NORMS, SERIES, STEP, Panel
@@ -37,8 +36,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-OFF = "mean network alone"
-"""Of a curve: its model is the mean network of the one that the axes belong to."""
+OFF = "mean network alone"  # of a curve: its model is the mean network of the one that the axes belong to
 
 
 class Pictures(NamedTuple):
@@ -91,8 +89,7 @@ def mean_networks(record: RunRecord) -> dict[str, str]:
     for config in record.recipe.models:
         if config.model.kind == "mean_network":
             random = replace(config, model=config.model.arguments["base"])
-            same = [c for c in record.recipe.models if replace(c, label=config.label) == random]
-            alone |= {other.label: config.label for other in same}
+            alone |= {c.label: config.label for c in record.recipe.models if replace(c, label=config.label) == random}
     return alone
 
 
@@ -107,16 +104,17 @@ def accuracy_figure(curves: Sequence[Panel], alone: Mapping[str, str] | None = N
     drawn = [panel.strongest_losses() for panel in _with_mean_networks(curves, alone or {})]
     styles = line_styles(drawn)
     styles |= {label: style | {"color": INK, "ls": ":"} for label, style in styles.items() if label.endswith(OFF)}
-    return facet_figure(
-        drawn,
-        partial(_draw_panel, styles=styles),
-        narrow=narrow,
-        height=2.4 if narrow else 3.2 if len(drawn) > 1 else 3.7,
-        ylabel="accuracy",
-        labels=[CLEAN] * any(panel.clean is not None for panel in drawn) + [*styles],
-        below=narrow or max(map(len, styles)) > 18,
-        sharey=True,
-    )
+
+    def draw(axis: Axes, panel: Panel) -> dict[str, Any]:
+        handles: dict[str, Any] = {}
+        if panel.clean is not None:
+            handles[CLEAN] = axis.axhline(panel.clean.value, color=MUTED, ls=(0, (4, 3)), lw=1.2)
+        xlabel = f"eps, size of the perturbation ({NORMS.get(panel.norm, panel.norm)} norm)"
+        return handles | eps_lines(axis, panel.curves, styles, xlabel=xlabel, title=panel.title)
+
+    labels = [CLEAN] * any(panel.clean is not None for panel in drawn) + [*styles]
+    options: dict[str, Any] = {"labels": labels, "below": narrow or max(map(len, styles)) > 18, "sharey": True}
+    return facet_figure(drawn, draw, narrow=narrow, height=(3.7, 3.2, 2.4), ylabel="accuracy", **options)
 
 
 def _with_mean_networks(curves: Sequence[Panel], alone: Mapping[str, str]) -> list[Panel]:
@@ -183,15 +181,6 @@ def picture_figure(pictures: Pictures, names: Sequence[str], *, narrow: bool = F
             axes[2, i].set_xlabel(after, color=MEAN_COLOUR, fontweight="bold")
             axes[2, i].spines[:].set(visible=True, color=MEAN_COLOUR, linewidth=2)
     return figure
-
-
-def _draw_panel(axis: Axes, panel: Panel, styles: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One panel; returns label -> line for the legend."""
-    handles: dict[str, Any] = {}
-    if panel.clean is not None:
-        handles[CLEAN] = axis.axhline(panel.clean.value, color=MUTED, ls=(0, (4, 3)), lw=1.2)
-    xlabel = f"eps, size of the perturbation ({NORMS.get(panel.norm, panel.norm)} norm)"
-    return handles | eps_lines(axis, panel.curves, styles, xlabel=xlabel, title=panel.title)
 
 
 def show_image(axis: Axes, image: Any) -> None:

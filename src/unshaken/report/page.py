@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from unshaken.evaluation.checks import Finding
 from unshaken.evaluation.checks.finding import UNAIMED
-from unshaken.report.accuracy import Panel, Point, accuracy_table, grid, grid_eps, panels, point_at
+from unshaken.report.accuracy import Panel, Point, accuracy_table, grid, panels, point_at
 from unshaken.report.doubts import doubts
 from unshaken.report.drawing import CLEAN, Inline
 from unshaken.report.figures import choose_pictures, drawable_panels
 from unshaken.report.groups import groups, pool_networks
 from unshaken.report.section import Section, render
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.tables import COSTS, ModelSize, cost_summary, cost_table, model_sizes
+from unshaken.report.tables import ModelSize, cost_summary, cost_table, model_sizes
 from unshaken.report.verdict import all_at_chance, check_summary, only_analyses, panel_results, results
-from unshaken.report.wording import eps_text
+from unshaken.report.wording import eps_text, if_known
 from unshaken.runs.published import Published, PublishedAccuracy
 from unshaken.runs.record import RunRecord
 from unshaken.runs.settings import as_json
@@ -25,9 +25,7 @@ from unshaken.runs.settings import as_json
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-ELSEWHERE = ("title", "about", "seed", "paper")
-"""Entries of a recipe that are not among those of how a run was made."""
-
+ELSEWHERE = ("title", "about", "seed", "paper")  # entries of a recipe that are not among those of how a run was made
 STATUS = {True: "pass", False: "doubt", None: "not tested"}
 
 
@@ -73,10 +71,10 @@ def _reasons(checks: list[Finding], cautions: list[str]) -> list[tuple[str, str]
 
 def _table(panel: Panel, size: ModelSize) -> dict[str, Any]:
     """Accuracy of each attack (a row) at each eps (a column), and the lowest of each column."""
-    rows, sizes = list(grid(panel)), eps_text(grid_eps(panel))
-    columns = zip(*(cells for _, cells in rows), strict=True)
-    lowest = [min((cell.value for cell in column if cell), default=0.0) for column in columns]
-    return {"title": panel.title, "size": str(size), "eps": sizes.values(), "rows": rows, "lowest": lowest}
+    lines = grid(panel)
+    sizes = eps_text(next(iter(lines.values())))
+    lowest = {eps: min(point.value for points in lines.values() if (point := points[eps])) for eps in sizes}
+    return {"title": panel.title, "size": str(size), "sizes": sizes, "lines": lines, "lowest": lowest}
 
 
 def _published(paper: Published, curves: Sequence[Panel]) -> Sequence[tuple[str, ...]]:
@@ -107,19 +105,15 @@ def _ours(entry: PublishedAccuracy, curves: Sequence[Panel]) -> Point | None:
 def _costs(summary: DataFrame) -> list[dict[str, Any]]:
     """Parts of the run: how much of each is missing, its costs, and if a time is, the costs relative to MEAN."""
     several, compared = summary.model.nunique() > 1, summary.seconds_to_mean.notna().any()
-    rows = []
+    rows, texts = [], {"seconds": "{:,.2f}", "forwards": "{:,.0f}", "gradients": "{:,.0f}"}
     for row in summary.to_dict("records"):
         name = "training" if row["kind"] == "train" else {"clean": CLEAN}.get(row["label"], row["label"])
         missing = "" if row["done"] == row["count"] else f"{row['done']} of {row['count']} done"
-        costs = [_number(row[column], digits) for column, digits in zip(COSTS, (2, 0, 0), strict=True)]
-        ratios = [_number(row[f"{column}_to_mean"], 1) for column in COSTS] if compared else []
+        costs = [if_known(row[column], text.format) for column, text in texts.items()]
+        ratios = [if_known(row[f"{column}_to_mean"], "{:,.1f}".format) for column in texts] if compared else []
         name = f"{name}, {row['model']}" if several else name
         rows.append({"name": name, "missing": missing, "costs": costs, "ratios": ratios})
     return rows
-
-
-def _number(value: Any, digits: int) -> str:
-    return "" if value is None or value != value else f"{value:,.{digits}f}"
 
 
 def recipe_lines(record: RunRecord) -> list[tuple[str, list[str]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import takewhile
+from itertools import product, takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unshaken.report.accuracy import Panel, Point, SharedAttack, accuracy_table, point_at, rows_behind, shared_attacks
@@ -19,8 +19,7 @@ from unshaken.runs.settings import ModelConfig, as_json
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-MIN_VALUES = 3
-"""Two values are no sweep: models that differ like this are compared as any others are."""
+MIN_VALUES = 3  # two values are no sweep: models that differ like this are compared as any others are
 
 
 class Family(NamedTuple):
@@ -47,17 +46,13 @@ class Setting(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """A setting with what was measured on its models.
-
-    `attacks` and the eps that each is reported at, by label; `rows`, in which a network of a group is a repeat;
-    `several`: whether there are networks of several seeds.
-    """
+    """A setting with what was measured on its models."""
 
     setting: Setting
-    attacks: dict[str, SharedAttack]
-    eps: dict[str, float]
-    rows: DataFrame
-    several: bool
+    attacks: dict[str, SharedAttack]  # by label
+    eps: dict[str, float]  # that each attack is reported at, by label
+    rows: DataFrame  # in which a network of a group is a repeat
+    several: bool  # whether there are networks of several seeds
 
     @property
     def labels(self) -> list[str]:
@@ -99,24 +94,16 @@ class Sweep(NamedTuple):
         """Every model under every attack at every eps; `best` is the accuracy of the best network."""
         import pandas as pd
 
+        models = [(family.name, *each) for family in self.setting.families for each in family.models.items()]
+        attacks = [(label, attack.norm, eps) for label, attack in self.attacks.items() for eps in attack.eps()]
         lines = []
-        for family in self.setting.families:
-            for value, model in family.models.items():
-                for label, eps, point in self._points(model):
-                    networks = self.network_accuracies(label, model, eps) if self.several else None
-                    norm = "" if label == CLEAN else self.attacks[label].norm
-                    count, best = (1, math.nan) if networks is None else (len(networks), networks.max())
-                    setting = (family.name, self.setting.path, value, model)
-                    lines.append((*setting, label, norm, eps, count, *point, best))
+        for (family, value, model), (label, norm, eps) in product(models, [(CLEAN, "", 0.0), *attacks]):
+            if (point := self.point(label, model, eps)) is not None:
+                networks = self.network_accuracies(label, model, eps) if self.several else None
+                count, best = (1, math.nan) if networks is None else (len(networks), networks.max())
+                lines.append((family, self.setting.path, value, model, label, norm, eps, count, *point, best))
         settings = ["models", "setting", "value", "model", "attack", "norm", "eps", "networks"]
         return pd.DataFrame(lines, columns=[*settings, "accuracy", *Point._fields[1:], "best"])
-
-    def _points(self, model: str) -> Iterator[tuple[str, float, Point]]:
-        """(label, eps, accuracy) of everything that was run on a model."""
-        for label in self.labels:
-            for eps in [0.0] if label == CLEAN else self.attacks[label].eps():
-                if (point := self.point(label, model, eps)) is not None:
-                    yield label, eps, point
 
 
 def swept_setting(record: RunRecord) -> Setting | None:
@@ -141,11 +128,8 @@ def measure_sweep(setting: Setting, source: StoredRun, panels: Sequence[Panel]) 
     members = {model for family in setting.families for model in family.models.values()}
     attacks = shared_attacks([panel for panel in panels if panel.model in members])
     attacked = {model for attack in attacks for model in attack.curves}
-    families = [
-        family._replace(models={value: model for value, model in family.models.items() if model in attacked})
-        for family in setting.families
-    ]
-    families = [family for family in families if len(family.models) >= MIN_VALUES]
+    by_value = [(f.name, {value: m for value, m in f.models.items() if m in attacked}) for f in setting.families]
+    families = [Family(name, models) for name, models in by_value if len(models) >= MIN_VALUES]
     if not families:
         return None
     by_label = {attack.label: attack for attack in attacks}

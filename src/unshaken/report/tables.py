@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unshaken.report.accuracy import SERIES, Panel, grid, grid_eps, panels
+from unshaken.report.accuracy import SERIES, Panel, grid, panels
 from unshaken.report.groups import groups
 from unshaken.report.section import Section, Table, latex, markdown, write_table
 from unshaken.report.stored_run import StoredRun, write
@@ -84,8 +84,9 @@ def write_tables(source: StoredRun, table: DataFrame, sections: Sequence[Section
 
 def _panel_texts(panel: Panel, size: str) -> tuple[str, str]:
     """Markdown and LaTeX of the accuracies of a panel."""
-    body = [[label, *("" if cell is None else cell.in_full() for cell in cells)] for label, cells in grid(panel)]
-    sizes = list(eps_text(grid_eps(panel)).values())
+    lines = grid(panel)
+    body = [[label, *(point.in_full() if point else "" for point in lines[label].values())] for label in lines]
+    sizes = list(eps_text(next(iter(lines.values()))).values())
     above = [f"**{panel.title}**"] * bool(panel.title) + [size] * bool(size)
     title = ": ".join(text for text in (panel.title, size) if text)
     text = markdown(["attack", *(f"eps {eps}" for eps in sizes)], body)

@@ -21,14 +21,11 @@ SETTLED = 0.01  # a fall of accuracy by less than this is none: the attack has c
 
 
 class Pair(NamedTuple):
-    """Rows of the same inputs and repeats under two attacks, of which `more` should leave no more accuracy than `less`.
+    """Rows of the same inputs and repeats under two attacks: `more` should leave no more accuracy than `less`."""
 
-    `first` and `second` name the two, `setting` their model and eps.
-    """
-
-    first: str
-    second: str
-    setting: str
+    first: str  # the name of `less`
+    second: str  # that of `more`
+    setting: str  # their model and eps
     less: DataFrame
     more: DataFrame
 

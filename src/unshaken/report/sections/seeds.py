@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
-from unshaken.report.accuracy import NORMS, Panel, accuracy_table, grid, grid_eps, point_at, rows_behind, shared_attacks
+from unshaken.report.accuracy import NORMS, Panel, accuracy_table, grid, point_at, rows_behind, shared_attacks
 from unshaken.report.accuracy import panels as panels_of
 from unshaken.report.drawing import eps_axis, facet_figure, line_styles, named_styles, styled
 from unshaken.report.groups import draw_network_lines, network_accuracy, pool_networks, seed_difference
@@ -51,8 +51,8 @@ def seeds_table(groups: Sequence[Panel], rows: DataFrame) -> Table:
     values, body, titled = [], [], len(groups) > 1
     texts = eps_text([0.0, *(eps for group in groups for eps in group.eps())])
     for group in groups:
-        for label, points in grid(group):
-            for eps, point in zip(grid_eps(group), points, strict=True):
+        for label, points in grid(group).items():
+            for eps, point in points.items():
                 if point is None:
                     continue
                 accuracy = networks(group, label, eps, rows)
