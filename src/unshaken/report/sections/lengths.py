@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 from pandas import DataFrame
 
+from unshaken.evaluation.statistics import accuracy
 from unshaken.report.accuracy import Panel, rows_behind
 from unshaken.report.box_plots import mean_interval
 from unshaken.report.condition_rows import (
@@ -13,16 +14,17 @@ from unshaken.report.condition_rows import (
     main_inference_draws,
     reported_eps,
     sampled_family,
-    true_share,
     values_by_input,
 )
 from unshaken.report.groups import representatives
-from unshaken.report.section import Section, Table
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table, interval_cells
-from unshaken.report.sections.comparison import change_text, published_note
+from unshaken.report.sections.comparison import change_text
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import eps_text, if_known, one_eps, percent
+from unshaken.report.wording import eps_text, if_known
 from unshaken.runs.published import PublishedLengths
+
+WORDING = Wording("lengths")
 
 
 def lengths_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None:
@@ -33,8 +35,7 @@ def lengths_section(source: StoredRun, panels: Sequence[Panel]) -> Section | Non
     eps = reported_eps(rows, source)
     models = representatives(source.record, rows.model)
     sentences = [_sentence(rows[(rows.model == model) & (rows.eps == eps)], eps, len(models) > 1) for model in models]
-    title, table = "How far attacks move an input", lengths_table(rows, source)
-    return Section("lengths", title, [*filter(None, sentences)], [], [table], "tables")
+    return Section("lengths", WORDING.title(), [*filter(None, sentences)], [], [lengths_table(rows, source)], "tables")
 
 
 def length_rows(source: StoredRun, panels: Sequence[Panel]) -> DataFrame | None:
@@ -62,7 +63,7 @@ def lengths_table(rows: DataFrame, source: StoredRun) -> Table:
     usual, values = reported_eps(rows, source), []
     for (model, attack, eps), attacked in rows.groupby(["model", "attack", "eps"], sort=False):
         attacked = attacked[attacked.inference_draws == attacked.inference_draws.iloc[0]]
-        zero = true_share(attacked.assign(zero=attacked.length == 0), "zero")
+        zero = accuracy(attacked.assign(correct=attacked.length == 0))
         paper = source.record.paper.length.get(model, PublishedLengths({}))
         at_eps = eps == (usual if paper.eps is None else paper.eps)
         published = paper.lengths.get(attack, math.nan) if at_eps else math.nan
@@ -82,8 +83,7 @@ def lengths_table(rows: DataFrame, source: StoredRun) -> Table:
         "not moved": interval_cells(selected, "zero"),
         "published": [if_known(length, "{:.3f}".format) for length in selected.published] if published else None,
     }
-    note = "Mean L2 length of the perturbation after it was clipped to the box of inputs, and the share of inputs that "
-    note += "an attack did not move at all, with 95 % intervals." + published_note(source.record) * published
+    note = WORDING.note(source.record.paper.source if published else "")
     return column_table("attack_length", data, columns, note=note)
 
 
@@ -93,12 +93,6 @@ def _sentence(rows: DataFrame, eps: float, several: bool) -> str:
     labels = sampled_family(rows.attack.unique())
     if not labels:
         return ""
-    fewest, most = (rows[rows.attack == label] for label in (labels[0], labels[-1]))
-    change = change_text(values_by_input(fewest, "length"), values_by_input(most, "length"))
-    zero = [float((attacked.length == 0).mean()) for attacked in (fewest, most)]
-    not_moved = f"; they do not move {percent(zero[0])} and {percent(zero[1])} of the inputs at all" * any(zero)
-    return (
-        f"{f'On {rows.model.iloc[0]}, ' if several else ''}{labels[0]} moves inputs by {fewest.length.mean():.3f} on "
-        f"average where eps {one_eps(eps)} is allowed and {labels[-1]} by {most.length.mean():.3f}: "
-        f"{change}{not_moved}."
-    )
+    fewest, most = (values_by_input(rows[rows.attack == label], "length") for label in (labels[0], labels[-1]))
+    model = rows.model.iloc[0] if several else ""
+    return WORDING.sentence(model, eps, labels, fewest, most, change_text(fewest, most))

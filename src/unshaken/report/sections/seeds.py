@@ -8,15 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame, Series
 
-from unshaken.report.accuracy import NORMS, Panel, accuracy_table, grid, point_at, rows_behind, shared_attacks
+from unshaken.report.accuracy import NORMS, Panel, Point, accuracy_table, grid, point_at, rows_behind, shared_attacks
 from unshaken.report.accuracy import panels as panels_of
 from unshaken.report.drawing import eps_axis, facet_figure, line_styles, named_styles, styled
 from unshaken.report.groups import draw_network_lines, network_accuracy, pool_networks, seed_difference
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Section, Table, Wording
+from unshaken.report.sections.columns import column_table
 from unshaken.report.sections.comparison import shared_level
 from unshaken.report.sections.models import page_position
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import eps_text, significance_text
+from unshaken.report.wording import eps_text
+
+WORDING = Wording("seeds")
 
 
 def seeds_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
@@ -25,16 +28,10 @@ def seeds_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     groups = [p for p in panels_of(accuracy_table(rows)) if rows[rows.model == p.model].repeat.nunique() > 1]
     if not groups:
         return None
-    drawing = Drawing(
-        "seeds",
-        lambda narrow: seeds_figure(groups, rows, narrow=narrow),
-        "Accuracy against eps of every network and on average over networks; the numbers are in the table below",
-        "Lines are means over networks that were trained from different seeds, thin marks the single networks, set "
-        "side by side to be legible. Accuracy at eps 0 is that without an attack.",
-    )
+    drawing = WORDING.drawing("seeds", lambda narrow: seeds_figure(groups, rows, narrow=narrow))
     drawings, position = [drawing] * any(len(p.eps()) > 1 for p in groups), page_position([p.model for p in panels])
-    title, tables = "What the luck of training does", [seeds_table(groups, rows)]
-    return Section("seeds", title, _sentences(groups, rows), drawings, tables, position)
+    tables = [seeds_table(groups, rows)]
+    return Section("seeds", WORDING.title(), _sentences(groups, rows), drawings, tables, position)
 
 
 def networks(group: Panel, label: str, eps: float, rows: DataFrame) -> Series:
@@ -48,24 +45,25 @@ def networks(group: Panel, label: str, eps: float, rows: DataFrame) -> Series:
 
 def seeds_table(groups: Sequence[Panel], rows: DataFrame) -> Table:
     """Mean, standard deviation and best over networks of the accuracy, for every group, attack and size."""
-    values, body, titled = [], [], len(groups) > 1
-    texts = eps_text([0.0, *(eps for group in groups for eps in group.eps())])
-    for group in groups:
-        for label, points in grid(group).items():
-            for eps, point in points.items():
-                if point is None:
-                    continue
-                accuracy = networks(group, label, eps, rows)
-                cells = [label, texts[eps], str(len(accuracy)), point.in_full(), f"{accuracy.max():.3f}"]
-                body.append([group.title] * titled + cells)
-                numbers = (eps, len(accuracy), *point, accuracy.max(), accuracy.idxmax(), accuracy.min())
-                values.append((group.title, group.model, group.norm, label, *numbers))
-    names = ["title", "group", "norm", "attack", "eps", "networks", "accuracy", "low", "high", "spread"]
-    data = pd.DataFrame(values, columns=[*names, "best", "best_seed", "worst"])
-    head = ["networks of"] * titled + ["attack", "eps", "networks", "accuracy", "best"]
-    note = "Mean over networks ± their standard deviation, and its 95 % interval, which covers the choice of inputs "
-    note += "and the luck of training. The repeats of the draws of each network are averaged first."
-    return Table("seeds", data, head, body, note=note)
+    values = [
+        (*group[:3], label, eps, len(accuracy), *point, accuracy.max(), accuracy.idxmax(), accuracy.min())
+        for group in groups
+        for label, points in grid(group).items()
+        for eps, point in points.items()
+        if point is not None
+        for accuracy in [networks(group, label, eps, rows)]
+    ]
+    names = "title group norm attack eps networks accuracy low high spread best best_seed worst"
+    data = pd.DataFrame(values, columns=names.split())
+    columns = {
+        "networks of": data.title if len(groups) > 1 else None,
+        "attack": data.attack,
+        "eps": data.eps.map(eps_text(data.eps)),
+        "networks": data.networks,
+        "accuracy": [Point(row.accuracy, row.low, row.high, row.spread).in_full() for row in data.itertuples()],
+        "best": data.best.map("{:.3f}".format),
+    }
+    return column_table("seeds", data, columns, note=WORDING.note())
 
 
 @styled()
@@ -91,9 +89,8 @@ def seeds_figure(groups: Sequence[Panel], rows: DataFrame, *, narrow: bool = Fal
         eps_axis(axis, sorted({eps for by_eps in by_label.values() for eps in by_eps}))
         return draw_network_lines(axis, by_label, styles)
 
-    below = narrow or len(lines) > 1 or len(labels) > 18
-    options: dict[str, Any] = {"ylabel": "accuracy", "below": below, "sharey": True}
-    options["labels"] = labels if len(labels) > 1 else []
+    options: dict[str, Any] = {"labels": labels if len(labels) > 1 else [], "ylabel": "accuracy", "sharey": True}
+    options["below"] = narrow or len(lines) > 1 or len(labels) > 18
     return facet_figure(list(lines), draw, narrow=narrow, height=(3.7, 3.1, 2.4), **options)
 
 
@@ -120,27 +117,17 @@ def _sentences(groups: Sequence[Panel], rows: DataFrame) -> list[str]:
     """The strongest attack on each group, and how groups differ from the first, paired by seed."""
     attacks = shared_attacks(groups)
     if not attacks:
-        return [_alone(group, rows) for group in groups]
-    strongest = min(attacks, key=lambda attack: (attack.apart, attack.mean()))
-    eps, texts = strongest.informative(), []
-    by_group = {group: network_accuracy(rows_behind(curve, eps, rows)) for group, curve in strongest.curves.items()}
-    (first, base), *others = by_group.items()
-    for group, accuracy in others:
-        change, seeds = seed_difference(accuracy, base, level=shared_level(len(others)))
-        difference = "" if change is None else f": {significance_text(change)}, paired by {seeds} seeds"
-        texts.append(f"{_spread(accuracy)} over {len(accuracy)} of {group}{difference}")
-    start = f"Under {strongest.label} at eps {strongest.eps_text(eps)} accuracy is {_spread(base)} over {len(base)}"
-    return [f"{start} networks of {first} and {'; '.join(texts)}."]
+        return [_alone(group, group.strongest(), rows) for group in groups]
+    attack = min(attacks, key=lambda attack: (attack.apart, attack.mean()))
+    eps = attack.informative()
+    by_group = {group: network_accuracy(rows_behind(curve, eps, rows)) for group, curve in attack.curves.items()}
+    base, *others = by_group
+    level = shared_level(len(others))
+    changes = {group: seed_difference(by_group[group], by_group[base], level=level) for group in others}
+    return [WORDING.sentence(attack, eps, by_group, changes)]
 
 
-def _alone(group: Panel, rows: DataFrame) -> str:
-    """The strongest attack on one group of networks."""
-    label = group.strongest()
-    eps = group.informative(label)
-    accuracy, point = networks(group, label, eps, rows), point_at(group.curves[label], eps)
-    start = f"Over {len(accuracy)} networks of {group.model}, accuracy under {label} at eps "
-    return f"{start}{eps_text(group.eps())[eps]} is {point.in_full()}; the best has {accuracy.max():.3f}."
-
-
-def _spread(values: Series) -> str:
-    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
+def _alone(group: Panel, attack: str, rows: DataFrame) -> str:
+    """An attack on one group of networks."""
+    eps = group.informative(attack)
+    return WORDING.alone(group, attack, eps, point_at(group.curves[attack], eps), networks(group, attack, eps, rows))
