@@ -12,34 +12,21 @@ from scipy.special import bdtr
 from unshaken.evaluation.statistics import Interval
 from unshaken.report.accuracy import Panel
 from unshaken.report.condition_rows import distinguishing_title
-from unshaken.report.drawing import (
-    COLOURS,
-    INK,
-    MUTED,
-    OTHERS,
-    SCHEMES,
-    facets,
-    legend,
-    log_axis,
-    row_ticks,
-    split_label,
-    styled,
-)
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.drawing import INK, MUTED, attack_colours, facets, legend, log_axis, row_ticks, styled
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table
-from unshaken.report.sections.comparison import published_note
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import if_known, increase_text, listed, significant_digits, times_text
+from unshaken.report.wording import UNKNOWN, if_known, increase_text, significant_digits
 from unshaken.runs.record import RunRecord
 
-NAN = float("nan")
+WORDING = Wording("timing")
 
 
 class Timing(NamedTuple):
     """One analysis of one model.
 
     `table` has a row for each attack: rounds, seconds (median), ratio to the base within rounds (median) with low and
-    high, and the published increase over MEAN (NaN where there is none).
+    high, the increase over the base and the published one over MEAN (NaN where there is none).
     """
 
     title: str
@@ -53,33 +40,29 @@ def timing_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     timings = measure_timings(run)
     if not timings:
         return None
-    published = any(timing.table.published.notna().any() for timing in timings)
-    drawing = Drawing(
-        "attack_time",
-        lambda narrow: timing_figure(timings, narrow=narrow),
-        "Time of every attack relative to MEAN; the numbers are in the table below",
-        f"Time for one batch divided by that of {timings[0].base} in the same round, the median over rounds with its "
-        "95 % interval, on a logarithmic axis." + " Hollow circles are the published times." * published,
-    )
     table = timing_table(timings, run.record)
-    return Section("time", "What an attack takes", list(map(_sentence, timings)), [drawing], [table])
+    texts = timings[0].base, bool(table.data.published.notna().any())
+    drawing = WORDING.drawing("attack_time", lambda narrow: timing_figure(timings, narrow=narrow), *texts)
+    return Section("time", WORDING.title(), list(map(_sentence, timings)), [drawing], [table])
 
 
 def measure_timings(run: StoredRun) -> list[Timing]:
     """Every analysis of every model, attacks in the order of the recipe."""
     rows, timings = run.analyses.get("attack_time"), []
-    if rows is None or len(rows) == 0:
+    if rows is None:
         return []
-    published = run.record.paper.time.get(run.record.data.name, {})
     for (model, analysis), rounds in rows.groupby(["model", "analysis"], sort=False):
         seconds = rounds.pivot(index="round", columns="attack", values="seconds")[list(rounds.attack.unique())]
-        base, values = _base(list(seconds), run.record), []
-        for attack, column in seconds.items():
-            ratio = Interval(1, 1, 1) if attack == base else median_interval((column / seconds[base]).tolist())
-            values.append((attack, len(column), column.median(), *ratio, published.get(attack, NAN)))
-        names = ["attack", "rounds", "seconds", "ratio", "low", "high", "published"]
+        base = _base(list(seconds), run.record)
         title = distinguishing_title({"model": model, "analysis": analysis}, rows)
-        timings.append(Timing(title, model, base, pd.DataFrame(values, columns=names)))
+        ratios = {attack: median_interval(seconds[attack] / seconds[base]) for attack in seconds}
+        ratios[base] = Interval(1, 1, 1)  # also of too few rounds for an interval
+        table = DataFrame({"title": title, "model": model, "attack": list(seconds), "rounds": len(seconds)})
+        table["seconds"] = seconds.median().to_numpy()
+        table[["ratio", "low", "high"]] = list(ratios.values())
+        table["increase"] = table.ratio - 1
+        table["published"] = table.attack.map(run.record.paper.time.get(run.record.data.name, {}))
+        timings.append(Timing(title, model, base, table))
     return timings
 
 
@@ -89,32 +72,27 @@ def median_interval(values: Sequence[float], *, level: float = 0.95) -> Interval
     The number of values below the true median is binomial (n, 1/2); with fewer than six values no pair has 95 %, and
     low and high are NaN.
     """
-    ordered = sorted(values)
-    n, tail = len(ordered), (1 - level) / 2
-    below = [k for k in range(1, n // 2 + 1) if bdtr(k - 1, n, 0.5) <= tail]
-    middle = float(np.median(ordered))
-    return Interval(middle, ordered[below[-1] - 1], ordered[n - below[-1]]) if below else Interval(middle, NAN, NAN)
+    ordered, n = np.sort(values), len(values)
+    k = int((bdtr(np.arange(n // 2), n, 0.5) <= (1 - level) / 2).sum())
+    median = UNKNOWN._replace(value=float(np.median(ordered)))
+    return median._replace(low=float(ordered[k - 1]), high=float(ordered[n - k])) if k else median
 
 
 def timing_table(timings: Sequence[Timing], record: RunRecord) -> Table:
     """Seconds per batch, ratio to MEAN, increase, and the published increase where there is one."""
-    tables = [timing.table.assign(title=timing.title, model=timing.model) for timing in timings]
-    order = ["title", "model", "attack", "rounds", "seconds", "ratio", "low", "high", "increase", "published"]
-    data = pd.concat(tables, ignore_index=True).eval("increase = ratio - 1")[order]
-    published, rounds = bool(data.published.notna().any()), data.rounds.max()
+    data = pd.concat([timing.table for timing in timings], ignore_index=True)
+    published = bool(data.published.notna().any())
     intervals = [f" [{row.low:.2f}, {row.high:.2f}]" if row.low < row.high else "" for row in data.itertuples()]
-    increases = ["" if row.ratio == row.low == 1 else increase_text(row.increase) for row in data.itertuples()]
     columns = {
         "model": data.title if len(timings) > 1 else None,
         "attack": data.attack,
         "ms per batch": map(significant_digits, 1000 * data.seconds),
         f"time ÷ {timings[0].base}": data.ratio.map("{:.2f}".format) + intervals,
-        "increase": increases,
+        "increase": ["" if row.ratio == row.low == 1 else increase_text(row.increase) for row in data.itertuples()],
         "published": [if_known(value, increase_text) for value in data.published] if published else None,
     }
-    note = f"Medians over {rounds:,} rounds, in which the attacks take turns"
-    note += ", with the 95 % interval of a median." if rounds >= 6 else "; an interval needs six."
-    return column_table("attack_time", data, columns, note=note + published_note(record) * published)
+    note = WORDING.note(data.rounds.max(), record.paper.source if published else "")
+    return column_table("attack_time", data, columns, note=note)
 
 
 @styled()
@@ -126,12 +104,11 @@ def timing_figure(timings: Sequence[Timing], *, narrow: bool = False) -> Figure:
     ratios = [ratio for timing in timings for ratio in (*timing.table.ratio, *(1 + timing.table.published))]
     hollow: dict[str, Any] = {"marker": "o", "ms": 8, "mfc": "none", "mec": INK, "mew": 0.9, "ls": ""}
     for axis, timing in zip(axes, timings, strict=True):
-        for index, row in enumerate(timing.table.itertuples()):
-            kind, draws, _ = split_label(row.attack)
-            colour = SCHEMES.get(draws) or SCHEMES.get(kind) or COLOURS.get(kind, OTHERS[0])
+        for row in timing.table.itertuples():
+            colour = attack_colours([row.attack])[row.attack]  # by itself no lighter for fewer draws
             if row.low == row.low:
-                axis.plot([row.low, row.high], [index, index], color=colour, lw=1.6)
-            axis.plot(row.ratio, index, "o", ms=5.5, color=colour)
+                axis.plot([row.low, row.high], [row.Index] * 2, color=colour, lw=1.6)
+            axis.plot(row.ratio, row.Index, "o", ms=5.5, color=colour)
         published = timing.table.published.dropna()
         if len(published):
             (handles["this run"],) = axis.plot([], [], "o", ms=5.5, color=INK)
@@ -150,19 +127,12 @@ def _base(attacks: Sequence[str], record: RunRecord) -> str:
     """The attack that times are relative to: the first on the average network, otherwise the first."""
     kinds = {attack.label: attack.settings.kind for attack in record.recipe.attacks}
     means = [label for label in attacks if kinds.get(label, label.lower()) == "mean"]
-    return (means or [label for label in attacks if label.startswith("MEAN")] or list(attacks))[0]
+    return [*means, *(label for label in attacks if label.startswith("MEAN")), *attacks][0]
 
 
 def _sentence(timing: Timing) -> str:
-    """The time of one batch, and the factors of the other attacks from the least to the most."""
+    """The time of one batch, and the factors of MOMENTS, FGSM-10 and the attack that takes longest."""
     table = timing.table.set_index("attack")
-    seconds, ratios = table.seconds[timing.base], table.ratio.drop(timing.base)
-    duration = f"{significant_digits(1000 * seconds)} ms" if seconds < 1 else f"{significant_digits(seconds)} s"
-    start = f"{f'On {timing.title}, one' if timing.title else 'One'} batch takes {timing.base} {duration}"
-    if len(ratios) == 0:
-        return f"{start}."
-    named = [label for label in ("MOMENTS", "FGSM-10") if label in ratios]
-    first, *others = dict.fromkeys([*named, ratios.idxmax()])
-    longer = [f"{first} takes {times_text(ratios[first])} as long"]
-    longer += [f"{label} {times_text(ratios[label])}" for label in others]
-    return f"{start}; {listed(longer)}."
+    ratios = table.ratio.drop(timing.base)
+    labels = [label for label in ("MOMENTS", "FGSM-10") if label in ratios] + list(ratios.nlargest(1).index)
+    return WORDING.sentence(timing, table.seconds[timing.base], {label: ratios[label] for label in labels})
