@@ -142,6 +142,12 @@ def _attack_style(kind: str, draws: str, colour: Any) -> dict[str, Any]:
     return marker | {"color": colour, "lw": 1.3, "ms": 3.6}
 
 
+def mark_style(kind: str, draws: str) -> dict[str, Any]:
+    """How to draw an attack as one point: MEAN and MOMENTS are large, every other one is hollow."""
+    style = _attack_style(kind, draws, OTHERS[0]) | {"ls": "", "zorder": 2.5}
+    return style | ({"ms": 1.15 * style["ms"]} if kind in SCHEMES else HOLLOW_STYLE)
+
+
 def shade(hue: str, counts: Sequence[int], draws: int) -> tuple[float, float, float]:
     """The hue, up to half white: the fewest draws of `counts` are lightest."""
     from matplotlib.colors import to_rgb

@@ -9,29 +9,20 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from unshaken.evaluation.statistics import difference
-from unshaken.report.accuracy import Panel, above_chance, point_at, rows_behind
-from unshaken.report.drawing import (
-    BROAD_STYLES,
-    COLOURS,
-    HOLLOW_STYLE,
-    MARKERS,
-    OTHERS,
-    SCHEMES,
-    facets,
-    legend,
-    log_axis,
-    styled,
-)
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.accuracy import Panel, above_chance, rows_behind
+from unshaken.report.drawing import COLOURS, MARKERS, OTHERS, facets, legend, log_axis, mark_style, styled
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table, interval_cells
 from unshaken.report.sections.comparison import shared_level
 from unshaken.report.sections.timing import Timing, measure_timings
 from unshaken.report.stored_run import StoredRun, attack_of_row
-from unshaken.report.wording import one_eps, significant_digits, times_text
+from unshaken.report.wording import one_eps, significant_digits
 from unshaken.runs.record import RunRecord
 
 FEWEST = 3
 """With fewer repeats the luck of the draws is hardly known, and attacks are told apart by accident."""
+
+WORDING = Wording("frontier")
 
 
 class Frontier(NamedTuple):
@@ -51,16 +42,10 @@ def frontier_section(source: StoredRun, panels: Sequence[Panel]) -> Section | No
     frontiers = panel_frontiers(source, panels)
     if not frontiers:
         return None
-    drawing = Drawing(
-        "frontier",
-        lambda narrow: frontier_figure(frontiers, narrow=narrow),
-        "Accuracy under attack against the time of the attack; the numbers are in tables/frontier.csv",
-        f"Lower is a stronger attack, further left a cheaper one. Time is relative to {frontiers[0].base}; the number "
-        "at a point is the draws in each gradient. Bars are 95 % intervals.",
-    )
+    drawing = WORDING.drawing("frontier", lambda narrow: frontier_figure(frontiers, narrow=narrow), frontiers[0].base)
     enough = source.rows.repeat.nunique() >= FEWEST
     sentences = [_sentence(frontier, source.rows) for frontier in frontiers] if enough else []
-    return Section("frontier", "What more time buys", sentences, [drawing], [frontier_table(frontiers)])
+    return Section("frontier", WORDING.title(), sentences, [drawing], [frontier_table(frontiers)])
 
 
 def panel_frontiers(source: StoredRun, panels: Sequence[Panel]) -> list[Frontier]:
@@ -78,8 +63,7 @@ def panel_frontiers(source: StoredRun, panels: Sequence[Panel]) -> list[Frontier
 
 def frontier_table(frontiers: Sequence[Frontier]) -> Table:
     """Accuracy and relative time of every point of the figure."""
-    tables = [one.table.assign(title=one.panel.title, model=one.panel.model, eps=one.eps) for one in frontiers]
-    data = pd.concat(tables, ignore_index=True)
+    data = pd.concat([one.table.assign(title=one.panel.title) for one in frontiers], ignore_index=True)
     columns = {
         "model": data.title if len(frontiers) > 1 else None,
         "attack": data.label,
@@ -87,8 +71,8 @@ def frontier_table(frontiers: Sequence[Frontier]) -> Table:
         "accuracy": interval_cells(data, "accuracy", "low", "high"),
         f"time ÷ {frontiers[0].base}": data.time.map(significant_digits),
     }
-    data = data[["title", "model", "label", "eps", "accuracy", "low", "high", "time", "time_low", "time_high"]]
-    return column_table("frontier", data, columns)
+    names = "title model label eps accuracy low high time time_low time_high"
+    return column_table("frontier", data[names.split()], columns)
 
 
 @styled()
@@ -98,7 +82,12 @@ def frontier_figure(frontiers: Sequence[Frontier], *, narrow: bool = False) -> F
     figure, axes = facets(len(frontiers), narrow=narrow, height=height, more=0.5, sharey=True)
     handles: dict[str, Any] = {}
     for axis, frontier in zip(axes, frontiers, strict=True):
-        handles |= _draw_sampled(axis, frontier.table) | _draw_single(axis, frontier.table)
+        sampled = frontier.table.attack_draws.str.isdigit()
+        handles |= _draw_sampled(axis, frontier.table[sampled])
+        for row in frontier.table[~sampled].itertuples():
+            style = mark_style(row.attack, row.attack_draws)
+            _bars(axis, frontier.table.loc[[row.Index]], style["color"])
+            (handles[row.label],) = axis.plot(row.time, row.accuracy, **style)
         log_axis(axis, frontier.table.time)
         axis.grid(True, axis="both")
         title = ", ".join(filter(None, [frontier.panel.title, f"eps {one_eps(frontier.eps)}"]))
@@ -110,24 +99,20 @@ def frontier_figure(frontiers: Sequence[Frontier], *, narrow: bool = False) -> F
 
 
 def _timed_accuracy(panel: Panel, eps: float, timing: Timing, record: RunRecord) -> DataFrame:
-    """Accuracy at one eps and time of every attack that has both."""
-    times, values = timing.table.set_index("attack"), []
-    for label, curve in panel.curves.items():
-        first = curve.iloc[0]
-        attack = attack_of_row(record, first)[1]
-        timed = attack.label if attack else label
-        if timed in times.index and eps in curve.eps.to_numpy():
-            point, time = point_at(curve, eps), times.loc[timed]
-            values.append((label, first.attack, first.attack_draws, *point[:3], time.ratio, time.low, time.high))
-    names = ["label", "attack", "attack_draws", "accuracy", "low", "high", "time", "time_low", "time_high"]
-    return pd.DataFrame(values, columns=names)
+    """The row of `accuracy_table` at one eps of every attack that was timed, with its label and time."""
+    points = pd.concat(panel.curves, names=["label"]).reset_index("label").query("eps == @eps")
+    recipe = [attack_of_row(record, point)[1] for _, point in points.iterrows()]
+    timed = [attack.label if attack else label for attack, label in zip(recipe, points.label, strict=True)]
+    times = timing.table.set_index("attack")[["ratio", "low", "high"]].set_axis(
+        ["time", "time_low", "time_high"], axis=1
+    )
+    return points.assign(timed=timed).join(times, on="timed", how="inner").reset_index(drop=True)
 
 
 def _draw_sampled(axis: Axes, table: DataFrame) -> dict[str, Any]:
     """A line for each kind of attack through its numbers of draws; returns label -> line for the legend."""
     handles: dict[str, Any] = {}
-    sampled = table[table.attack_draws.str.isdigit()]
-    for index, (kind, family) in enumerate(sampled.groupby("attack", sort=False)):
+    for index, (kind, family) in enumerate(table.groupby("attack", sort=False)):
         best = family.sort_values("accuracy").drop_duplicates("attack_draws")  # the strongest loss of each
         line = best.sort_values("attack_draws", key=lambda draws: draws.astype(int))
         colour, marker = COLOURS.get(kind, OTHERS[index % len(OTHERS)]), MARKERS.get(kind, "v")
@@ -140,18 +125,6 @@ def _draw_sampled(axis: Axes, table: DataFrame) -> dict[str, Any]:
     return handles
 
 
-def _draw_single(axis: Axes, table: DataFrame) -> dict[str, Any]:
-    """A mark for each attack without a number of draws; returns label -> mark for the legend."""
-    handles: dict[str, Any] = {}
-    for row in table[~table.attack_draws.str.isdigit()].itertuples():
-        colour = SCHEMES.get(row.attack_draws) or SCHEMES.get(row.attack, OTHERS[0])
-        style: dict[str, Any] = {"ls": "", "marker": MARKERS.get(row.attack, "v"), "color": colour, "zorder": 2.5}
-        style |= {"ms": 1.15 * BROAD_STYLES[row.attack]["ms"]} if row.attack in BROAD_STYLES else HOLLOW_STYLE
-        _bars(axis, table[table.label == row.label], colour)
-        (handles[row.label],) = axis.plot(row.time, row.accuracy, **style)
-    return handles
-
-
 def _bars(axis: Axes, points: DataFrame, colour: Any) -> None:
     """Thin bars for the intervals of accuracy, and of time where there is one."""
     across = [points.time - points.time_low.fillna(points.time), points.time_high.fillna(points.time) - points.time]
@@ -161,21 +134,12 @@ def _bars(axis: Axes, points: DataFrame, colour: Any) -> None:
 
 def _sentence(frontier: Frontier, rows: DataFrame) -> str:
     """The cheapest attack that no other beats beyond chance, at a level shared out over the comparisons."""
-    panel, table = frontier.panel, frontier.table
+    curves, table = frontier.panel.curves, frontier.table
     strongest = table.loc[table.accuracy.idxmin()]
-    best = rows_behind(panel.curves[strongest.label], frontier.eps, rows)
-    for _, cheapest in table.sort_values("time").iterrows():
-        attacked = rows_behind(panel.curves[cheapest.label], frontier.eps, rows)
+    best = rows_behind(curves[strongest.label], frontier.eps, rows)
+    for cheapest in table.sort_values("time").itertuples():
+        attacked = rows_behind(curves[cheapest.label], frontier.eps, rows)
         change = difference(attacked, best, level=shared_level(len(table) - 1))
         if cheapest.label == strongest.label or change.low <= 0:
             break
-    sentence = (
-        f"{f'On {panel.title}, at' if panel.title else 'At'} eps {one_eps(frontier.eps)} the strongest attack is "
-        f"{strongest.label} ({strongest.accuracy:.3f}, {times_text(strongest.time)} the time of {frontier.base})"
-    )
-    if cheapest.label == strongest.label:
-        return f"{sentence}; every cheaper one is weaker beyond chance."
-    return (
-        f"{sentence}; the cheapest one not told apart from it is {cheapest.label} "
-        f"({cheapest.accuracy:.3f}, {times_text(cheapest.time)})."
-    )
+    return WORDING.sentence(frontier, strongest, cheapest)
