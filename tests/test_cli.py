@@ -38,6 +38,7 @@ def undrawn(folder: Path, name: str, make: Callable[[bool], Figure]) -> drawing.
 RECIPES = recipe_paths()
 
 
+@pytest.mark.no_cover  # which lines a smoke runs through says nothing of them, and to trace it takes half as long again
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_every_recipe_runs_at_smoke_and_makes_its_page(recipe: str, tmp_path: Path, monkeypatch) -> None:
     if recipe not in AGAIN:  # to draw is most of the time: each figure once, and not those of a recipe like another
