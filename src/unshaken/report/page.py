@@ -6,18 +6,17 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from unshaken.evaluation.checks import Finding
 from unshaken.evaluation.checks.finding import UNAIMED
 from unshaken.report.accuracy import Panel, Point, accuracy_table, grid, panels, point_at
 from unshaken.report.doubts import doubts
-from unshaken.report.drawing import CLEAN, Inline
+from unshaken.report.drawing import Inline
 from unshaken.report.figures import choose_pictures, drawable_panels
 from unshaken.report.groups import groups, pool_networks
 from unshaken.report.section import Section, render
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.tables import ModelSize, cost_summary, cost_table, model_sizes
 from unshaken.report.verdict import all_at_chance, check_summary, only_analyses, panel_results, results
-from unshaken.report.wording import eps_text, if_known
+from unshaken.report.wording import eps_text
 from unshaken.runs.published import Published, PublishedAccuracy
 from unshaken.runs.record import RunRecord
 from unshaken.runs.settings import as_json
@@ -25,16 +24,16 @@ from unshaken.runs.settings import as_json
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-ELSEWHERE = ("title", "about", "seed", "paper")  # entries of a recipe that are not among those of how a run was made
-STATUS = {True: "pass", False: "doubt", None: "not tested"}
+# entries of a recipe that the page has elsewhere than among those of how the run was made
+ELSEWHERE = ("title", "about", "seed", "paper")
 
 
 def page(
     source: StoredRun, curves: Sequence[Panel], figures: dict[str, Inline], sections: Sequence[Section] = ()
 ) -> str:
     """report.html of one run."""
-    record, checks, sizes = source.record, source.checks, model_sizes(source.record)
-    cautions, compared = doubts(source), any(section.position == "first" for section in sections)
+    record, sizes = source.record, model_sizes(source.record)
+    compared = any(section.position == "first" for section in sections)
     return render(
         "page.html.jinja",
         title=record.recipe.title or record.name,
@@ -43,10 +42,9 @@ def page(
         single=panel_results(source, curves) if compared else [],
         folded=compared or all_at_chance(source, curves),
         measured=only_analyses(source),
-        overall=check_summary(checks),
-        doubtful=any(finding.passed is False for finding in checks),
-        reasons=_reasons(checks, cautions),
-        cautions=len(cautions),
+        overall=check_summary(source.checks),
+        checks=source.checks,
+        cautions=doubts(source),
         aside=len(drawable_panels(curves)) < len(curves),
         several=bool(groups(record)),
         terms=terms_to_explain(record, source.rows),
@@ -57,16 +55,11 @@ def page(
         repeats=any(bool(curve.spread.notna().any()) for panel in curves for curve in panel.curves.values()),
         published=_published(record.paper, [*panels(accuracy_table(pool_networks(source))), *curves]),
         pictures=choose_pictures(source, curves),
-        costs=_costs(cost_summary(cost_table(record.units))),
-        recipe=recipe_lines(record),
+        costs=cost_summary(cost_table(record.units)).to_dict("records"),
+        recipe=[
+            (key, _lines(value)) for key, value in as_json(record.recipe).items() if key not in ELSEWHERE and value
+        ],
     )
-
-
-def _reasons(checks: list[Finding], cautions: list[str]) -> list[tuple[str, str]]:
-    """(status, sentence): checks that failed, cautions, then the other checks."""
-    reasons = [(STATUS[finding.passed], finding.sentence) for finding in checks]
-    failed = [reason for reason in reasons if reason[0] == STATUS[False]]
-    return [*failed, *(("caution", sentence) for sentence in cautions), *reasons[len(failed) :]]
 
 
 def _table(panel: Panel, size: ModelSize) -> dict[str, Any]:
@@ -83,8 +76,8 @@ def _published(paper: Published, curves: Sequence[Panel]) -> Sequence[tuple[str,
     for entry in paper.accuracy:
         ours = _ours(entry, curves)
         inside = "" if ours is None else "yes" if ours.low <= entry.value <= ours.high else "no"
-        accuracies = (f"{entry.value:.3f}", str(ours or ""))
-        rows.append((entry.model or "", entry.attack, texts[entry.eps], *accuracies, inside))
+        named = (entry.model or "", entry.attack, texts[entry.eps])
+        rows.append((*named, f"{entry.value:.3f}", str(ours or ""), inside))
     return rows
 
 
@@ -102,44 +95,11 @@ def _ours(entry: PublishedAccuracy, curves: Sequence[Panel]) -> Point | None:
     return None
 
 
-def _costs(summary: DataFrame) -> list[dict[str, Any]]:
-    """Parts of the run: how much of each is missing, its costs, and if a time is, the costs relative to MEAN."""
-    several, compared = summary.model.nunique() > 1, summary.seconds_to_mean.notna().any()
-    rows, texts = [], {"seconds": "{:,.2f}", "forwards": "{:,.0f}", "gradients": "{:,.0f}"}
-    for row in summary.to_dict("records"):
-        name = "training" if row["kind"] == "train" else {"clean": CLEAN}.get(row["label"], row["label"])
-        missing = "" if row["done"] == row["count"] else f"{row['done']} of {row['count']} done"
-        costs = [if_known(row[column], text.format) for column, text in texts.items()]
-        ratios = [if_known(row[f"{column}_to_mean"], "{:,.1f}".format) for column in texts] if compared else []
-        name = f"{name}, {row['model']}" if several else name
-        rows.append({"name": name, "missing": missing, "costs": costs, "ratios": ratios})
-    return rows
-
-
-def recipe_lines(record: RunRecord) -> list[tuple[str, list[str]]]:
-    """(entry, its lines) for everything that a run depends on."""
-    data, machine = record.data, record.machine
-    uses = {"train": "to train on", "test": "to attack"}
-    splits = [f"{data.images[split]:,} images {use}" for split, use in uses.items() if split in data.images]
-    hardware = [machine.device, machine.cpu, machine.platform, f"{machine.cores} cores"] if machine else []
-    entries = {key: value for key, value in as_json(record.recipe).items() if key not in ELSEWHERE and value}
-    lines = {
-        "data set": [", ".join([f"{data.name}, {data.classes} classes", *splits])],
-        **{key: _lines(value) for key, value in entries.items()},
-        "preset": [record.preset or ""],
-        "seed": [str(record.recipe.seed)],
-        "versions": [", ".join(f"{name} {version}" for name, version in record.versions.items())],
-        "machine": [", ".join(hardware)],
-        "run": [f"{record.name}-{record.hash}"],
-    }
-    return [(entry, texts) for entry, texts in lines.items() if any(texts)]
-
-
 def _lines(value: Any) -> list[str]:
     """An entry of a recipe, a line for each table of a list of tables; what these have in common is said once."""
     if not isinstance(value, list):
         return [one_line(value)]
-    tables = [{**table.get("settings", {}), **{k: v for k, v in table.items() if k != "settings"}} for table in value]
+    tables = [table.get("settings", {}) | {k: v for k, v in table.items() if k != "settings"} for table in value]
     first, *others = tables
     common = {k: v for k, v in first.items() if others and k != "kind" and all(k in o and o[k] == v for o in others)}
     lines = [one_line({key: setting for key, setting in table.items() if key not in common}) for table in tables]
