@@ -25,14 +25,15 @@ from unshaken.report.drawing import (
     row_ticks,
     styled,
 )
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table, interval_cells
 from unshaken.report.sections.comparison import of_representatives
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import NAIVE, eps_text, if_known, one_eps, percent, significance_text
+from unshaken.report.wording import NAIVE, eps_text, if_known, percent
 
+WORDING = Wording("losses")
+# climbs what the naive loss climbs, without the rounding: what it wins is what saturation hid
 SAME_DIRECTION = "log_error"
-"""The loss that climbs what the naive one climbs, without the rounding: what it wins is what saturation hid."""
 
 
 class Family(NamedTuple):
@@ -73,16 +74,9 @@ def losses_section(source: StoredRun, panels: Sequence[Panel]) -> Section | None
     if not comparisons:
         return None
     drawn: list[LossComparison] = of_representatives(source.record, comparisons)
-    drawing = Drawing(
-        "losses",
-        lambda narrow: losses_figure(drawn, narrow=narrow),
-        "Accuracy against eps for every loss, and the shares of zero gradients and of saturated predictions",
-        "Left: the same attack with several losses; lower is stronger. Right: the share of inputs whose gradient is "
-        "exactly zero under each loss, so that they are not attacked, and the share of the clean predictions of single "
-        "draws whose probability is rounded to one." + " One network of each setting." * (drawn != comparisons),
-    )
+    drawing = WORDING.drawing("losses", lambda narrow: losses_figure(drawn, narrow=narrow), drawn != comparisons)
     sentences, table = [_sentence(one, source.rows) for one in drawn], losses_table(comparisons)
-    return Section("losses", "What the loss of the attack does", sentences, [drawing], [table])
+    return Section("losses", WORDING.title(), sentences, [drawing], [table])
 
 
 def compare_losses(panel: Panel, rows: DataFrame) -> LossComparison:
@@ -118,7 +112,7 @@ def losses_table(comparisons: Sequence[LossComparison]) -> Table:
         "eps": data.eps.map(eps_text(data.eps)),
         "accuracy": interval_cells(data, "accuracy", "low", "high"),
     }
-    return column_table("losses", data, columns, note="Zero gradients: share of inputs that an attack cannot move.")
+    return column_table("losses", data, columns, note=WORDING.note())
 
 
 @styled()
@@ -174,7 +168,6 @@ def _draw_shares(axis: Axes, comparison: LossComparison) -> None:
 
 def _sentence(comparison: LossComparison, rows: DataFrame) -> str:
     """Saturation, and the naive (or else the weakest) loss beside the strongest, for the first attack."""
-    panel = comparison.panel
     family = next((family for family in comparison.families if NAIVE in family.labels), comparison.families[0])
     eps = comparison.informative(family)
     curves = {loss: family.curves[label] for loss, label in family.labels.items()}
@@ -184,9 +177,5 @@ def _sentence(comparison: LossComparison, rows: DataFrame) -> str:
     if weak == NAIVE and SAME_DIRECTION in values:
         best = SAME_DIRECTION
     change = difference(*(rows_behind(curves[loss], eps, rows) for loss in (weak, best)))
-    sentence = (
-        f"{f'On {panel.title}, ' if panel.title else ''}{percent(comparison.saturated)} of the clean predictions of "
-        f"single draws are saturated; under {family.name} at eps {one_eps(eps)}, {weak} leaves {values[weak]:.3f} "
-        f"where {best} leaves {values[best]:.3f}: {significance_text(change)}."
-    )
+    sentence = WORDING.sentence(comparison, family, eps, values, weak, best, change)
     return sentence[0].upper() + sentence[1:]

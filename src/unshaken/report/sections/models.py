@@ -12,12 +12,12 @@ from unshaken.evaluation.statistics import differences
 from unshaken.report.accuracy import NORMS, SERIES, STEP, Panel, SharedAttack, point_at, rows_behind, shared_attacks
 from unshaken.report.drawing import SCHEMES, draw_lines, eps_axis, facet_figure, named_styles, styled
 from unshaken.report.groups import grouped_labels
-from unshaken.report.section import Drawing, Section, Table
+from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table
-from unshaken.report.sections.comparison import published_note
 from unshaken.report.stored_run import StoredRun
-from unshaken.report.wording import if_known, increase_text, listed, percent, significant_digits, times_text
+from unshaken.report.wording import if_known, increase_text, percent, significant_digits, times_text
 
+WORDING = Wording("models")
 MANY = 4  # with more models than this the comparison comes first and single models are folded away
 MAX_ATTACKS = 4  # the most attacks of which none is left out
 BASE = "MEAN"  # the model, by its label, that training times and accuracies are relative to
@@ -96,20 +96,10 @@ def models_section(run: StoredRun, panels: Sequence[Panel]) -> Section | None:
     if not attacks or {panel.model for panel in panels} <= grouped_labels(run.record):
         return None
     models = Models(run, attacks)
-    caption = "Higher is a more robust network. Accuracy at eps 0 is that without an attack; bars are 95 % intervals."
-    if BASE in models.labels or "MOMENTS" in models.labels:
-        caption += " A network that was trained against an attack is drawn like that attack."
     drawn = [attack for attack in attacks if len(attack.eps()) > 1 or attack.apart != STEP]
-    if len(drawn) < len(attacks):
-        caption += " An attack with a step of its own is in the table alone."
-    drawing = Drawing(
-        "models",
-        lambda narrow: models_figure(drawn, narrow=narrow),
-        "Accuracy of every model against eps, for each attack; the numbers are in the table below",
-        caption,
-    )
+    drawing = WORDING.drawing("models", lambda narrow: models_figure(drawn, narrow=narrow), models, len(drawn))
     parts = _sentences(models), [drawing] * bool(drawn), [models_table(models)]
-    return Section("models", "The models compared", *parts, page_position(models.labels))
+    return Section("models", WORDING.title(), *parts, page_position(models.labels))
 
 
 def page_position(models: Sequence[str]) -> str:
@@ -161,16 +151,9 @@ def models_table(models: Models) -> Table:
         ("published", models.published, increase_text, models.published),
     ):
         columns += [(head, [if_known(values.get(model, NAN), text) for model in models.labels])] * bool(present)
-    note = "Accuracy with its 95 % interval, under attack at the size where the attack has halved the mean "
-    note += "accuracy of the models, or else at its largest size."
     if models.scores:
         data[["better_than_mean", "worse_than_mean", "points"]] = [score or (NAN,) * 3 for score in scores]
-        note += f" Better and worse than {BASE}: at how many pairs of attack and eps the difference to the network "
-        note += f"trained against {BASE} is beyond chance."
-    if saturating:
-        note += " Saturated: share of the clean predictions of single draws whose probability is rounded to one."
-    note += published_note(models.run.record) * bool(models.published)
-    return column_table("models", data, columns, note=note)
+    return column_table("models", data, columns, note=WORDING.note(models, saturating))
 
 
 @styled()
@@ -194,45 +177,28 @@ def models_figure(attacks: Sequence[SharedAttack], *, narrow: bool = False) -> F
 
 def _sentences(models: Models) -> list[str]:
     """Who is more robust than the network trained against MEAN, at what cost; the range where there are many."""
-    sentences = []
-    for attack in (attack for attack in models.attacks if attack.apart == STEP):
-        points = {model: rows_behind(c, attack.informative(), models.run.rows) for model, c in attack.curves.items()}
-        sentences.append(
-            f"Models are not attacked alike by {attack.label}: the mean length of its step, which follows that of the "
-            f"gradient, goes {_range({model: float(rows['size'].mean()) for model, rows in points.items()})}."
-        )
+    sentences, attacks = [], models.attacks
+    for attack in (attack for attack in attacks if attack.apart == STEP):
+        rows = {model: rows_behind(c, attack.informative(), models.run.rows) for model, c in attack.curves.items()}
+        lengths = {model: float(attacked["size"].mean()) for model, attacked in rows.items()}
+        sentences.append(WORDING.step_lengths(attack, lengths))
     sentences += [_beside_mean(models)] if models.scores else []
     if len(models.labels) <= MANY:
         return sentences
-    clean = {m: point.value for attack in models.attacks for m, point in attack.clean.items()}
-    ranges = [f"{_range(clean)} without an attack"] if clean else []
-    for attack in models.attacks:
-        eps = attack.informative()
-        accuracies = {model: point_at(curve, eps).value for model, curve in attack.curves.items()}
-        ranges.append(f"{_range(accuracies)} under {attack.label} at eps {attack.eps_text(eps)}")
-    return [f"The accuracy of the {len(models.labels)} models goes {listed(ranges)}.", *sentences]
-
-
-def _range(values: dict[str, float]) -> str:
-    low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
-    return f"from {values[low]:.3f} ({low}) to {values[high]:.3f} ({high})"
+    clean = {m: point.value for attack in attacks for m, point in attack.clean.items()}
+    spans = [WORDING.clean_span(clean)] if clean else []
+    for attack in attacks:
+        points = {model: point_at(curve, attack.informative()) for model, curve in attack.curves.items()}
+        spans.append(WORDING.attacked_span({model: point.value for model, point in points.items()}, attack))
+    return [WORDING.spans(models.labels, spans), *sentences]
 
 
 def _beside_mean(models: Models) -> str:
     """Which models are better than the base at every point, beyond chance, and what they cost."""
-    scores, under = models.scores, listed([attack.label for attack in models.attacks])
+    scores = models.scores
     times = {model: f" ({times_text(ratio)} its training time)" for model, ratio in models.relative.items()}
     better = [model + times.get(model, "") for model, score in scores.items() if score.better == score.of]
     worse = [model for model, score in scores.items() if score.worse == score.of]
-    if better:
-        names = f"{listed(better)} {'is' if len(better) == 1 else 'are'}"
-        sentence = f"Beyond chance at every eps under {under}, {names} more robust than {BASE}"
-    else:
-        nearest, score = max(scores.items(), key=lambda item: item[1].better - item[1].worse)
-        each = "every" if score.better else "any"
-        sentence = f"No model is more robust than {BASE} beyond chance at {each} eps under {under}"
-        if score.better:
-            sentence += f"; {nearest}{times.get(nearest, '')} is at {score.better} of {score.of} pairs of attack and "
-            sentence += f"eps and less robust at {score.worse}" if score.worse else "eps"
-    losers = f"; {listed(worse)} {'is' if len(worse) == 1 else 'are'} less robust everywhere" if worse else ""
-    return f"{sentence}{losers}."
+    nearest, score = max(scores.items(), key=lambda item: item[1].better - item[1].worse)
+    attacks = [attack.label for attack in models.attacks]
+    return WORDING.beside_mean(attacks, better, worse, nearest + times.get(nearest, ""), score)
