@@ -9,8 +9,8 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+# attributes of the bounds that pydantic keeps of a range, and the comparison that each stands for
 BOUNDS = (("ge", operator.ge), ("gt", operator.gt), ("le", operator.le), ("lt", operator.lt))
-"""Attributes of the bounds that pydantic keeps of a range, and the comparison that each stands for."""
 
 
 def check_inputs(x: Tensor, y: Tensor, *, soft: bool = False, unlabelled: bool = False) -> None:

@@ -29,8 +29,8 @@ MODELS: dict[str, Callable[..., StochasticClassifier]] = {
     "module": SeededModule,
 }
 
+# models that are made of others, which are trained already: functions of a list of models
 MADE_OF: dict[str, Callable[..., StochasticClassifier]] = {"joined": joined, "member": member}
-"""Models that are made of others, which are trained already: functions of a list of models."""
 
 __all__ = [
     "MADE_OF",

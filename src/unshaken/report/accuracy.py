@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 
+# the columns that name one curve: one attack on one model, predicted in one way
 SERIES = ["model", "attack", "norm", "loss", "attack_draws", "steps", "restarts", "inference_draws"]
-"""The columns that name one curve: one attack on one model, predicted in one way."""
 
 PANEL = ["model", "norm", "inference_draws"]  # the columns in which the curves of a panel agree
 NORMS = {"linf": "L∞", "l2": "L2"}

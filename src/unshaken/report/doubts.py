@@ -15,8 +15,7 @@ from unshaken.training import Epoch
 Histories = Mapping[str, Sequence[Epoch]]
 """One list of records of epochs per trained model."""
 
-MOST_NAMED = 3
-"""The most chains, networks of a group, or units that wait to be run, that are named one by one."""
+MOST_NAMED = 3  # the most chains, networks of a group, or units that wait to be run, that are named one by one
 
 WORDING = Wording("doubts")
 

@@ -27,8 +27,8 @@ INK, MUTED, RULE = "#1f2328", "#6a7079", "#d8dbe0"
 MEAN_COLOUR, MOMENTS_COLOUR = "#d55e00", "#b5179e"
 SCHEMES = {"mean": MEAN_COLOUR, "moments": MOMENTS_COLOUR}
 COLOURS = {"fgsm": "#0072b2", "fgm": "#0072b2", "pgd": "#009e73", "ifgsm": "#a6761d"}
+# one hue for each kind of attack, told apart by every kind of colour vision (after Okabe and Ito, 2008)
 OTHERS = ("#6a51a3", "#5b7fd4", "#8c8c8c")
-"""One hue for each kind of attack, told apart by every kind of colour vision (after Okabe and Ito, 2008)."""
 
 CLEAN = "no attack"
 MARKERS = {"fgsm": "o", "fgm": "o", "pgd": "s", "ifgsm": "^", "mean": "D", "moments": "*"}

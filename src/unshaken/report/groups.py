@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 THIN = {"lw": 1.4, "ms": 4.5, "zorder": 2.0}  # lines that do not hide the marks of the networks
 
-ATTACK_COLUMNS = [column for column in SERIES if column != "model"]
-"""The columns that name one attack on any model."""
+ATTACK_COLUMNS = [column for column in SERIES if column != "model"]  # the columns that name one attack on any model
 
 
 def groups(record: RunRecord) -> dict[str, dict[int, str]]:

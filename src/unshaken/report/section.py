@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SIGNS = {"±": r"$\pm$", "÷": r"$\div$", "ε": r"$\varepsilon$", "∞": r"$\infty$", "−": "$-$"}
-LATEX = str.maketrans(SIGNS | {sign: f"\\{sign}" for sign in "_%&#$"})
-"""Characters that LaTeX wants in its own way."""
+LATEX = str.maketrans(SIGNS | {sign: f"\\{sign}" for sign in "_%&#$"})  # characters that LaTeX wants in its own way
 
-WIDE = 32
-"""A cell of text with more characters than this wraps on the page."""
+WIDE = 32  # a cell of text with more characters than this wraps on the page
 
 
 class Drawing(NamedTuple):

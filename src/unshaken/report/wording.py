@@ -9,8 +9,8 @@ UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
 SMALL_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
+# the loss that rounds: the one that papers compute and that a saturated softmax leaves without a gradient
 NAIVE = "naive_cross_entropy"
-"""The loss that rounds: the one that papers compute and that a saturated softmax leaves without a gradient."""
 
 
 def listed(texts: Sequence[str]) -> str:

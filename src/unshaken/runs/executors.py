@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-MOST = 8
-"""Processes, at most, that are started unasked: each holds the data and the models."""
+MOST = 8  # processes, at most, that are started unasked: each holds the data and the models
 
 
 def choose_jobs(jobs: int | None, device: torch.device, units: int) -> int:

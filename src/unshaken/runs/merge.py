@@ -10,8 +10,8 @@ from unshaken.errors import unknown
 from unshaken.networks import NETWORKS
 from unshaken.runs.parts import Table, check_table, function_of, settable
 
+# sections that may be lists of parts
 LISTED: dict[str, Table] = {"attacks": ATTACKS, "analyses": ANALYSES, "network": NETWORKS}
-"""Sections that may be lists of parts."""
 
 FRACTION = r"\d+(\.\d+)?/\d+(\.\d+)?"
 

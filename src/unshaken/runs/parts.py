@@ -21,8 +21,8 @@ from unshaken.types import LABELLED, SUPPLIED, OneOf, PartOf
 Table = Mapping[str, Callable[..., Any]]
 Section = TypeVar("Section")
 
+# types of a TOML file, as an error sentence calls them
 SCALARS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-"""Types of a TOML file, as an error sentence calls them."""
 
 
 class Part(BaseModel):

@@ -20,8 +20,7 @@ from unshaken.report.sections.models import MANY
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.tables import ModelSize, model_sizes, si_number
 
-SHAPES = {"--": "s", ":": "^"}
-"""The marks of models whose lines would be dashed, as there are more of them than hues."""
+SHAPES = {"--": "s", ":": "^"}  # the marks of models whose lines would be dashed, as there are more of them than hues
 
 WORDING = Wording("budget")
 

@@ -65,12 +65,6 @@ def published_accuracy(
     return None
 
 
-def published_note(record: RunRecord) -> str:
-    """The sentence that names the paper of a recipe, with a space before it; "" where the recipe names none."""
-    paper = record.paper.source
-    return f" Published in {paper}." if paper else ""
-
-
 def eps_curve(points: Mapping[float, Interval]) -> DataFrame:
     """Numbers with their intervals by eps, as `draw_lines` takes them."""
     return pd.DataFrame([(eps, *point) for eps, point in points.items()], columns=["eps", "accuracy", "low", "high"])

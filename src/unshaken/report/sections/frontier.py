@@ -19,8 +19,7 @@ from unshaken.report.stored_run import StoredRun, attack_of_row
 from unshaken.report.wording import one_eps, significant_digits
 from unshaken.runs.record import RunRecord
 
-FEWEST = 3
-"""With fewer repeats the luck of the draws is hardly known, and attacks are told apart by accident."""
+FEWEST = 3  # with fewer repeats the luck of the draws is hardly known, and attacks are told apart by accident
 
 WORDING = Wording("frontier")
 

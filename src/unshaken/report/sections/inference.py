@@ -20,7 +20,7 @@ from unshaken.report.condition_rows import (
 from unshaken.report.drawing import CLEAN, eps_lines, facet_figure, inference_styles, styled
 from unshaken.report.section import Section, Table, Wording
 from unshaken.report.sections.columns import column_table
-from unshaken.report.sections.comparison import eps_curve, of_representatives, published_note
+from unshaken.report.sections.comparison import eps_curve, of_representatives
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.wording import draws_text, one_eps
 from unshaken.runs.record import RunRecord
@@ -98,7 +98,7 @@ def inference_table(sweeps: Sequence[DrawSweep], eps: float, record: RunRecord) 
     for attack in dict.fromkeys(attack for sweep in sweeps for attack in sweep.rows.attack):
         columns[f"{attack}, eps {one_eps(eps)}"] = [shares.get((attack, eps), "") for shares in points.values()]
     names = ["model", "inference_draws", "attack", "eps", "n", "accuracy", "low", "high"]
-    note = "Accuracy with its 95 % interval." + published_note(record) * with_published
+    note = WORDING.note(record.paper.source if with_published else "")
     return column_table("inference_draws", pd.DataFrame(values, columns=names), columns, note=note)
 
 

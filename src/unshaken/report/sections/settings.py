@@ -13,7 +13,7 @@ from unshaken.report.accuracy import NORMS, Panel
 from unshaken.report.drawing import CLEAN, DASHES, INK, draw_lines, facet_figure, line_styles, styled
 from unshaken.report.groups import draw_network_lines, seed_difference
 from unshaken.report.section import Drawing, Section, Table, Wording
-from unshaken.report.sections.comparison import published_accuracy, published_note, shared_level
+from unshaken.report.sections.comparison import published_accuracy, shared_level
 from unshaken.report.stored_run import StoredRun
 from unshaken.report.sweep import Family, Sweep, measure_sweep, swept_setting
 from unshaken.report.wording import eps_text
@@ -56,7 +56,7 @@ def settings_table(swept: Sweep, record: RunRecord) -> Table:
             published = [_published(swept, label, model, record) for model in models]
             if any(published):
                 body.append([family.name] * titled + [f"{label}, published", size, *published])
-                source = published_note(record)
+                source = record.paper.source
     head = ["models"] * titled + ["attack", "eps", *(f"{setting.name} {texts[value]}" for value in setting.values)]
     return Table("settings", swept.table(), head, body, note=WORDING.note(swept, source))
 
